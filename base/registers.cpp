@@ -1,0 +1,105 @@
+#include "base/registers.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include <cpuid.h>
+#include <fmt/format.h>
+
+namespace rchk {
+
+namespace {
+
+struct NamedRegister {
+  const char* name;
+  uint64_t Registers::*member;
+};
+
+constexpr NamedRegister kRegisters[] = {
+#define RCHK_REGISTER(name) {#name, &Registers::name},
+#include "base/registers.def"
+#undef RCHK_REGISTER
+};
+
+bool counts_as_state(const NamedRegister& entry) {
+  return entry.member != &Registers::orig_rax;
+}
+
+uint64_t value_of(const Registers& registers, const NamedRegister& entry) {
+  const uint64_t value = registers.*entry.member;
+  return entry.member == &Registers::rflags ? value & kGuestFlags : value;
+}
+
+// Where the XSAVE header and the extended components start (SDM vol. 1, 13.4.1 and 13.4.2).
+constexpr size_t kLegacyBytes = 512;
+constexpr size_t kHeaderBytes = 64;
+// The last bytes of the legacy area belong to software; the kernel stores the layout there.
+constexpr size_t kLegacySoftwareStart = 464;
+
+uint64_t xstate_bv(const ExtendedState& state) {
+  uint64_t bits = 0;
+  if (state.size() >= kLegacyBytes + sizeof(bits)) {
+    std::memcpy(&bits, state.data() + kLegacyBytes, sizeof(bits));
+  }
+  return bits;
+}
+
+// The area with every component that is in its initial state written out as such.
+ExtendedState normalised(ExtendedState state) {
+  if (state.size() < kLegacyBytes + kHeaderBytes) return state;
+  const uint64_t present = xstate_bv(state);
+  std::fill(state.begin() + kLegacySoftwareStart, state.begin() + kLegacyBytes, 0);
+  if ((present & 1) == 0) {
+    std::fill(state.begin(), state.begin() + 24, 0);
+    std::fill(state.begin() + 32, state.begin() + 160, 0);
+    const uint16_t initial_control_word = 0x37f;
+    std::memcpy(state.data(), &initial_control_word, sizeof(initial_control_word));
+  }
+  if ((present & 2) == 0) std::fill(state.begin() + 160, state.begin() + 416, 0);
+  for (unsigned component = 2; component < 63; ++component) {
+    if ((present >> component & 1) != 0) continue;
+    unsigned size = 0, offset = 0, flags = 0, unused = 0;
+    if (!__get_cpuid_count(13, component, &size, &offset, &flags, &unused)) break;
+    if (size == 0 || (flags & 1) != 0 || offset + size > state.size()) continue;
+    std::fill(state.begin() + offset, state.begin() + offset + size, 0);
+  }
+  std::fill(state.begin() + kLegacyBytes, state.begin() + kLegacyBytes + kHeaderBytes, 0);
+  return state;
+}
+
+}  // namespace
+
+bool same_guest_state(const Registers& a, const Registers& b) {
+  return std::all_of(std::begin(kRegisters), std::end(kRegisters), [&](const NamedRegister& e) {
+    return !counts_as_state(e) || value_of(a, e) == value_of(b, e);
+  });
+}
+
+std::string describe_difference(const Registers& expected, const Registers& found) {
+  std::string text;
+  for (const NamedRegister& entry : kRegisters) {
+    if (!counts_as_state(entry)) continue;
+    const uint64_t want = value_of(expected, entry);
+    const uint64_t have = value_of(found, entry);
+    if (want == have) continue;
+    text += fmt::format("{:8} expected {:#018x} found {:#018x}\n", entry.name, want, have);
+  }
+  return text;
+}
+
+std::string describe(const Registers& registers) {
+  std::string text;
+  int column = 0;
+  for (const NamedRegister& entry : kRegisters) {
+    text += fmt::format("{:>8} {:#018x}{}", entry.name, registers.*entry.member,
+                        ++column % 4 == 0 ? "\n" : " ");
+  }
+  return text;
+}
+
+bool same_extended_state(const ExtendedState& a, const ExtendedState& b) {
+  return a == b || normalised(a) == normalised(b);
+}
+
+}  // namespace rchk

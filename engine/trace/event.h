@@ -1,0 +1,192 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/registers.h"
+#include "base/types.h"
+#include "snapshot/address_space.h"
+
+namespace rchk::trace {
+
+using snapshot::FileBacking;
+using snapshot::FileId;
+using snapshot::Mapping;
+
+// Bytes that the kernel, not the guest, put into the guest's memory.
+struct MemoryWrite {
+  GuestAddress address;
+  Bytes bytes;
+  bool operator==(const MemoryWrite&) const = default;
+};
+
+// What a system call did to the address space, with the kernel's choices made explicit, so that
+// a replay does the same without looking at arguments. Applied in order, before memory writes.
+struct MapChange {
+  Mapping mapping;  // placed with MAP_FIXED; file contents by FileId
+  bool operator==(const MapChange&) const = default;
+};
+struct UnmapChange {
+  AddressRange range;
+  bool operator==(const UnmapChange&) const = default;
+};
+struct ProtectChange {
+  AddressRange range;
+  uint8_t protection = 0;
+  bool operator==(const ProtectChange&) const = default;
+};
+// mremap: `from` became `to`; the kept part has its contents moved. `keep_old` is
+// MREMAP_DONTUNMAP: the old range stays mapped and reads as zero (or the file again).
+struct RemapChange {
+  AddressRange from;
+  AddressRange to;
+  bool keep_old = false;
+  bool operator==(const RemapChange&) const = default;
+};
+// madvise with MADV_DONTNEED and its kin: the range reads as fresh again.
+struct DiscardChange {
+  AddressRange range;
+  bool operator==(const DiscardChange&) const = default;
+};
+using AddressSpaceChange =
+    std::variant<MapChange, UnmapChange, ProtectChange, RemapChange, DiscardChange>;
+
+// The program as execve left it: everything that a replay starts from. Event 0 is one; each
+// later execve is another.
+struct ExecEvent {
+  std::string executable;              // absolute path as the kernel ran it
+  std::vector<Mapping> mappings;       // vdso, vvar and vsyscall are left out
+  std::vector<MemoryWrite> contents;   // where memory differs from the files, whole pages
+  Registers registers;
+  ExtendedState extended_state;
+  Bytes auxv;                          // as rchk shows it to the guest (no vDSO)
+  GuestAddress brk;                    // the initial program break
+  bool operator==(const ExecEvent&) const = default;
+};
+
+// A stream of the guest's that this call wrote to, so that a replay can repeat it.
+enum class OutputStream : uint8_t { kNone = 0, kStdout = 1, kStderr = 2 };
+
+struct SyscallEvent {
+  int32_t number = 0;
+  Registers before;                    // pc at the syscall instruction, rax the number
+  Registers after;                     // pc behind it
+  std::vector<AddressSpaceChange> changes;
+  std::vector<MemoryWrite> writes;
+  OutputStream output = OutputStream::kNone;
+  Bytes output_bytes;                  // what reached the stream, in order; empty for kNone
+  bool operator==(const SyscallEvent&) const = default;
+};
+
+enum class TrappedInstruction : uint8_t { kCpuid = 0, kRdtsc = 1, kRdtscp = 2 };
+
+// An instruction whose result the recorder supplied.
+struct TrapEvent {
+  TrappedInstruction instruction = TrappedInstruction::kCpuid;
+  Registers before;  // pc at the instruction
+  Registers after;   // pc behind it
+  bool operator==(const TrapEvent&) const = default;
+};
+
+// Contents of guest pages; `address` is page-aligned and `bytes` whole pages.
+struct PageContents {
+  GuestAddress address;
+  Bytes bytes;
+  bool operator==(const PageContents&) const = default;
+};
+
+// A signal that reached the guest. A synchronous one (a fault) happens at `registers`, where the
+// replayed instruction faults too. An asynchronous one happens at the first point whose state
+// matches: registers, extended state, and every page in `dirty`, which holds all pages that the
+// guest wrote since the event before it (or more).
+struct SignalEvent {
+  int32_t number = 0;
+  Bytes siginfo;                       // struct siginfo, 128 bytes
+  bool synchronous = false;
+  bool fatal = false;                  // an ExitEvent follows
+  Registers registers;
+  ExtendedState extended_state;        // asynchronous only
+  std::vector<PageContents> dirty;     // asynchronous only
+  bool operator==(const SignalEvent&) const = default;
+};
+
+// A checksum of a run of the guest's memory at an event.
+struct MemoryChecksum {
+  AddressRange range;
+  uint64_t xxh3 = 0;  // XXH3_64bits of the contents
+  bool operator==(const MemoryChecksum&) const = default;
+};
+
+// Why a recording holds no more.
+enum class ExitReason : uint8_t {
+  kExited = 0,       // exit or exit_group; `status` is the exit status
+  kKilled = 1,       // by signal number `status`
+  kRecorderStopped = 2,  // the guest went on without being recorded; `message` says why
+};
+
+// The end of the guest. `registers` at its last system call or signal.
+struct ExitEvent {
+  ExitReason reason = ExitReason::kExited;
+  int32_t status = 0;
+  bool core_dumped = false;
+  std::string message;
+  Registers registers;
+  std::vector<MemoryChecksum> memory;  // every readable mapping, in runs of at most 1 MiB
+  bool operator==(const ExitEvent&) const = default;
+};
+
+// Memory checksums in the middle: a check, nothing to apply. Sits right behind another event.
+struct ChecksumEvent {
+  Registers registers;
+  std::vector<MemoryChecksum> memory;
+  bool operator==(const ChecksumEvent&) const = default;
+};
+
+using EventBody =
+    std::variant<ExecEvent, SyscallEvent, TrapEvent, SignalEvent, ChecksumEvent, ExitEvent>;
+
+struct Event {
+  uint64_t time_ns = 0;  // CLOCK_MONOTONIC since the recording began
+  EventBody body;
+  bool operator==(const Event&) const = default;
+};
+
+// The contents of a file that was mapped, as it was when it was mapped.
+struct FileInfo {
+  FileId id;
+  std::string path;
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  int64_t mtime_ns = 0;
+  uint64_t size_bytes = 0;
+};
+
+// What CPUID answered on the recording machine.
+struct CpuidLeaf {
+  uint32_t leaf = 0, subleaf = 0;
+  uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
+  bool operator==(const CpuidLeaf&) const = default;
+};
+
+// Facts about a recording that do not change while it is made.
+struct RecordingInfo {
+  std::string rchk_version;
+  std::string kernel_release;
+  std::string hostname;
+  int64_t start_unix_ns = 0;
+  std::vector<std::string> arguments;
+  std::vector<std::string> environment;
+  std::string working_directory;
+  int32_t pid = 0;
+  uint64_t xcr0 = 0;               // XGETBV with ecx = 0
+  uint32_t processor_id = 0;       // what RDPID answered on the core the guest ran on
+  bool cpuid_trapped = false;      // CPUID appears as TrapEvents
+  bool tsc_trapped = false;
+  std::vector<CpuidLeaf> cpuid;    // as the guest saw it
+};
+
+}  // namespace rchk::trace
