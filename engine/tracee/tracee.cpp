@@ -1,0 +1,448 @@
+#include "engine/tracee/tracee.h"
+
+#include <cstring>
+
+#include <elf.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/fd.h"
+
+namespace rchk::tracee {
+
+namespace {
+
+static_assert(sizeof(Registers) == sizeof(user_regs_struct));
+
+constexpr unsigned long kOptions = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC |
+                                   PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |
+                                   PTRACE_O_TRACEEXIT;
+constexpr size_t kLargestXsave = 16384;
+
+template <typename Data>
+long trace(int request, pid_t pid, unsigned long address, Data data) {
+  return ptrace(static_cast<__ptrace_request>(request), pid, address, data);
+}
+
+Failure ptrace_failed(const char* what, pid_t pid) {
+  return fail_errno(fmt::format("{} of process {}", what, pid));
+}
+
+// What a child that could not start tells its parent.
+struct StartFailure {
+  int errno_value;
+  char step[16];
+};
+
+[[noreturn]] void report_and_exit(int pipe, const char* step) {
+  StartFailure failure{errno, {}};
+  std::strncpy(failure.step, step, sizeof(failure.step) - 1);
+  [[maybe_unused]] const auto written = write(pipe, &failure, sizeof(failure));
+  _exit(127);
+}
+
+// Runs in the child between fork and execve.
+[[noreturn]] void run_child(const SpawnOptions& options, char* const* argv, char* const* envp,
+                            int ready_pipe, int error_pipe) {
+  char go;
+  while (read(ready_pipe, &go, 1) < 0 && errno == EINTR) {
+  }
+  if (options.cpu) {
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    CPU_SET(*options.cpu, &cpus);
+    sched_setaffinity(0, sizeof(cpus), &cpus);
+  }
+  if (!options.randomize_addresses) {
+    personality(static_cast<unsigned long>(personality(0xffffffff)) | ADDR_NO_RANDOMIZE);
+  }
+  // Descriptors that are to become 0, 1 and 2 may be among them: move them out of the way first.
+  int moved[3];
+  for (int i = 0; i < 3; ++i) {
+    moved[i] = fcntl(options.standard_fds[i], F_DUPFD_CLOEXEC, 10);
+  }
+  for (int i = 0; i < 3; ++i) {
+    if (moved[i] < 0) {
+      close(i);
+    } else {
+      dup2(moved[i], i);
+    }
+  }
+  // What rchk changed for itself must not reach the guest.
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  execvpe(argv[0], argv, envp);
+  report_and_exit(error_pipe, "execve");
+}
+
+std::vector<char*> c_strings(const std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  pointers.reserve(strings.size() + 1);
+  for (const std::string& text : strings) pointers.push_back(const_cast<char*>(text.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+}  // namespace
+
+StopStatus decode_wait_status(int status) {
+  using Kind = StopStatus::Kind;
+  if (WIFEXITED(status)) return {Kind::kExited, WEXITSTATUS(status), false};
+  if (WIFSIGNALED(status)) return {Kind::kKilled, WTERMSIG(status), WCOREDUMP(status) != 0};
+  const int signal = WSTOPSIG(status);
+  const int event = status >> 16;
+  if (event == PTRACE_EVENT_STOP) {
+    return {signal == SIGTRAP ? Kind::kInterrupted : Kind::kGroupStop, signal, false};
+  }
+  if (event != 0) return {Kind::kEvent, event, false};
+  if (signal == (SIGTRAP | 0x80)) return {Kind::kSyscall, 0, false};
+  return {Kind::kSignal, signal, false};
+}
+
+Result<std::vector<int>> pin_to_cpu(int cpu) {
+  cpu_set_t before;
+  if (sched_getaffinity(0, sizeof(before), &before) != 0) return fail_errno("sched_getaffinity");
+  std::vector<int> allowed;
+  for (int i = 0; i < CPU_SETSIZE; ++i) {
+    if (CPU_ISSET(i, &before)) allowed.push_back(i);
+  }
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  CPU_SET(cpu, &cpus);
+  if (sched_setaffinity(0, sizeof(cpus), &cpus) != 0) return fail_errno("sched_setaffinity");
+  return allowed;
+}
+
+Result<Tracee> Tracee::spawn(const SpawnOptions& options) {
+  if (options.arguments.empty()) return fail(ErrorKind::kMisuse, "no program was named");
+  int ready[2], error[2];
+  if (pipe2(ready, O_CLOEXEC) != 0) return fail_errno("pipe");
+  FileDescriptor ready_read(ready[0]), ready_write(ready[1]);
+  if (pipe2(error, O_CLOEXEC) != 0) return fail_errno("pipe");
+  FileDescriptor error_read(error[0]), error_write(error[1]);
+
+  const std::vector<char*> argv = c_strings(options.arguments);
+  const std::vector<char*> envp = c_strings(options.environment);
+  const pid_t pid = ::fork();
+  if (pid < 0) return fail_errno("fork");
+  if (pid == 0) run_child(options, argv.data(), envp.data(), ready[0], error[1]);
+
+  Tracee tracee(pid);
+  error_write.reset();
+  if (trace(PTRACE_SEIZE, pid, 0, kOptions) != 0) {
+    Error cause{ErrorKind::kMachine, errno,
+                "ptrace is not allowed here (see kernel.yama.ptrace_scope, or the container's "
+                "seccomp profile and CAP_SYS_PTRACE)"};
+    tracee.kill();
+    return Failure(cause);
+  }
+  if (write(ready_write.get(), "g", 1) != 1) return fail_errno("starting the program");
+  for (;;) {
+    RCHK_TRY_ASSIGN(const StopStatus stop, tracee.wait());
+    if (stop.kind == StopStatus::Kind::kEvent && stop.value == kEventExec) break;
+    if (stop.is_gone() || (stop.kind == StopStatus::Kind::kEvent && stop.value == kEventExit)) {
+      StartFailure failure{};
+      if (read(error_read.get(), &failure, sizeof(failure)) != sizeof(failure)) {
+        return fail(ErrorKind::kGone, "the program ended before it started");
+      }
+      return Failure(Error{ErrorKind::kMisuse, failure.errno_value,
+                           fmt::format("cannot run {}", options.arguments[0])});
+    }
+    const int signal = stop.kind == StopStatus::Kind::kSignal ? stop.value : 0;
+    RCHK_TRY(tracee.resume(ResumeMode::kContinue, signal));
+  }
+  return tracee;
+}
+
+Tracee Tracee::adopt(pid_t pid) { return Tracee(pid); }
+
+Tracee::Tracee(Tracee&& other) noexcept
+    : pid_(std::exchange(other.pid_, -1)), memory_fd_(std::exchange(other.memory_fd_, -1)) {}
+
+Tracee& Tracee::operator=(Tracee&& other) noexcept {
+  if (this != &other) {
+    kill();
+    pid_ = std::exchange(other.pid_, -1);
+    memory_fd_ = std::exchange(other.memory_fd_, -1);
+  }
+  return *this;
+}
+
+Tracee::~Tracee() { kill(); }
+
+void Tracee::kill() {
+  if (memory_fd_ >= 0) close(memory_fd_);
+  memory_fd_ = -1;
+  if (pid_ < 0) return;
+  ::kill(pid_, SIGKILL);
+  int status = 0;
+  while (waitpid(pid_, &status, __WALL) == pid_ || errno == EINTR) {
+    if (WIFEXITED(status) || WIFSIGNALED(status)) break;
+    // A stop at exit (PTRACE_O_TRACEEXIT) holds the process until it is let go.
+    trace(PTRACE_CONT, pid_, 0, 0);
+  }
+  pid_ = -1;
+}
+
+Result<Registers> Tracee::registers() const {
+  Registers registers;
+  if (trace(PTRACE_GETREGS, pid_, 0, &registers) != 0) return ptrace_failed("registers", pid_);
+  return registers;
+}
+
+Result<void> Tracee::set_registers(const Registers& registers) {
+  if (trace(PTRACE_SETREGS, pid_, 0, &registers) != 0) return ptrace_failed("registers", pid_);
+  return {};
+}
+
+Result<ExtendedState> Tracee::extended_state() const {
+  ExtendedState state(kLargestXsave);
+  iovec area{state.data(), state.size()};
+  if (trace(PTRACE_GETREGSET, pid_, NT_X86_XSTATE, &area) != 0) {
+    return ptrace_failed("vector registers", pid_);
+  }
+  state.resize(area.iov_len);
+  return state;
+}
+
+Result<void> Tracee::set_extended_state(const ExtendedState& state) {
+  iovec area{const_cast<uint8_t*>(state.data()), state.size()};
+  if (trace(PTRACE_SETREGSET, pid_, NT_X86_XSTATE, &area) != 0) {
+    return ptrace_failed("vector registers", pid_);
+  }
+  return {};
+}
+
+Result<siginfo_t> Tracee::signal_info() const {
+  siginfo_t info;
+  if (trace(PTRACE_GETSIGINFO, pid_, 0, &info) != 0) return ptrace_failed("signal", pid_);
+  return info;
+}
+
+Result<void> Tracee::set_signal_mask(uint64_t mask) {
+  if (trace(PTRACE_SETSIGMASK, pid_, sizeof(mask), &mask) != 0) {
+    return ptrace_failed("signal mask", pid_);
+  }
+  return {};
+}
+
+Result<uint64_t> Tracee::signal_mask() const {
+  uint64_t mask = 0;
+  if (trace(PTRACE_GETSIGMASK, pid_, sizeof(mask), &mask) != 0) {
+    return ptrace_failed("signal mask", pid_);
+  }
+  return mask;
+}
+
+Result<uint64_t> Tracee::event_message() const {
+  unsigned long message = 0;
+  if (trace(PTRACE_GETEVENTMSG, pid_, 0, &message) != 0) return ptrace_failed("event", pid_);
+  return message;
+}
+
+Result<void> Tracee::kill_with_tracer(bool on) {
+  const unsigned long options = kOptions | (on ? PTRACE_O_EXITKILL : 0ul);
+  if (trace(PTRACE_SETOPTIONS, pid_, 0, options) != 0) return ptrace_failed("options", pid_);
+  return {};
+}
+
+Result<void> Tracee::open_memory() {
+  if (memory_fd_ >= 0) return {};
+  const std::string path = fmt::format("/proc/{}/mem", pid_);
+  memory_fd_ = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (memory_fd_ < 0) return fail_errno(path);
+  return {};
+}
+
+size_t Tracee::read_memory(GuestAddress address, std::span<uint8_t> bytes) const {
+  iovec local{bytes.data(), bytes.size()};
+  iovec remote{reinterpret_cast<void*>(address.value), bytes.size()};
+  const ssize_t quick = process_vm_readv(pid_, &local, 1, &remote, 1, 0);
+  if (quick == static_cast<ssize_t>(bytes.size())) return bytes.size();
+  // process_vm_readv stops at a page that the guest itself may not read; /proc/PID/mem does not.
+  if (!const_cast<Tracee*>(this)->open_memory()) return quick > 0 ? quick : 0;
+  size_t done = quick > 0 ? quick : 0;
+  while (done < bytes.size()) {
+    const ssize_t got =
+        pread(memory_fd_, bytes.data() + done, bytes.size() - done, address.value + done);
+    if (got <= 0) {
+      // A long read fails as a whole when its first page does; try no further than that.
+      break;
+    }
+    done += got;
+  }
+  return done;
+}
+
+Result<void> Tracee::write_memory(GuestAddress address, std::span<const uint8_t> bytes) {
+  iovec local{const_cast<uint8_t*>(bytes.data()), bytes.size()};
+  iovec remote{reinterpret_cast<void*>(address.value), bytes.size()};
+  if (process_vm_writev(pid_, &local, 1, &remote, 1, 0) == static_cast<ssize_t>(bytes.size())) {
+    return {};
+  }
+  RCHK_TRY(open_memory());
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t put =
+        pwrite(memory_fd_, bytes.data() + done, bytes.size() - done, address.value + done);
+    if (put <= 0) return fail_errno(fmt::format("writing memory at {}", address + done));
+    done += put;
+  }
+  return {};
+}
+
+Result<void> Tracee::resume(ResumeMode mode, int signal) {
+  int request = PTRACE_CONT;
+  switch (mode) {
+    case ResumeMode::kContinue: request = PTRACE_CONT; break;
+    case ResumeMode::kSyscall: request = PTRACE_SYSCALL; break;
+    case ResumeMode::kSysemu: request = PTRACE_SYSEMU; break;
+    case ResumeMode::kStep: request = PTRACE_SINGLESTEP; break;
+  }
+  if (trace(request, pid_, 0, static_cast<unsigned long>(signal)) != 0) {
+    return ptrace_failed("resuming", pid_);
+  }
+  return {};
+}
+
+Result<void> Tracee::listen() {
+  if (trace(PTRACE_LISTEN, pid_, 0, 0) != 0) return ptrace_failed("group stop", pid_);
+  return {};
+}
+
+Result<void> Tracee::interrupt() {
+  if (trace(PTRACE_INTERRUPT, pid_, 0, 0) != 0) return ptrace_failed("interrupting", pid_);
+  return {};
+}
+
+Result<StopStatus> Tracee::wait(bool give_up_on_signal) {
+  int status = 0;
+  for (;;) {
+    if (waitpid(pid_, &status, __WALL) == pid_) break;
+    if (errno != EINTR || give_up_on_signal) {
+      if (errno == ECHILD) return fail(ErrorKind::kGone, fmt::format("process {} is gone", pid_));
+      return ptrace_failed("waiting", pid_);
+    }
+  }
+  const StopStatus stop = decode_wait_status(status);
+  if (stop.is_gone()) pid_ = -1;
+  return stop;
+}
+
+Result<std::optional<StopStatus>> Tracee::poll() {
+  int status = 0;
+  const pid_t got = waitpid(pid_, &status, __WALL | WNOHANG);
+  if (got == 0) return std::optional<StopStatus>();
+  if (got != pid_) return ptrace_failed("waiting", pid_);
+  const StopStatus stop = decode_wait_status(status);
+  if (stop.is_gone()) pid_ = -1;
+  return std::optional<StopStatus>(stop);
+}
+
+// Runs on to the next stop of a system call, noting a process that it made; signals that come
+// meanwhile are put back for later.
+Result<StopStatus> Tracee::wait_for_syscall_stop(std::optional<pid_t>* new_process) {
+  for (;;) {
+    RCHK_TRY(resume(ResumeMode::kSyscall));
+    RCHK_TRY_ASSIGN(const StopStatus stop, wait());
+    switch (stop.kind) {
+      case StopStatus::Kind::kSyscall:
+        return stop;
+      case StopStatus::Kind::kEvent:
+        if (stop.value == kEventExit) return fail(ErrorKind::kGone, "the process is exiting");
+        if (new_process != nullptr) {
+          RCHK_TRY_ASSIGN(const uint64_t message, event_message());
+          *new_process = static_cast<pid_t>(message);
+        }
+        break;
+      case StopStatus::Kind::kSignal: {
+        // A signal stop here is before the call's first instruction ran: send it again later.
+        RCHK_TRY_ASSIGN(const siginfo_t info, signal_info());
+        if (syscall(SYS_rt_tgsigqueueinfo, pid_, pid_, stop.value, &info) != 0) {
+          ::syscall(SYS_tgkill, pid_, pid_, stop.value);
+        }
+        break;
+      }
+      case StopStatus::Kind::kGroupStop:
+      case StopStatus::Kind::kInterrupted:
+        break;
+      case StopStatus::Kind::kExited:
+      case StopStatus::Kind::kKilled:
+        return fail(ErrorKind::kGone, "the process ended");
+    }
+  }
+}
+
+Result<int64_t> Tracee::remote_syscall(GuestAddress gadget, int64_t number,
+                                       std::array<uint64_t, 6> arguments) {
+  RCHK_TRY_ASSIGN(const Registers saved, registers());
+  Registers call = saved;
+  call.rip = gadget.value;
+  call.rax = static_cast<uint64_t>(number);
+  call.orig_rax = ~0ull;  // no system call to restart
+  call.rdi = arguments[0];
+  call.rsi = arguments[1];
+  call.rdx = arguments[2];
+  call.r10 = arguments[3];
+  call.r8 = arguments[4];
+  call.r9 = arguments[5];
+  RCHK_TRY(set_registers(call));
+  // With every signal blocked none can come between the two stops.
+  RCHK_TRY_ASSIGN(const uint64_t mask, signal_mask());
+  RCHK_TRY(set_signal_mask(~0ull));
+  RCHK_TRY(wait_for_syscall_stop(nullptr));
+  RCHK_TRY(wait_for_syscall_stop(nullptr));
+  RCHK_TRY_ASSIGN(const Registers after, registers());
+  RCHK_TRY(set_signal_mask(mask));
+  RCHK_TRY(set_registers(saved));
+  return static_cast<int64_t>(after.rax);
+}
+
+Result<Tracee> Tracee::fork(GuestAddress gadget) {
+  RCHK_TRY_ASSIGN(const Registers saved, registers());
+  Registers call = saved;
+  call.rip = gadget.value;
+  call.rax = SYS_clone;
+  call.orig_rax = ~0ull;
+  call.rdi = CLONE_PARENT;  // a child of the tracer's, not of the guest's; no exit signal
+  call.rsi = call.rdx = call.r10 = call.r8 = 0;
+  RCHK_TRY(set_registers(call));
+  RCHK_TRY_ASSIGN(const uint64_t mask, signal_mask());
+  RCHK_TRY(set_signal_mask(~0ull));
+  std::optional<pid_t> new_pid;
+  RCHK_TRY(wait_for_syscall_stop(nullptr));
+  RCHK_TRY(wait_for_syscall_stop(&new_pid));
+  RCHK_TRY_ASSIGN(const Registers after, registers());
+  RCHK_TRY(set_signal_mask(mask));
+  RCHK_TRY(set_registers(saved));
+  if (!new_pid) {
+    return fail_errno("fork of the guest", static_cast<int>(-static_cast<int64_t>(after.rax)));
+  }
+  Tracee child(*new_pid);
+  RCHK_TRY(child.wait());
+  RCHK_TRY(child.kill_with_tracer(true));
+  RCHK_TRY(child.set_registers(saved));
+  return child;
+}
+
+Result<void> Tracee::detach(int signal) {
+  if (trace(PTRACE_DETACH, pid_, 0, static_cast<unsigned long>(signal)) != 0) {
+    return ptrace_failed("detaching", pid_);
+  }
+  if (memory_fd_ >= 0) close(memory_fd_);
+  memory_fd_ = -1;
+  pid_ = -1;
+  return {};
+}
+
+}  // namespace rchk::tracee

@@ -1,0 +1,142 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <signal.h>
+#include <sys/types.h>
+
+#include "base/registers.h"
+#include "base/result.h"
+#include "base/types.h"
+
+namespace rchk::tracee {
+
+// Why a tracee stopped, from waitpid's status (ptrace(2)).
+struct StopStatus {
+  enum class Kind : uint8_t {
+    kSyscall,    // entry or exit of a system call, or a suppressed one under kSysemu
+    kSignal,     // a signal is about to be delivered: `value`
+    kEvent,      // a PTRACE_EVENT: `value`; PTRACE_EVENT_STOP is kGroupStop or kInterrupted
+    kGroupStop,  // stopped by SIGSTOP, SIGTSTP, SIGTTIN or SIGTTOU: `value`
+    kInterrupted,  // by interrupt()
+    kExited,     // gone; exit status in `value`
+    kKilled,     // gone; signal in `value`
+  };
+  Kind kind = Kind::kSignal;
+  int value = 0;
+  bool core_dumped = false;
+
+  bool is_gone() const { return kind == Kind::kExited || kind == Kind::kKilled; }
+};
+
+// PTRACE_EVENT numbers, for StopStatus::value (linux/ptrace.h).
+enum TraceEvent : int {
+  kEventFork = 1,
+  kEventVfork = 2,
+  kEventClone = 3,
+  kEventExec = 4,
+  kEventVforkDone = 5,
+  kEventExit = 6,
+};
+
+enum class ResumeMode : uint8_t {
+  kContinue,
+  kSyscall,  // stop at the next system call's entry or exit
+  kSysemu,   // stop at the next system call and suppress it
+  kStep,     // stop after one instruction
+};
+
+// What a new tracee runs and with which surroundings.
+struct SpawnOptions {
+  std::vector<std::string> arguments;    // [0] is looked up in PATH
+  std::vector<std::string> environment;  // NAME=value
+  std::array<int, 3> standard_fds = {0, 1, 2};  // become 0, 1 and 2 of the guest
+  bool randomize_addresses = false;
+  std::optional<int> cpu;                // the guest runs on this core only
+};
+
+// One traced thread. Owns the trace relation: a tracee that is still there when its owner goes
+// is killed, unless it was detached. All calls but interrupt() and wait() need it stopped. A
+// tracee that is gone makes any call fail with ErrorKind::kGone: an ordinary outcome.
+class Tracee {
+ public:
+  // Starts a program and stops it behind its execve. Errors: kMisuse when the program cannot
+  // be run (the errno of execve in it), kMachine when ptrace is not allowed.
+  static Result<Tracee> spawn(const SpawnOptions& options);
+  // Takes over a process that is traced already and stopped.
+  static Tracee adopt(pid_t pid);
+
+  Tracee(Tracee&& other) noexcept;
+  Tracee& operator=(Tracee&& other) noexcept;
+  Tracee(const Tracee&) = delete;
+  Tracee& operator=(const Tracee&) = delete;
+  ~Tracee();
+
+  pid_t pid() const { return pid_; }
+
+  Result<Registers> registers() const;
+  Result<void> set_registers(const Registers& registers);
+  Result<ExtendedState> extended_state() const;
+  Result<void> set_extended_state(const ExtendedState& state);
+  Result<siginfo_t> signal_info() const;
+  // The signals that are kept from being delivered, as a kernel sigset (bit 0: signal 1).
+  Result<void> set_signal_mask(uint64_t mask);
+  Result<uint64_t> signal_mask() const;
+  // PTRACE_GETEVENTMSG: the new pid of a fork event, the status of an exit event.
+  Result<uint64_t> event_message() const;
+  // Replaces the options that spawn() chose; see ptrace(2), PTRACE_SETOPTIONS.
+  Result<void> kill_with_tracer(bool on);
+
+  // Bytes read from `address` on; fewer when the rest is not mapped. Access rights of the guest
+  // do not matter.
+  size_t read_memory(GuestAddress address, std::span<uint8_t> bytes) const;
+  Result<void> write_memory(GuestAddress address, std::span<const uint8_t> bytes);
+
+  Result<void> resume(ResumeMode mode, int signal = 0);
+  // PTRACE_LISTEN: stays in a group stop.
+  Result<void> listen();
+  // Asks a running tracee to stop; wait() will say kInterrupted (or another stop came first).
+  Result<void> interrupt();
+  // Waits for the next stop. A signal to rchk itself (EINTR) is waited through unless
+  // `give_up_on_signal`, when the result is an Error with errno EINTR.
+  Result<StopStatus> wait(bool give_up_on_signal = false);
+  // The next stop if there is one already.
+  Result<std::optional<StopStatus>> poll();
+
+  // Makes the stopped tracee perform a system call and returns its raw result (-errno on
+  // failure of the call itself). All registers are as before afterwards. `gadget` is the address
+  // of a `syscall` instruction in it.
+  // REQUIRES: not stopped at the entry of a system call.
+  Result<int64_t> remote_syscall(GuestAddress gadget, int64_t number,
+                                 std::array<uint64_t, 6> arguments = {});
+  // Clones the process by fork in it; the new one is stopped, traced, a child of the caller, has
+  // the same registers and gets killed with its tracer. Signals pending for it are none.
+  Result<Tracee> fork(GuestAddress gadget);
+
+  // Lets it run on untraced.
+  Result<void> detach(int signal = 0);
+  // Kills it and takes its status away.
+  void kill();
+
+ private:
+  explicit Tracee(pid_t pid) : pid_(pid) {}
+  Result<void> open_memory();
+  Result<StopStatus> wait_for_syscall_stop(std::optional<pid_t>* new_process);
+
+  pid_t pid_ = -1;
+  mutable int memory_fd_ = -1;
+};
+
+// Decodes waitpid's status of a seized tracee.
+StopStatus decode_wait_status(int status);
+
+// Pins the calling thread to a core, and returns the set it was allowed before.
+Result<std::vector<int>> pin_to_cpu(int cpu);
+
+}  // namespace rchk::tracee
