@@ -1,0 +1,103 @@
+"""Running commands under test: output, status, a time limit that leaves stacks behind."""
+
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import threading
+from dataclasses import dataclass
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build"
+RCHK = pathlib.Path(os.environ.get("RCHK", BUILD / "rchk"))
+
+
+@dataclass
+class Outcome:
+    """What a command did. `status` is a shell's: 128 + N for a death by signal N."""
+
+    command: list
+    status: int
+    stdout: bytes
+    stderr: bytes
+    timed_out: bool = False
+    stacks: str = ""
+
+    def shell(self):
+        return shell_line(self.command)
+
+
+def shell_line(command):
+    return " ".join(shlex.quote(str(word)) for word in command)
+
+
+def descendants(pid):
+    """The process and all below it, parents first."""
+    found = [pid]
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            children = pathlib.Path(f"/proc/{pid}/task/{task}/children").read_text()
+            for child in children.split():
+                found += descendants(int(child))
+    except (OSError, ValueError):
+        pass
+    return found
+
+
+def stack_dump(pid):
+    """The stacks of a process and its descendants. A traced one shows the kernel's view only."""
+    text = ""
+    for each in descendants(pid):
+        text += f"--- process {each}\n"
+        for name in ("cmdline", "wchan", "syscall"):
+            try:
+                content = pathlib.Path(f"/proc/{each}/{name}").read_bytes()
+                text += f"{name}: {content.replace(bytes(1), b' ').decode(errors='replace')}\n"
+            except OSError:
+                pass
+        gdb = ["gdb", "-nx", "-batch", "-p", str(each), "-ex", "thread apply all bt 16"]
+        try:
+            done = subprocess.run(
+                gdb, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False
+            )
+            text += done.stdout.decode(errors="replace")[-4000:]
+        except (OSError, subprocess.TimeoutExpired):
+            text += "(no stack)\n"
+    return text
+
+
+def run(command, *, stdin=b"", timeout=60, cwd=None, env=None, during=None):
+    """Runs a command in a session of its own.
+
+    `during`, when given, is called with the process in a thread of its own as it runs.
+    """
+    environment = dict(os.environ if env is None else env)
+    with subprocess.Popen(
+        [str(word) for word in command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        env=environment,
+        start_new_session=True,
+    ) as process:
+        if during is not None:
+            threading.Thread(target=during, args=(process,), daemon=True).start()
+        try:
+            out, err = process.communicate(stdin, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            stacks = stack_dump(process.pid)
+            kill_tree(process.pid)
+            out, err = process.communicate()
+            return Outcome(command, 124, out, err, timed_out=True, stacks=stacks)
+    status = process.returncode
+    return Outcome(command, 128 - status if status < 0 else status, out, err)
+
+
+def kill_tree(pid):
+    for each in reversed(descendants(pid)):
+        try:
+            os.kill(each, signal.SIGKILL)
+        except OSError:
+            pass
