@@ -15,11 +15,11 @@ struct GuestAddress {
   uint64_t value = 0;
 
   auto operator<=>(const GuestAddress&) const = default;
-  GuestAddress operator+(uint64_t bytes) const { return {value + bytes}; }
-  GuestAddress operator-(uint64_t bytes) const { return {value - bytes}; }
-  uint64_t operator-(GuestAddress other) const { return value - other.value; }
-  GuestAddress page_floor() const { return {value & ~(kPageSize - 1)}; }
-  GuestAddress page_ceiling() const { return {(value + kPageSize - 1) & ~(kPageSize - 1)}; }
+  constexpr GuestAddress operator+(uint64_t bytes) const { return {value + bytes}; }
+  constexpr GuestAddress operator-(uint64_t bytes) const { return {value - bytes}; }
+  constexpr uint64_t operator-(GuestAddress other) const { return value - other.value; }
+  constexpr GuestAddress page_floor() const { return {value & ~(kPageSize - 1)}; }
+  constexpr GuestAddress page_ceiling() const { return {(value + kPageSize - 1) & ~(kPageSize - 1)}; }
 };
 
 // A half-open range of guest addresses, [begin, end).
@@ -28,7 +28,7 @@ struct AddressRange {
   GuestAddress end;
 
   auto operator<=>(const AddressRange&) const = default;
-  uint64_t size() const { return end.value - begin.value; }
+  constexpr uint64_t size() const { return end.value - begin.value; }
   bool empty() const { return end <= begin; }
   bool contains(GuestAddress address) const { return begin <= address && address < end; }
   bool contains(AddressRange other) const { return begin <= other.begin && other.end <= end; }
@@ -37,7 +37,7 @@ struct AddressRange {
   AddressRange pages() const { return {begin.page_floor(), end.page_ceiling()}; }
 };
 
-inline AddressRange range_of(GuestAddress begin, uint64_t bytes) { return {begin, begin + bytes}; }
+constexpr AddressRange range_of(GuestAddress begin, uint64_t bytes) { return {begin, begin + bytes}; }
 
 // A kernel thread id, as the recorder's own pid namespace sees it.
 struct Tid {

@@ -383,6 +383,16 @@ Result<StopStatus> Tracee::wait_for_syscall_stop(std::optional<pid_t>* new_proce
   }
 }
 
+// A thread that stopped at a suppressed system call (kSysemu) first reports the exit of that one.
+Result<void> Tracee::run_to_gadget_entry(GuestAddress gadget) {
+  constexpr uint64_t kSyscallInstructionBytes = 2;
+  for (;;) {
+    RCHK_TRY(wait_for_syscall_stop(nullptr));
+    RCHK_TRY_ASSIGN(const Registers now, registers());
+    if (now.rip == gadget.value + kSyscallInstructionBytes) return {};
+  }
+}
+
 Result<int64_t> Tracee::remote_syscall(GuestAddress gadget, int64_t number,
                                        std::array<uint64_t, 6> arguments) {
   RCHK_TRY_ASSIGN(const Registers saved, registers());
@@ -400,7 +410,7 @@ Result<int64_t> Tracee::remote_syscall(GuestAddress gadget, int64_t number,
   // With every signal blocked none can come between the two stops.
   RCHK_TRY_ASSIGN(const uint64_t mask, signal_mask());
   RCHK_TRY(set_signal_mask(~0ull));
-  RCHK_TRY(wait_for_syscall_stop(nullptr));
+  RCHK_TRY(run_to_gadget_entry(gadget));
   RCHK_TRY(wait_for_syscall_stop(nullptr));
   RCHK_TRY_ASSIGN(const Registers after, registers());
   RCHK_TRY(set_signal_mask(mask));
@@ -420,7 +430,7 @@ Result<Tracee> Tracee::fork(GuestAddress gadget) {
   RCHK_TRY_ASSIGN(const uint64_t mask, signal_mask());
   RCHK_TRY(set_signal_mask(~0ull));
   std::optional<pid_t> new_pid;
-  RCHK_TRY(wait_for_syscall_stop(nullptr));
+  RCHK_TRY(run_to_gadget_entry(gadget));
   RCHK_TRY(wait_for_syscall_stop(&new_pid));
   RCHK_TRY_ASSIGN(const Registers after, registers());
   RCHK_TRY(set_signal_mask(mask));

@@ -69,6 +69,10 @@ class Tracee {
   // Starts a program and stops it behind its execve. Errors: kMisuse when the program cannot
   // be run (the errno of execve in it), kMachine when ptrace is not allowed.
   static Result<Tracee> spawn(const SpawnOptions& options);
+  // Starts an empty process: nothing is mapped in it but one page at `gadget`, readable, writable
+  // and executable, that begins with a `syscall` instruction. It has no descriptors, blocks all
+  // signals but those of faults, and is killed with its tracer.
+  static Result<Tracee> spawn_empty(GuestAddress gadget, std::optional<int> cpu);
   // Takes over a process that is traced already and stopped.
   static Tracee adopt(pid_t pid);
 
@@ -127,6 +131,7 @@ class Tracee {
  private:
   explicit Tracee(pid_t pid) : pid_(pid) {}
   Result<void> open_memory();
+  Result<void> run_to_gadget_entry(GuestAddress gadget);
   Result<StopStatus> wait_for_syscall_stop(std::optional<pid_t>* new_process);
 
   pid_t pid_ = -1;

@@ -1,0 +1,295 @@
+#include "engine/replay/puppet.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/check.h"
+
+namespace rchk::replay {
+
+namespace {
+
+constexpr uint64_t kReach = 1ull << 31;
+constexpr uint64_t kUserEnd = 0x7ffffffff000;
+constexpr GuestAddress kScratch = kGadgetPage + 256;
+// Signals of faults; all others stay blocked in a puppet.
+constexpr uint64_t kBlockedSignals =
+    ~((1ull << (SIGSEGV - 1)) | (1ull << (SIGBUS - 1)) | (1ull << (SIGFPE - 1)) |
+      (1ull << (SIGILL - 1)) | (1ull << (SIGTRAP - 1)));
+
+bool is_fault(int signal) {
+  return signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL ||
+         signal == SIGTRAP;
+}
+
+// Numbers the states of code pages, over all puppets, so that no number names two contents.
+uint64_t next_code_version() {
+  static std::atomic<uint64_t> version{0};
+  return ++version;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Puppet>> Puppet::create(std::optional<int> cpu) {
+  RCHK_TRY_ASSIGN(tracee::Tracee process, tracee::Tracee::spawn_empty(kGadgetPage, cpu));
+  return std::unique_ptr<Puppet>(new Puppet(std::move(process)));
+}
+
+Result<std::unique_ptr<Puppet>> Puppet::adopt(tracee::Tracee process, GuestAddress gadget,
+                                              snapshot::AddressSpace space) {
+  std::unique_ptr<Puppet> puppet(new Puppet(std::move(process)));
+  puppet->gadget_ = gadget;
+  puppet->space_ = std::move(space);
+  RCHK_TRY(puppet->process_.set_signal_mask(kBlockedSignals));
+  RCHK_TRY(puppet->call("close_range", SYS_close_range, {0, ~0u, 0}));
+  RCHK_TRY(puppet->call("mmap of the gadget page", SYS_mmap,
+                        {kGadgetPage.value, kPageSize, PROT_READ | PROT_WRITE | PROT_EXEC,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ~0ull, 0}));
+  const uint8_t code[] = {0x0f, 0x05, 0xcc};  // syscall; int3
+  RCHK_TRY(puppet->process_.write_memory(kGadgetPage, code));
+  puppet->gadget_ = kGadgetPage;
+  return puppet;
+}
+
+Result<std::unique_ptr<Puppet>> Puppet::fork() {
+  RCHK_TRY_ASSIGN(tracee::Tracee process, process_.fork(gadget_));
+  std::unique_ptr<Puppet> puppet(new Puppet(std::move(process)));
+  puppet->gadget_ = gadget_;
+  puppet->space_ = space_;
+  puppet->own_ranges_ = own_ranges_;
+  puppet->code_versions_ = code_versions_;
+  puppet->descriptors_ = descriptors_;
+  puppet->translation_ = translation_;
+  return puppet;
+}
+
+size_t Puppet::read_memory(GuestAddress address, std::span<uint8_t> bytes) {
+  const AddressRange wanted = range_of(address, bytes.size());
+  uint64_t usable = bytes.size();
+  const auto hide = [&](AddressRange own) {
+    if (!own.overlaps(wanted)) return;
+    usable = own.contains(address) ? 0 : std::min(usable, own.begin - address);
+  };
+  hide(range_of(kGadgetPage, kPageSize));
+  for (const auto& [begin, own] : own_ranges_) hide(own);
+  if (usable == 0) return 0;
+  return process_.read_memory(address, bytes.first(usable));
+}
+
+Result<void> Puppet::write_memory(GuestAddress address, std::span<const uint8_t> bytes) {
+  const AddressRange range = range_of(address, bytes.size());
+  for (const snapshot::Mapping& mapping : space_.overlapping(range)) {
+    if (mapping.executable()) touch_code(range);
+  }
+  return process_.write_memory(address, bytes);
+}
+
+Result<int64_t> Puppet::call(const char* what, int64_t number,
+                             std::array<uint64_t, 6> arguments) {
+  RCHK_TRY_ASSIGN(const int64_t result, process_.remote_syscall(gadget_, number, arguments));
+  if (result < 0 && result > -4096) {
+    return fail_errno(fmt::format("{} in the replay process", what), static_cast<int>(-result));
+  }
+  return result;
+}
+
+Result<int> Puppet::descriptor(int fd) {
+  if (const auto known = descriptors_.find(fd); known != descriptors_.end()) return known->second;
+  const std::string path = fmt::format("/proc/{}/fd/{}", getpid(), fd);
+  RCHK_TRY(process_.write_memory(
+      kScratch, {reinterpret_cast<const uint8_t*>(path.c_str()), path.size() + 1}));
+  RCHK_TRY_ASSIGN(const int64_t opened,
+                  call(path.c_str(), SYS_openat,
+                       {static_cast<uint64_t>(AT_FDCWD), kScratch.value, O_RDWR | O_CLOEXEC}));
+  descriptors_[fd] = static_cast<int>(opened);
+  return static_cast<int>(opened);
+}
+
+void Puppet::touch_code(AddressRange range) {
+  const AddressRange pages = range.pages();
+  const uint64_t version = next_code_version();
+  // A range larger than this is no code that was ever translated page by page: stop counting
+  // pages where nothing executable was or is.
+  for (const snapshot::Mapping& mapping : space_.overlapping(pages)) {
+    if (!mapping.executable()) continue;
+    const GuestAddress end = std::min(mapping.range.end, pages.end);
+    for (GuestAddress page = std::max(mapping.range.begin, pages.begin); page < end;
+         page = page + kPageSize) {
+      code_versions_[page] = version;
+      translation_.protected_pages.erase(page);
+    }
+  }
+}
+
+Result<void> Puppet::map(const snapshot::Mapping& mapping, const Contents& contents) {
+  const AddressRange range = mapping.range;
+  touch_code(range);
+  uint64_t from_file = 0;
+  if (contents.fd >= 0 && contents.available_bytes > 0) {
+    from_file = std::min(range.size(),
+                         GuestAddress{contents.available_bytes}.page_ceiling().value);
+    RCHK_TRY_ASSIGN(const int fd, descriptor(contents.fd));
+    RCHK_TRY(call("mmap", SYS_mmap,
+                  {range.begin.value, from_file, mapping.protection,
+                   MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, static_cast<uint64_t>(fd),
+                   contents.offset_bytes}));
+  }
+  if (from_file < range.size()) {
+    // Behind the end of a file a private mapping raises SIGBUS; a shared one may come to life
+    // when the file grows.
+    const bool faults = mapping.backing.has_value() && !mapping.shared;
+    uint64_t flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+    if (mapping.grows_down) flags |= MAP_GROWSDOWN | MAP_STACK;
+    RCHK_TRY(call("mmap", SYS_mmap,
+                  {range.begin.value + from_file, range.size() - from_file,
+                   faults ? uint64_t{PROT_NONE} : mapping.protection, flags, ~0ull, 0}));
+  }
+  space_.map(mapping);
+  touch_code(range);
+  return {};
+}
+
+Result<void> Puppet::unmap_guest(AddressRange range) {
+  touch_code(range);
+  RCHK_TRY(call("munmap", SYS_munmap, {range.begin.value, range.size()}));
+  space_.unmap(range);
+  return {};
+}
+
+Result<void> Puppet::protect(AddressRange range, uint8_t protection) {
+  touch_code(range);
+  RCHK_TRY(call("mprotect", SYS_mprotect, {range.begin.value, range.size(), protection}));
+  space_.protect(range, protection);
+  touch_code(range);
+  return {};
+}
+
+Result<void> Puppet::remap(const trace::RemapChange& change) {
+  touch_code(change.from);
+  touch_code(change.to);
+  const bool moved = change.from.begin != change.to.begin;
+  uint64_t flags = moved ? MREMAP_MAYMOVE | MREMAP_FIXED : 0;
+  if (change.keep_old) flags |= MREMAP_DONTUNMAP;
+  RCHK_TRY(call("mremap", SYS_mremap,
+                {change.from.begin.value, change.from.size(), change.to.size(), flags,
+                 change.to.begin.value}));
+  const std::vector<snapshot::Mapping> kept = space_.overlapping(change.from);
+  space_.remap(change.from, change.to.begin, change.to.size());
+  if (change.keep_old) {
+    for (const snapshot::Mapping& mapping : kept) space_.map(mapping);
+  }
+  touch_code(change.to);
+  return {};
+}
+
+Result<void> Puppet::discard(AddressRange range) {
+  touch_code(range);
+  RCHK_TRY(call("madvise", SYS_madvise, {range.begin.value, range.size(), MADV_DONTNEED}));
+  return {};
+}
+
+Result<void> Puppet::set_registers(const Registers& registers) {
+  Registers hardware = registers;
+  hardware.orig_rax = ~0ull;
+  return process_.set_registers(hardware);
+}
+
+Result<translate::HostStop> Puppet::resume(const Registers& registers) {
+  RCHK_TRY(set_registers(registers));
+  for (;;) {
+    RCHK_TRY(process_.resume(tracee::ResumeMode::kSysemu));
+    RCHK_TRY_ASSIGN(const tracee::StopStatus stop, process_.wait());
+    if (stop.is_gone()) return fail(ErrorKind::kGone, "the replay process was killed");
+    translate::HostStop result;
+    if (stop.kind == tracee::StopStatus::Kind::kSyscall) {
+      RCHK_TRY_ASSIGN(result.registers, process_.registers());
+      return result;
+    }
+    if (stop.kind != tracee::StopStatus::Kind::kSignal || !is_fault(stop.value)) continue;
+    RCHK_TRY_ASSIGN(const siginfo_t info, process_.signal_info());
+    RCHK_TRY_ASSIGN(result.registers, process_.registers());
+    result.signal = stop.value;
+    result.signal_code = info.si_code;
+    result.fault_address = {reinterpret_cast<uint64_t>(info.si_addr)};
+    return result;
+  }
+}
+
+translate::CodePage Puppet::code_page(GuestAddress page) {
+  const snapshot::Mapping* mapping = space_.find(page);
+  if (mapping == nullptr) return {};
+  const auto version = code_versions_.find(page);
+  return {mapping->executable(), mapping->writable(),
+          version == code_versions_.end() ? 0 : version->second};
+}
+
+Result<void> Puppet::protect_code_page(GuestAddress page, bool read_only) {
+  const snapshot::Mapping* mapping = space_.find(page);
+  if (mapping == nullptr) return {};
+  const uint64_t protection =
+      read_only ? mapping->protection & ~uint64_t{PROT_WRITE} : mapping->protection;
+  RCHK_TRY(call("mprotect", SYS_mprotect, {page.value, kPageSize, protection}));
+  return {};
+}
+
+Result<void> Puppet::map_shared(GuestAddress address, uint64_t size_bytes, int memfd,
+                                uint64_t offset_bytes, int protection) {
+  RCHK_TRY_ASSIGN(const int fd, descriptor(memfd));
+  RCHK_TRY(call("mapping the code cache", SYS_mmap,
+                {address.value, size_bytes, static_cast<uint64_t>(protection),
+                 MAP_SHARED | MAP_FIXED_NOREPLACE, static_cast<uint64_t>(fd), offset_bytes}));
+  own_ranges_[address] = range_of(address, size_bytes);
+  return {};
+}
+
+Result<void> Puppet::unmap(AddressRange range) {
+  RCHK_TRY(call("unmapping the code cache", SYS_munmap, {range.begin.value, range.size()}));
+  std::erase_if(own_ranges_, [&](const auto& entry) { return entry.second.overlaps(range); });
+  return {};
+}
+
+std::optional<GuestAddress> Puppet::free_range_near(AddressRange code, uint64_t size_bytes) {
+  // Every byte of the range must reach every byte of the code.
+  const uint64_t lowest = code.end.value > kReach ? code.end.value - kReach : 0;
+  const uint64_t highest = std::min(code.begin.value + kReach, kUserEnd);
+  std::vector<AddressRange> taken{kReservedRange};
+  for (const auto& [begin, mapping] : space_.mappings()) {
+    AddressRange range = mapping.range;
+    if (mapping.grows_down) {
+      constexpr uint64_t kStackRoom = 64ull << 20;
+      range.begin = range.begin - std::min(range.begin.value, kStackRoom);
+    }
+    taken.push_back(range);
+  }
+  for (const auto& [begin, own] : own_ranges_) taken.push_back(own);
+  std::sort(taken.begin(), taken.end());
+  taken.push_back({{highest}, {kUserEnd}});
+
+  // Of the gaps that are large enough take the highest place of the one above the libraries, else
+  // the place nearest below the code: the kernel puts new mappings below the lowest library and
+  // the heap above the program.
+  std::optional<GuestAddress> above, below;
+  uint64_t gap_start = std::max(lowest, kReservedRange.end.value);
+  for (const AddressRange& range : taken) {
+    const uint64_t gap_end = std::min(range.begin.value, highest);
+    if (gap_end > gap_start && gap_end - gap_start >= size_bytes) {
+      const GuestAddress place = GuestAddress{gap_end - size_bytes}.page_floor();
+      if (place >= code.end) {
+        above = place;
+      } else {
+        below = place;
+      }
+    }
+    gap_start = std::max(gap_start, range.end.value);
+  }
+  constexpr GuestAddress kLibraries{0x7f0000000000};
+  if (code.begin >= kLibraries) return above ? above : below;
+  return below ? below : above;
+}
+
+}  // namespace rchk::replay
