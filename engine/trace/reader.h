@@ -1,0 +1,47 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/fd.h"
+#include "engine/trace/source.h"
+
+namespace rchk::trace {
+
+// Opens a recording's file, which may be hostile: nothing in it is believed before it has been
+// checked. Events and file contents are loaded when they are asked for.
+//
+// A file whose writer died is usable up to its last whole chunk: is_complete() is false then, and
+// torn_tail_note() says what was left behind. Damage before the tail is an error, of open() or
+// of the call that comes across it, and names the offset.
+class TraceReader final : public EventSource {
+ public:
+  static Result<std::unique_ptr<TraceReader>> open(const std::string& path);
+  // The same for an open file; `name` is what errors call it.
+  static Result<std::unique_ptr<TraceReader>> open(FileDescriptor file, std::string name);
+  ~TraceReader() override;
+  TraceReader(const TraceReader&) = delete;
+  TraceReader& operator=(const TraceReader&) = delete;
+
+  const RecordingInfo& info() const override;
+  uint64_t event_count() const override;
+  Result<std::shared_ptr<const Event>> event(EventNumber number) override;
+  std::vector<FileInfo> files() const override;
+  Result<FileInfo> file_info(FileId file) const override;
+  Result<Bytes> file_bytes(FileId file, uint64_t offset_bytes, uint64_t size_bytes) override;
+
+  // True if the recording was closed.
+  bool is_complete() const;
+  // For a recording that was not closed: where it ends and how many bytes behind that are lost.
+  // Empty otherwise.
+  std::string torn_tail_note() const;
+  // Reads and decodes everything; the first damage found is the error.
+  Result<void> verify();
+
+ private:
+  class Impl;
+  explicit TraceReader(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rchk::trace

@@ -1,0 +1,38 @@
+#include "engine/trace/source.h"
+
+#include "base/check.h"
+
+namespace rchk::trace {
+
+Result<FileId> TeeSink::add_file(const FileInfo& info) {
+  RCHK_TRY_ASSIGN(const FileId first, first_.add_file(info));
+  RCHK_TRY_ASSIGN(const FileId second, second_.add_file(info));
+  RCHK_CHECK(first == second, "{} and {}", first.value, second.value);
+  return first;
+}
+
+Result<void> TeeSink::add_file_range(FileId file, uint64_t offset_bytes, ByteView bytes) {
+  RCHK_TRY(first_.add_file_range(file, offset_bytes, bytes));
+  return second_.add_file_range(file, offset_bytes, bytes);
+}
+
+Result<EventNumber> TeeSink::append(const Event& event) {
+  RCHK_TRY_ASSIGN(const EventNumber first, first_.append(event));
+  RCHK_TRY_ASSIGN(const EventNumber second, second_.append(event));
+  RCHK_CHECK(first == second, "{} and {}", first, second);
+  return first;
+}
+
+Result<void> TeeSink::flush() {
+  RCHK_TRY(first_.flush());
+  return second_.flush();
+}
+
+// Both are closed, even if the first could not be.
+Result<void> TeeSink::close() {
+  Result<void> first = first_.close();
+  Result<void> second = second_.close();
+  return first ? second : first;
+}
+
+}  // namespace rchk::trace

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "base/types.h"
+#include "engine/trace/event.h"
+
+namespace rchk::trace {
+
+// Takes a recording in, in the order in which it happens. The recorder calls it from one thread.
+class EventSink {
+ public:
+  virtual ~EventSink() = default;
+
+  // Introduces a file; `info.id` is ignored, and the id that was given is returned. Ids count
+  // from 0 in the order of the calls.
+  virtual Result<FileId> add_file(const FileInfo& info) = 0;
+  // Stores contents of a file, any number of times and in any order. What is there already is
+  // kept and costs nothing; a file that has changed since is to be added as another one.
+  virtual Result<void> add_file_range(FileId file, uint64_t offset_bytes, ByteView bytes) = 0;
+  // Adds the next event. The files that it maps must have been added, with the mapped ranges.
+  virtual Result<EventNumber> append(const Event& event) = 0;
+  // Returns when everything so far has left this process (for a file: reached the kernel).
+  virtual Result<void> flush() = 0;
+  // Ends the recording: nothing may be added afterwards.
+  virtual Result<void> close() = 0;
+};
+
+// Gives a recording out again. Safe to be called from several threads.
+class EventSource {
+ public:
+  virtual ~EventSource() = default;
+
+  virtual const RecordingInfo& info() const = 0;
+  // Events 0 to event_count() - 1 are there. Grows while a live recording goes on.
+  virtual uint64_t event_count() const = 0;
+  // An event; neighbours of one that was asked for are cheap. An EventNumber that is not there
+  // is kMisuse. The event stays valid as long as the pointer is held, and holds on to some
+  // thousand neighbours: keep a copy of the event instead of many pointers.
+  virtual Result<std::shared_ptr<const Event>> event(EventNumber number) = 0;
+
+  // All files, ordered by id, which is also their index.
+  virtual std::vector<FileInfo> files() const = 0;
+  virtual Result<FileInfo> file_info(FileId file) const = 0;
+  // Exactly `size_bytes` bytes of a file. Past the file's end it reads as zero, as a mapped page
+  // does; a range that was not recorded is kBadTrace.
+  virtual Result<Bytes> file_bytes(FileId file, uint64_t offset_bytes, uint64_t size_bytes) = 0;
+};
+
+// Feeds two sinks, which both must have been fresh: they number alike.
+class TeeSink final : public EventSink {
+ public:
+  TeeSink(EventSink& first, EventSink& second) : first_(first), second_(second) {}
+  Result<FileId> add_file(const FileInfo& info) override;
+  Result<void> add_file_range(FileId file, uint64_t offset_bytes, ByteView bytes) override;
+  Result<EventNumber> append(const Event& event) override;
+  Result<void> flush() override;
+  Result<void> close() override;
+
+ private:
+  EventSink& first_;
+  EventSink& second_;
+};
+
+}  // namespace rchk::trace
