@@ -108,6 +108,9 @@ struct SignalEvent {
   Bytes siginfo;                       // struct siginfo, 128 bytes
   bool synchronous = false;
   bool fatal = false;                  // an ExitEvent follows
+  // Asynchronous, but no guest instruction ran since the event before it (abort(), SIGPIPE, an
+  // interrupted call): nothing need be searched, and `dirty` is empty.
+  bool at_event = false;
   Registers registers;
   ExtendedState extended_state;        // asynchronous only
   std::vector<PageContents> dirty;     // asynchronous only
