@@ -1,5 +1,6 @@
 #include "engine/tracee/tracee.h"
 
+#include <cstddef>
 #include <cstring>
 
 #include <elf.h>
@@ -227,6 +228,27 @@ Result<siginfo_t> Tracee::signal_info() const {
   siginfo_t info;
   if (trace(PTRACE_GETSIGINFO, pid_, 0, &info) != 0) return ptrace_failed("signal", pid_);
   return info;
+}
+
+Result<void> Tracee::set_signal_info(const siginfo_t& info) {
+  if (trace(PTRACE_SETSIGINFO, pid_, 0, &info) != 0) return ptrace_failed("signal", pid_);
+  return {};
+}
+
+Result<uint64_t> Tracee::debug_register(int index) const {
+  errno = 0;
+  const unsigned long offset = offsetof(struct user, u_debugreg) + sizeof(long) * index;
+  const long value = trace(PTRACE_PEEKUSER, pid_, offset, 0);
+  if (errno != 0) return ptrace_failed("debug register", pid_);
+  return static_cast<uint64_t>(value);
+}
+
+Result<void> Tracee::set_debug_register(int index, uint64_t value) {
+  const unsigned long offset = offsetof(struct user, u_debugreg) + sizeof(long) * index;
+  if (trace(PTRACE_POKEUSER, pid_, offset, value) != 0) {
+    return ptrace_failed("debug register", pid_);
+  }
+  return {};
 }
 
 Result<void> Tracee::set_signal_mask(uint64_t mask) {

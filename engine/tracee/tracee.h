@@ -89,9 +89,14 @@ class Tracee {
   Result<ExtendedState> extended_state() const;
   Result<void> set_extended_state(const ExtendedState& state);
   Result<siginfo_t> signal_info() const;
+  // Replaces what the signal that it is stopped at says.
+  Result<void> set_signal_info(const siginfo_t& info);
   // The signals that are kept from being delivered, as a kernel sigset (bit 0: signal 1).
   Result<void> set_signal_mask(uint64_t mask);
   Result<uint64_t> signal_mask() const;
+  // A debug register, 0 to 7 (SDM vol. 3, 17.2).
+  Result<uint64_t> debug_register(int index) const;
+  Result<void> set_debug_register(int index, uint64_t value);
   // PTRACE_GETEVENTMSG: the new pid of a fork event, the status of an exit event.
   Result<uint64_t> event_message() const;
   // Replaces the options that spawn() chose; see ptrace(2), PTRACE_SETOPTIONS.
