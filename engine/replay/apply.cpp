@@ -1,0 +1,167 @@
+// Applying events to a guest, and checking the guest against them.
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/replay/replayer.h"
+#include "snapshot/checksum.h"
+
+namespace rchk::replay {
+
+namespace {
+
+// Both are the hardware's at a system call: SYSCALL puts the return address into rcx and the
+// flags into r11 (SDM vol. 2, SYSCALL).
+void forget_syscall_scratch(Registers& registers) { registers.rcx = registers.r11 = 0; }
+
+template <typename... Ts>
+struct Overloaded : Ts... {
+  using Ts::operator()...;
+};
+template <typename... Ts>
+Overloaded(Ts...) -> Overloaded<Ts...>;
+
+}  // namespace
+
+Result<void> Replayer::map(Guest& guest, const snapshot::Mapping& mapping) {
+  RCHK_TRY(engine_->make_room(mapping.range));
+  engine_->invalidate(mapping.range);
+  Puppet::Contents contents;
+  if (mapping.backing) {
+    RCHK_TRY_ASSIGN(contents, contents_->contents_of(mapping));
+  }
+  return guest.puppet->map(mapping, contents);
+}
+
+Result<void> Replayer::write(Guest& guest, const trace::MemoryWrite& write) {
+  const AddressRange range = range_of(write.address, write.bytes.size());
+  for (const snapshot::Mapping& mapping : guest.puppet->space().overlapping(range)) {
+    if (mapping.executable()) {
+      engine_->invalidate(range);
+      break;
+    }
+  }
+  return guest.puppet->write_memory(write.address, write.bytes);
+}
+
+Result<void> Replayer::apply(Guest& guest, const trace::ExecEvent& event) {
+  RCHK_TRY_ASSIGN(guest.puppet, Puppet::create(cpu_));
+  RCHK_TRY(engine_->attach(*guest.puppet));
+  for (const snapshot::Mapping& mapping : event.mappings) RCHK_TRY(map(guest, mapping));
+  for (const trace::MemoryWrite& contents : event.contents) RCHK_TRY(write(guest, contents));
+  guest.registers = event.registers;
+  RCHK_TRY(guest.puppet->set_registers(guest.registers));
+  return guest.puppet->set_extended_state(event.extended_state);
+}
+
+Result<void> Replayer::apply(Guest& guest, const trace::AddressSpaceChange& change) {
+  return std::visit(
+      Overloaded{
+          [&](const trace::MapChange& item) { return map(guest, item.mapping); },
+          [&](const trace::UnmapChange& item) {
+            engine_->invalidate(item.range);
+            return guest.puppet->unmap_guest(item.range);
+          },
+          [&](const trace::ProtectChange& item) {
+            engine_->invalidate(item.range);
+            return guest.puppet->protect(item.range, item.protection);
+          },
+          [&](const trace::RemapChange& item) -> Result<void> {
+            RCHK_TRY(engine_->make_room(item.to));
+            engine_->invalidate(item.from);
+            engine_->invalidate(item.to);
+            return guest.puppet->remap(item);
+          },
+          [&](const trace::DiscardChange& item) {
+            engine_->invalidate(item.range);
+            return guest.puppet->discard(item.range);
+          },
+      },
+      change);
+}
+
+Result<void> Replayer::apply(Guest& guest, const trace::SyscallEvent& event) {
+  RCHK_TRY(check_registers(guest, event.before, true));
+  for (const trace::AddressSpaceChange& change : event.changes) RCHK_TRY(apply(guest, change));
+  for (const trace::MemoryWrite& item : event.writes) RCHK_TRY(write(guest, item));
+  guest.registers = event.after;
+  return {};
+}
+
+Result<void> Replayer::check_registers(const Guest& guest, Registers expected,
+                                       bool behind_syscall) {
+  Registers found = guest.registers;
+  if (behind_syscall) {
+    forget_syscall_scratch(expected);
+    forget_syscall_scratch(found);
+  }
+  if (same_guest_state(expected, found)) return {};
+  return divergence(guest, "registers differ:\n" + describe_difference(expected, found));
+}
+
+Result<void> Replayer::check_memory(const Guest& guest,
+                                    const std::vector<trace::MemoryChecksum>& memory) {
+  snapshot::AddressSpace wanted;
+  for (const trace::MemoryChecksum& item : memory) {
+    snapshot::Mapping mapping;
+    if (const snapshot::Mapping* here = guest.puppet->space().find(item.range.begin)) {
+      mapping = *here;
+    }
+    mapping.range = item.range;
+    mapping.protection |= snapshot::kRead;
+    wanted.map(mapping);
+  }
+  RCHK_TRY_ASSIGN(const std::vector<snapshot::RunChecksum> found,
+                  snapshot::checksum_memory(guest.puppet->pid(), wanted));
+  std::vector<snapshot::RunChecksum> expected;
+  for (const trace::MemoryChecksum& item : memory) expected.push_back({item.range, item.xxh3});
+  checksums_verified_ += expected.size();
+  const std::optional<AddressRange> difference = snapshot::first_difference(expected, found);
+  if (!difference) return {};
+  const snapshot::Mapping* mapping = guest.puppet->space().find(difference->begin);
+  return divergence(guest, fmt::format("memory differs from what was recorded in {} ({})\n",
+                                       *difference,
+                                       mapping == nullptr || mapping->name.empty()
+                                           ? "anonymous memory"
+                                           : mapping->name));
+}
+
+std::vector<Replayer::WatchedBytes> Replayer::watched_before(Guest& guest) {
+  std::vector<WatchedBytes> watched;
+  for (uint32_t i = 0; i < probes_.watchpoints.size(); ++i) {
+    const translate::Watchpoint& watchpoint = probes_.watchpoints[i];
+    if (watchpoint.kind == translate::WatchKind::kRead) continue;
+    Bytes bytes(watchpoint.range.size());
+    bytes.resize(guest.puppet->read_memory(watchpoint.range.begin, bytes));
+    watched.push_back({i, std::move(bytes)});
+  }
+  return watched;
+}
+
+std::optional<uint32_t> Replayer::watched_change(Guest& guest,
+                                                 const std::vector<WatchedBytes>& before) {
+  for (const WatchedBytes& item : before) {
+    Bytes now(probes_.watchpoints[item.probe].range.size());
+    now.resize(guest.puppet->read_memory(probes_.watchpoints[item.probe].range.begin, now));
+    if (now != item.before) return item.probe;
+  }
+  return std::nullopt;
+}
+
+Failure Replayer::divergence(const Guest& guest, std::string_view what) {
+  constexpr uint64_t kEventsShown = 5;
+  std::string text = fmt::format("the replay diverges from the recording at position {}: {}",
+                                 guest.position, what);
+  const Registers& registers = guest.registers;
+  text += fmt::format("pc is {}; the last events:\n", registers.pc());
+  const uint64_t last = guest.position.event.value + 1;
+  for (uint64_t i = last > kEventsShown ? last - kEventsShown : 0; i <= last; ++i) {
+    const auto event = source_.event({i});
+    if (!event) break;
+    text += fmt::format("  {}{}\n", i == last ? "(next) " : "",
+                        trace::describe({i}, **event, namer_));
+  }
+  return fail(ErrorKind::kDivergence, std::move(text));
+}
+
+}  // namespace rchk::replay

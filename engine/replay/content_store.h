@@ -1,0 +1,39 @@
+#pragma once
+
+#include <compare>
+#include <map>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "engine/replay/puppet.h"
+#include "engine/trace/source.h"
+
+namespace rchk::replay {
+
+// Holds the recorded contents of mapped files in one memfd, from which puppets map them, so that
+// all puppets share the pages that the guest did not change.
+class ContentStore {
+ public:
+  static Result<std::unique_ptr<ContentStore>> create(trace::EventSource& source);
+
+  // Where the bytes that `mapping` shows at first are. REQUIRES: it has a backing.
+  Result<Puppet::Contents> contents_of(const snapshot::Mapping& mapping);
+
+ private:
+  struct Key {
+    snapshot::FileId file;
+    uint64_t offset_bytes;
+    uint64_t size_bytes;
+    auto operator<=>(const Key&) const = default;
+  };
+
+  ContentStore(trace::EventSource& source, FileDescriptor memfd)
+      : source_(source), memfd_(std::move(memfd)) {}
+
+  trace::EventSource& source_;
+  FileDescriptor memfd_;
+  uint64_t end_bytes_ = 0;
+  std::map<Key, Puppet::Contents> placed_;
+};
+
+}  // namespace rchk::replay

@@ -1,0 +1,156 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "base/types.h"
+#include "engine/replay/content_store.h"
+#include "engine/replay/guest.h"
+#include "engine/replay/state_match.h"
+#include "engine/trace/dump.h"
+#include "engine/trace/source.h"
+#include "engine/translate/engine.h"
+
+namespace rchk::replay {
+
+// A state-matched point between two events: where a live session took a snapshot. The segment
+// that ends in it gets its length when a replay first finds the point.
+struct Anchor {
+  StateTarget target;
+  std::optional<uint64_t> segment_instructions;
+  uint64_t segment_rep_iterations = 0;  // of a string instruction that it lies in
+};
+
+// Tells a replay of the anchors that follow its events.
+class AnchorSource {
+ public:
+  virtual ~AnchorSource() = default;
+  // Anchor number `anchor` (from 1) behind `event`, or null.
+  virtual Anchor* anchor(EventNumber event, uint32_t anchor) = 0;
+};
+
+enum class AdvanceStop : uint8_t {
+  kLimit,       // at the limit, or, where its segment is shorter, at the segment's end
+  kBreakpoint,  // pc at it
+  kWatchpoint,  // behind the access
+  kSignal,      // a signal of the log just arrived
+  kExit,        // the guest is about to end; nothing more happens
+  kEndOfLog,    // the log has no more events and does not say how the guest went on
+  kSlice,       // nothing happened within the slice
+};
+
+struct Outcome {
+  AdvanceStop stop = AdvanceStop::kLimit;
+  uint32_t probe = 0;             // index of the breakpoint or watchpoint
+  bool by_system_call = false;    // kWatchpoint: the kernel wrote
+  EventNumber event{};            // kSignal, kExit: the event that says it
+};
+
+// The last hit that an advance under HitPolicy::kRemember passed.
+struct FoundHit {
+  Position position;  // before the instruction that hit
+  bool is_watchpoint = false;
+  uint32_t probe = 0;
+};
+
+struct AdvanceRequest {
+  Position limit{EventNumber{UINT64_MAX}, 0, 0, 0};
+  // A breakpoint at the position it starts from counts.
+  bool report_at_start = false;
+  bool stop_at_signals = false;
+  uint64_t slice_instructions = UINT64_MAX;
+};
+
+// Re-executes a recording in puppets, exactly: applies each event where it happened, and checks
+// the guest against the log at each. Whatever does not agree is a kDivergence error, which tells
+// position, expected, found and the last events; nothing goes on after it.
+//
+// Drives one guest at a time, any number in turn. Not thread-safe.
+class Replayer {
+ public:
+  static Result<std::unique_ptr<Replayer>> create(trace::EventSource& source,
+                                                  std::optional<int> cpu);
+
+  // A guest at the start of the recording.
+  Result<Guest> start();
+
+  // Runs `guest` forward until something of `request` or the probes happens.
+  Result<Outcome> advance(Guest& guest, const AdvanceRequest& request);
+
+  // What to look for. Watchpoints see what system calls write too.
+  Result<void> set_probes(translate::Probes probes);
+  const std::optional<FoundHit>& last_hit() const { return last_hit_; }
+  void forget_hits() { last_hit_.reset(); }
+
+  void set_anchors(AnchorSource* anchors) { anchors_ = anchors; }
+  // Called behind each event that was applied.
+  void on_event(std::function<Result<void>(EventNumber, const trace::Event&, const Guest&)> call) {
+    on_event_ = std::move(call);
+  }
+  // Names system calls in messages.
+  void name_syscalls_with(trace::SyscallNamer namer) { namer_ = std::move(namer); }
+
+  translate::Engine& engine() { return *engine_; }
+  trace::EventSource& source() { return source_; }
+  uint64_t instructions() const { return instructions_; }  // retired in all advances so far
+  uint64_t checksums_verified() const { return checksums_verified_; }
+
+ private:
+  Replayer(trace::EventSource& source, std::optional<int> cpu) : source_(source), cpu_(cpu) {}
+
+  // One stretch of execution and what ended it; see replayer.cpp.
+  struct Segment;
+  Result<Segment> segment_behind(const Guest& guest);
+  Result<std::optional<Outcome>> run_segment(Guest& guest, const AdvanceRequest& request,
+                                             const Segment& segment, bool& report_at_start,
+                                             uint64_t& budget);
+  Result<std::optional<Outcome>> search_state(Guest& guest, const AdvanceRequest& request,
+                                              const Segment& segment, bool report_at_start,
+                                              uint64_t& budget);
+  Result<translate::Stop> run_engine(Guest& guest, uint64_t limit, bool report_at_start);
+  std::optional<Outcome> probe_outcome(const Guest& guest, const translate::Stop& stop) const;
+  Result<std::optional<Outcome>> at_engine_stop(Guest& guest, const AdvanceRequest& request,
+                                                const Segment& segment,
+                                                const translate::Stop& stop);
+  Result<std::optional<Outcome>> take_event(Guest& guest, const AdvanceRequest& request,
+                                            const trace::Event& event);
+  Result<std::optional<Outcome>> cross(Guest& guest, const Segment& segment,
+                                       const AdvanceRequest& request);
+
+  // Applies one event to a guest that stands where it happened (apply.cpp).
+  Result<void> apply(Guest& guest, const trace::ExecEvent& event);
+  Result<void> apply(Guest& guest, const trace::SyscallEvent& event);
+  Result<void> apply(Guest& guest, const trace::AddressSpaceChange& change);
+  Result<void> write(Guest& guest, const trace::MemoryWrite& write);
+  Result<void> map(Guest& guest, const snapshot::Mapping& mapping);
+  Result<void> check_registers(const Guest& guest, Registers expected, bool behind_syscall);
+  Result<void> check_memory(const Guest& guest, const std::vector<trace::MemoryChecksum>& memory);
+
+  // Watchpoints against what the kernel wrote.
+  struct WatchedBytes {
+    uint32_t probe;
+    Bytes before;
+  };
+  std::vector<WatchedBytes> watched_before(Guest& guest);
+  std::optional<uint32_t> watched_change(Guest& guest, const std::vector<WatchedBytes>& before);
+
+  Failure divergence(const Guest& guest, std::string_view what);
+
+  trace::EventSource& source_;
+  std::optional<int> cpu_;
+  std::unique_ptr<translate::Engine> engine_;
+  std::unique_ptr<ContentStore> contents_;
+  AnchorSource* anchors_ = nullptr;
+  translate::Probes probes_;
+  std::optional<FoundHit> last_hit_;
+  std::function<Result<void>(EventNumber, const trace::Event&, const Guest&)> on_event_;
+  trace::SyscallNamer namer_;
+  uint64_t instructions_ = 0;
+  uint64_t checksums_verified_ = 0;
+  bool exit_memory_checked_ = false;
+};
+
+}  // namespace rchk::replay

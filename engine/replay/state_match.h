@@ -1,0 +1,55 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/registers.h"
+#include "base/result.h"
+#include "engine/replay/guest.h"
+#include "engine/translate/engine.h"
+
+namespace rchk::replay {
+
+// A recorded state that no counter names, to be recognised in a replay: two equal states of a
+// deterministic machine have the same future, so the first match is a correct one.
+struct StateTarget {
+  Registers registers;
+  ExtendedState extended_state;
+  // Every page that the guest wrote since the point from which it is searched, or more: pages
+  // that are equal by nature do no harm.
+  std::vector<GuestAddress> pages;
+  // Reads the target's memory; returns the bytes that were readable.
+  std::function<size_t(GuestAddress, std::span<uint8_t>)> read;
+};
+
+// Looks for a StateTarget while a guest runs: says what the translation must compare inline, and
+// compares the rest at each candidate. What differed at a false candidate joins the inline
+// comparison, so that a loop that passes the place ten million times stops a few times only.
+class StateMatcher {
+ public:
+  StateMatcher(const StateTarget& target, translate::Engine& engine);
+
+  const translate::StateProbe& probe() const { return probe_; }
+
+  struct Match {
+    uint64_t rep_iterations = 0;  // completed of the string instruction at pc
+  };
+  // Whether `guest`, stopped as a candidate, is in the target's state. A target inside a string
+  // instruction moves the guest on to it when it matches. Updates probe() when it does not.
+  Result<std::optional<Match>> examine(Guest& guest);
+
+  uint64_t candidates() const { return candidates_; }
+
+ private:
+  Result<bool> matches(Guest& guest);
+  void refine(GuestAddress word, uint64_t expected);
+
+  const StateTarget& target_;
+  translate::Engine& engine_;
+  translate::StateProbe probe_;
+  uint64_t candidates_ = 0;
+};
+
+}  // namespace rchk::replay
