@@ -1,0 +1,157 @@
+#include "snapshot/checksum.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <span>
+
+#include "snapshot/memory_reader.h"
+#include "snapshot/pagemap.h"
+#include "snapshot/range_set.h"
+
+namespace rchk::snapshot {
+namespace {
+
+constexpr size_t kPagesPerRun = kChecksumRunBytes / kPageSize;
+
+bool reads_as_zeros(std::span<const uint8_t> page) {
+  // Most pages fail at the first word; memcmp of the page with itself, shifted, does the rest.
+  uint64_t first;
+  std::memcpy(&first, page.data(), sizeof(first));
+  if (first != 0) return false;
+  return std::memcmp(page.data(), page.data() + sizeof(first), page.size() - sizeof(first)) == 0;
+}
+
+// Sums up one aligned MiB of memory after the other.
+class Summer {
+ public:
+  explicit Summer(const MemoryReader& memory) : memory_(memory), buffer_(kChecksumRunBytes) {}
+
+  // REQUIRES: ranges come in order of address.
+  Result<void> add(AddressRange range) {
+    for (GuestAddress at = range.begin; at < range.end;) {
+      const GuestAddress run{at.value & ~(kChecksumRunBytes - 1)};
+      if (run != run_) {
+        finish_run();
+        run_ = run;
+      }
+      const AddressRange piece{at, std::min(run + kChecksumRunBytes, range.end)};
+      RCHK_TRY(add_piece(piece));
+      at = piece.end;
+    }
+    return {};
+  }
+
+  std::vector<RunChecksum> finish() {
+    finish_run();
+    return std::move(sums_);
+  }
+
+ private:
+  // REQUIRES: `piece` lies in the current run.
+  Result<void> add_piece(AddressRange piece) {
+    const std::span<uint8_t> bytes(buffer_.data(), piece.size());
+    RCHK_TRY(memory_.read_or_zero(piece.begin, bytes));
+    for (uint64_t offset = 0; offset < piece.size(); offset += kPageSize) {
+      const auto page = bytes.subspan(offset, kPageSize);
+      if (reads_as_zeros(page)) continue;
+      words_[count_++] = (piece.begin + offset).value;
+      words_[count_++] = XXH3_64bits(page.data(), page.size());
+    }
+    return {};
+  }
+
+  void finish_run() {
+    if (count_ == 0) return;
+    const uint64_t sum = XXH3_64bits(words_.data(), count_ * sizeof(uint64_t));
+    sums_.push_back({range_of(run_, kChecksumRunBytes), sum});
+    count_ = 0;
+  }
+
+  const MemoryReader& memory_;
+  std::vector<uint8_t> buffer_;  // one run, small enough to stay in the processor's cache
+  GuestAddress run_;
+  std::array<uint64_t, 2 * kPagesPerRun> words_ = {};
+  size_t count_ = 0;
+  std::vector<RunChecksum> sums_;
+};
+
+// The pages of `range` that are in the page table, without those known to be the page of zeros.
+Result<RangeSet> pages_in_table(const Pagemap& pagemap, AddressRange range) {
+  RangeSet pages;
+  if (pagemap.can_scan()) {
+    RCHK_TRY_ASSIGN(const std::vector<PopulatedRange> populated, pagemap.populated(range));
+    for (const PopulatedRange& part : populated) {
+      if (!part.zero_pages) append_in_order(pages, part.range);
+    }
+    return pages;
+  }
+  constexpr uint64_t kPieceBytes = uint64_t{128} << 20;  // 256 KiB of pagemap at a time
+  std::vector<PageEntry> entries;
+  for (GuestAddress at = range.begin; at < range.end; at = at + kPieceBytes) {
+    RCHK_TRY(pagemap.read({at, std::min(at + kPieceBytes, range.end)}, entries));
+    for (size_t i = 0; i < entries.size(); ++i) {
+      if (entries[i].in_table()) append_in_order(pages, range_of(at + i * kPageSize, kPageSize));
+    }
+  }
+  return pages;
+}
+
+// The parts of the process's memory in which an absent page reads as zeros. Asked of the process
+// and not of the recording's map: a replay may hold a guest's anonymous memory in a file.
+Result<RangeSet> anonymous_memory(int pid) {
+  RCHK_TRY_ASSIGN(const std::vector<ProcMapsEntry> maps, read_proc_maps(pid));
+  RangeSet anonymous;
+  for (const ProcMapsEntry& entry : maps) {
+    if (!entry.shared && entry.inode == 0) append_in_order(anonymous, entry.range);
+  }
+  return anonymous;
+}
+
+// What must be read to sum up `space`: all that is readable but pages known to be zeros.
+Result<RangeSet> memory_to_read(int pid, const AddressSpace& space) {
+  RangeSet readable;
+  for (const auto& [begin, mapping] : space.mappings()) {
+    if (mapping.readable()) append_in_order(readable, mapping.range);
+  }
+  const Result<Pagemap> pagemap = Pagemap::open(pid);
+  if (!pagemap) return readable;  // slower, and the same sums
+  RCHK_TRY_ASSIGN(const RangeSet anonymous, anonymous_memory(pid));
+  RangeSet wanted = difference(readable, anonymous);
+  for (const AddressRange& range : intersection(readable, anonymous)) {
+    RCHK_TRY_ASSIGN(const RangeSet pages, pages_in_table(*pagemap, range));
+    wanted.insert(wanted.end(), pages.begin(), pages.end());
+  }
+  return normalized(std::move(wanted));
+}
+
+}  // namespace
+
+Result<std::vector<RunChecksum>> checksum_memory(int pid, const AddressSpace& space) {
+  RCHK_TRY_ASSIGN(const MemoryReader memory, MemoryReader::open(pid));
+  RCHK_TRY_ASSIGN(const RangeSet wanted, memory_to_read(pid, space));
+  Summer summer(memory);
+  for (const AddressRange& range : wanted) RCHK_TRY(summer.add(range));
+  return summer.finish();
+}
+
+std::optional<AddressRange> first_difference(const std::vector<RunChecksum>& expected,
+                                             const std::vector<RunChecksum>& found) {
+  auto left = expected.begin();
+  auto right = found.begin();
+  while (left != expected.end() && right != found.end()) {
+    if (*left == *right) {
+      ++left;
+      ++right;
+      continue;
+    }
+    return std::min(left->range, right->range);
+  }
+  if (left != expected.end()) return left->range;
+  if (right != found.end()) return right->range;
+  return std::nullopt;
+}
+
+}  // namespace rchk::snapshot

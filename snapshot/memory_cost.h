@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace rchk::snapshot {
+
+// What keeping a fork of a process costs in memory.
+struct ForkCost {
+  // Paid at once: the fork's own page tables.
+  uint64_t page_table_bytes = 0;
+  // The most that copies on write can add while the original runs: all private memory it has.
+  uint64_t at_most_bytes = 0;
+  // For a fork that exists: what would be free if it were killed now.
+  uint64_t exclusive_bytes = 0;
+};
+
+// Takes the figures of /proc/PID/smaps_rollup and /proc/PID/status (proc(5)). The kernel walks
+// all page tables for them: about a millisecond for 256 MiB. kGone when the process has ended.
+Result<ForkCost> fork_cost(int pid);
+
+// The same from the text of the two files; missing lines count as 0.
+ForkCost parse_fork_cost(std::string_view smaps_rollup, std::string_view status);
+
+}  // namespace rchk::snapshot

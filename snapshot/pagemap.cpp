@@ -1,0 +1,105 @@
+#include "snapshot/pagemap.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "base/check.h"
+#include "snapshot/pagemap_scan.h"
+
+namespace rchk::snapshot {
+namespace {
+
+// A scan of nothing: kernels that know the request say 0, older ones ENOTTY.
+bool scan_works(int file) {
+  pagemap_scan::Argument scan = {};
+  scan.size = sizeof(scan);
+  scan.category_anyof_mask = pagemap_scan::kPresent;
+  scan.return_mask = pagemap_scan::kPresent | pagemap_scan::kZeroFrame;
+  pagemap_scan::Region region = {};
+  scan.vec = reinterpret_cast<uint64_t>(&region);
+  scan.vec_len = 1;
+  scan.end = kPageSize;
+  return ioctl(file, pagemap_scan::kRequest, &scan) >= 0;
+}
+
+void append_populated(std::vector<PopulatedRange>& ranges, PopulatedRange next) {
+  if (!ranges.empty() && ranges.back().range.end == next.range.begin &&
+      ranges.back().zero_pages == next.zero_pages) {
+    ranges.back().range.end = next.range.end;
+  } else {
+    ranges.push_back(next);
+  }
+}
+
+}  // namespace
+
+Result<Pagemap> Pagemap::open(int pid) {
+  const std::string path = fmt::format("/proc/{}/pagemap", pid);
+  FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.is_open()) {
+    const int error = errno == ENOENT ? ESRCH : errno;
+    return fail_errno(fmt::format("opening {}", path), error);
+  }
+  const bool can_scan = scan_works(file.get());
+  return Pagemap(pid, std::move(file), can_scan);
+}
+
+Result<void> Pagemap::read(AddressRange range, std::vector<PageEntry>& entries) const {
+  RCHK_CHECK(range == range.pages());
+  const uint64_t bytes = range.size() / kPageSize * sizeof(PageEntry);
+  const uint64_t offset = range.begin.value / kPageSize * sizeof(PageEntry);
+  entries.resize(range.size() / kPageSize);
+  auto* out = reinterpret_cast<uint8_t*>(entries.data());
+  uint64_t done = 0;
+  while (done < bytes) {
+    const ssize_t got =
+        pread(file_.get(), out + done, bytes - done, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) {
+      return fail_errno(fmt::format("reading the pagemap of process {} at {}", pid_, range));
+    }
+    if (got == 0) {
+      return fail_errno(fmt::format("reading the pagemap of process {}", pid_), ESRCH);
+    }
+    done += static_cast<uint64_t>(got);
+  }
+  return {};
+}
+
+Result<std::vector<PopulatedRange>> Pagemap::populated(AddressRange range) const {
+  std::vector<PopulatedRange> ranges;
+  if (range.empty()) return ranges;
+  if (!can_scan_) {
+    ranges.push_back({range, false});
+    return ranges;
+  }
+  std::array<pagemap_scan::Region, 512> regions;
+  pagemap_scan::Argument scan = {};
+  scan.size = sizeof(scan);
+  scan.start = range.begin.value;
+  scan.end = range.end.value;
+  scan.vec = reinterpret_cast<uint64_t>(regions.data());
+  scan.vec_len = regions.size();
+  scan.category_anyof_mask = pagemap_scan::kPresent | pagemap_scan::kSwapped;
+  scan.return_mask = pagemap_scan::kZeroFrame;
+  while (scan.start < scan.end) {
+    const int count = ioctl(file_.get(), pagemap_scan::kRequest, &scan);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) {
+      return fail_errno(fmt::format("scanning the pagemap of process {} at {}", pid_, range));
+    }
+    for (int i = 0; i < count; ++i) {
+      const bool zero = (regions[i].categories & pagemap_scan::kZeroFrame) != 0;
+      append_populated(ranges, {{{regions[i].start}, {regions[i].end}}, zero});
+    }
+    RCHK_CHECK(scan.walk_end > scan.start, "PAGEMAP_SCAN made no progress at {:#x}", scan.start);
+    scan.start = scan.walk_end;
+  }
+  return ranges;
+}
+
+}  // namespace rchk::snapshot
