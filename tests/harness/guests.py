@@ -7,6 +7,7 @@
     // kill: SIGTERM             sent to it from outside once it has written "ready"
     // stops: reason             what makes rchk stop recording it; it then runs on natively
     // needs: flag               of /proc/cpuinfo; skipped on a processor without it
+    // varies: why               its output differs from run to run; a replay must still repeat it
 """
 
 import os
@@ -22,7 +23,7 @@ from harness.report import Failed, Skipped
 
 FOLDER = process.ROOT / "tests" / "guests"
 COMPILERS = {".c": "gcc", ".cpp": "g++", ".S": "gcc"}
-KEYS = ("build", "args", "stdin", "status", "kill", "stops", "needs")
+KEYS = ("build", "args", "stdin", "status", "kill", "stops", "needs", "varies")
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Guest:
     kill: Optional[int] = None
     stops: Optional[str] = None
     needs: Optional[str] = None
+    varies: bool = False
 
     @property
     def name(self):
@@ -55,7 +57,8 @@ def cpu_flags():
 
 
 def compile_program(source, program, flags):
-    if program.exists() and program.stat().st_mtime > source.stat().st_mtime:
+    inputs = [source, *source.parent.glob("*.h")]
+    if program.exists() and all(program.stat().st_mtime > each.stat().st_mtime for each in inputs):
         return program
     program.parent.mkdir(parents=True, exist_ok=True)
     fresh = program.with_name(f".{program.name}.{os.getpid()}")
@@ -88,10 +91,12 @@ def parse(source):
             setattr(guest, key, shlex.split(value))
         elif key == "stdin":
             guest.stdin = value.encode().decode("unicode_escape").encode("latin-1")
-        elif key == "status":
-            guest.status = parse_status(value)
         elif key == "kill":
             guest.kill = int(getattr(signal, value))
+        elif key == "varies":
+            guest.varies = True
+        elif key == "status":
+            guest.status = parse_status(value)
         else:
             setattr(guest, key, value)
     return guest

@@ -1,0 +1,141 @@
+"""One program, native and in every mode of rchk, compared."""
+
+import os
+import pathlib
+import shutil
+import time
+from dataclasses import dataclass, field
+from typing import Callable, List, Optional
+
+from harness import process
+from harness.report import Failed, Skipped, check_equal, require, scratch
+
+
+@dataclass
+class Subject:
+    """A program with everything that a run of it needs."""
+
+    name: str
+    command: List[str]
+    stdin: bytes = b""
+    status: Optional[int] = 0          # what a native run must end with; None: anything
+    kill: Optional[int] = None         # sent to the process whose pid is in the file `ready`
+    stops: bool = False                # recording ends early, the program does not
+    varies: bool = False               # its output differs from run to run
+    timeout: float = 60
+    prepare: Optional[Callable] = None  # called with a fresh working directory
+    environment: dict = field(default_factory=dict)
+
+
+class Cycle:
+    def __init__(self, subject, keep=False):
+        self.subject = subject
+        self.keep = keep
+        self.folder = scratch(subject.name)
+        self.recording = self.folder / "recording.rchk"
+
+    def run(self, repeat=1, soak=0):
+        native = self.run_native()
+        if native.stdout.split()[-1:] == [b"skipped"]:
+            raise Skipped("the guest says that this machine lacks what it needs")
+        for _ in range(soak or repeat):
+            recorded = self.record(native)
+            self.verify()
+            if not soak:
+                self.replay(recorded)
+            self.recording.unlink(missing_ok=True) if not self.keep else None
+        if not self.keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return 1
+
+    def execute(self, what, command, cwd):
+        shutil.rmtree(cwd, ignore_errors=True)
+        cwd.mkdir(parents=True)
+        if self.subject.prepare:
+            self.subject.prepare(cwd)
+        done = process.run(
+            command, stdin=self.subject.stdin, timeout=self.subject.timeout, cwd=cwd,
+            env={**os.environ, **self.subject.environment},
+            during=lambda running: self.send_kill(cwd, running),
+        )
+        if done.timed_out:
+            raise Failed(f"{what}: no end after {self.subject.timeout:.0f} s\n"
+                         f"command: {done.shell()}\n{done.stacks}")
+        return done
+
+    def send_kill(self, cwd, running):
+        while self.subject.kill and running.poll() is None:
+            try:
+                pid = int((cwd / "ready").read_text())
+                time.sleep(0.05)  # into the middle of what it computes
+                os.kill(pid, self.subject.kill)
+                return
+            except (OSError, ValueError):
+                time.sleep(0.01)
+
+    def run_native(self):
+        # The same folder in every mode: programs print and measure paths.
+        native = self.execute("native", self.subject.command, self.folder / "work")
+        if self.subject.status is not None:
+            check_equal("native: exit status", self.subject.status, native.status, native.shell())
+        return native
+
+    def record(self, native):
+        command = [process.RCHK, "record", "-o", self.recording, "--", *self.subject.command]
+        done = self.execute("record", command, self.folder / "work")
+        own, guest_stderr = split_stderr(done.stderr)
+        notes = f"{done.shell()}\n{own}"
+        check_equal("record: exit status", native.status, done.status, notes)
+        if not self.subject.varies:
+            check_equal("record: output", native.stdout, done.stdout, notes)
+            check_equal("record: errors", split_stderr(native.stderr)[1], guest_stderr, notes)
+        require(self.recording.exists(), f"record: no recording was written\n{notes}")
+        if self.subject.stops:
+            require(own, f"record: stopped recording without a word\nshown by: {done.shell()}")
+        return done
+
+    def verify(self):
+        self.replay_mode("verify", [process.RCHK, "verify", self.recording], 0)
+
+    def replay(self, recorded):
+        command = [process.RCHK, "replay", "-a", self.recording]
+        if self.subject.stops:
+            done = self.replay_mode("replay", command, None)
+            require(done.status not in (2, 3, 4), f"replay: status {done.status}\n{done.shell()}")
+            require(recorded.stdout.startswith(done.stdout),
+                    f"replay: output is not how the recorded one began: {done.stdout[-300:]!r}")
+            return
+        done = self.replay_mode("replay", command, recorded.status)
+        own, guest_stderr = split_stderr(done.stderr)
+        notes = f"{done.shell()}\n{own}"
+        check_equal("replay: output", recorded.stdout, done.stdout, notes)
+        check_equal("replay: errors", split_stderr(recorded.stderr)[1], guest_stderr, notes)
+
+    def replay_mode(self, what, command, status):
+        # Not in the recorded folder: a replay must not need what the program read there.
+        elsewhere = self.folder / "elsewhere"
+        elsewhere.mkdir(exist_ok=True)
+        shutil.rmtree(self.folder / "work", ignore_errors=True)
+        timeout = 4 * self.subject.timeout
+        done = process.run(command, timeout=timeout, cwd=elsewhere)
+        if done.timed_out:
+            raise Failed(f"{what}: no end after {timeout:.0f} s\n"
+                         f"command: {done.shell()}\n{done.stacks}")
+        if status is not None and done.status != status:
+            errors = done.stderr.decode(errors="replace")[-3000:]
+            check_equal(f"{what}: exit status", status, done.status, f"{done.shell()}\n{errors}")
+        return done
+
+
+def split_stderr(stderr):
+    """What rchk itself said, and what the guest wrote."""
+    lines = stderr.splitlines(keepends=True)
+    own = [line for line in lines if line.startswith(b"rchk:")]
+    guest = [line for line in lines if not line.startswith(b"rchk:")]
+    return b"".join(own).decode(errors="replace"), b"".join(guest)
+
+
+def input_folder():
+    folder = pathlib.Path(process.BUILD) / "inputs"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
