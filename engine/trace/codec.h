@@ -1,0 +1,62 @@
+#pragma once
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "engine/trace/event.h"
+
+namespace rchk::trace {
+
+// What both sides of the event coding know from the events of the batch so far. Registers are
+// coded as differences from a guess: from those last seen at the same pc, since a system call in
+// a loop differs little from its predecessor, or else from those of the event before.
+class CodingState {
+ public:
+  // The registers expected at an event of kind `kind` with `pc`.
+  Registers guess(uint8_t kind, uint64_t pc) const;
+  // Remembers an event's registers, before and after what it did.
+  void remember(uint8_t kind, const Registers& before, const Registers& after);
+
+  const Registers& last() const { return last_; }
+  uint64_t time_ns = 0;
+
+ private:
+  Registers last_;
+  std::unordered_map<uint64_t, Registers> by_pc_;  // key: pc and kind
+};
+
+// Encodes consecutive events into one buffer that is decoded as a whole (docs/trace-format.md,
+// "Events").
+class BatchEncoder {
+ public:
+  void add(const Event& event);
+  uint32_t count() const { return count_; }
+  uint64_t size_bytes() const { return bytes_.size(); }
+  const Bytes& bytes() const { return bytes_; }
+  // Gives the buffer away and starts a new batch.
+  Bytes take();
+
+ private:
+  Bytes bytes_;
+  uint32_t count_ = 0;
+  CodingState state_;
+};
+
+// Decodes a batch of `count` events; `what` and `base_offset` are for errors.
+Result<std::vector<Event>> decode_batch(ByteView bytes, uint32_t count, const std::string& what,
+                                        uint64_t base_offset);
+
+Bytes encode_info(const RecordingInfo& info);
+Result<RecordingInfo> decode_info(ByteView bytes, const std::string& what, uint64_t base_offset);
+
+Bytes encode_file_info(const FileInfo& info);
+Result<FileInfo> decode_file_info(ByteView bytes, const std::string& what, uint64_t base_offset);
+
+// A batch is closed when it reaches one of these.
+inline constexpr uint64_t kBatchBytes = 256 * 1024;
+inline constexpr uint32_t kBatchEvents = 4096;
+
+}  // namespace rchk::trace

@@ -1,0 +1,313 @@
+#include "engine/trace/writer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
+#include <cstring>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/fd.h"
+#include "engine/trace/chunk.h"
+#include "engine/trace/codec.h"
+#include "engine/trace/index.h"
+#include "engine/trace/piece_map.h"
+
+namespace rchk::trace {
+namespace {
+
+// How long an event may wait in a batch before it is written.
+constexpr std::chrono::milliseconds kLongestWait(100);
+
+// How much may wait to be written before the recording waits for it.
+constexpr uint64_t kQueueBytes = 64 << 20;
+
+// A chunk that the worker is to compress and write.
+struct Draft {
+  ChunkHeader header;
+  Bytes raw;
+};
+
+// The file, written from front to back by one thread at a time.
+class Output {
+ public:
+  Output(FileDescriptor file, std::string path, uint64_t recording_id)
+      : file_(std::move(file)), path_(std::move(path)), encoder_(recording_id) {}
+
+  Result<void> begin(uint64_t recording_id) {
+    FileHeader header;
+    std::memcpy(header.magic, FileHeader::kMagic, sizeof header.magic);
+    header.major_version = kMajorVersion;
+    header.minor_version = kMinorVersion;
+    header.recording_id = recording_id;
+    header.xxh3 = header_checksum(header);
+    RCHK_TRY(write({reinterpret_cast<const uint8_t*>(kFrontText.data()), kFrontText.size()}));
+    offset_ = kFrontBytes;
+    return write({reinterpret_cast<const uint8_t*>(&header), sizeof header});
+  }
+
+  Result<void> chunk(ChunkHeader header, ByteView raw, Encoding encoding = Encoding::kZstd) {
+    const uint64_t offset = offset_;
+    RCHK_TRY(write(encoder_.encode(header, raw, encoding)));
+    index_.push_back(IndexEntry::of(header, offset));
+    return {};
+  }
+
+  Result<void> end() {
+    const uint64_t index_offset = offset_;
+    ChunkHeader index;
+    index.type = static_cast<uint16_t>(ChunkType::kIndex);
+    RCHK_TRY(chunk(index, encode_index(index_)));
+    ChunkHeader trailer;
+    trailer.type = static_cast<uint16_t>(ChunkType::kEnd);
+    trailer.key = index_offset;
+    return chunk(trailer, {}, Encoding::kStored);
+  }
+
+ private:
+  Result<void> write(ByteView bytes) {
+    while (!bytes.empty()) {
+      const ssize_t count =
+          pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset_));
+      if (count < 0) {
+        if (errno == EINTR) continue;
+        return fail_errno(fmt::format("writing {}", path_));
+      }
+      bytes = bytes.subspan(static_cast<size_t>(count));
+      offset_ += static_cast<uint64_t>(count);
+    }
+    return {};
+  }
+
+  FileDescriptor file_;
+  std::string path_;
+  ChunkEncoder encoder_;
+  uint64_t offset_ = 0;
+  std::vector<IndexEntry> index_;
+};
+
+}  // namespace
+
+class TraceWriter::Impl {
+ public:
+  Impl(FileDescriptor file, const std::string& path, uint64_t recording_id)
+      : output_(std::move(file), path, recording_id) {}
+
+  Result<void> begin(uint64_t recording_id, const RecordingInfo& info) {
+    RCHK_TRY(output_.begin(recording_id));
+    ChunkHeader header;
+    header.type = static_cast<uint16_t>(ChunkType::kInfo);
+    RCHK_TRY(output_.chunk(header, encode_info(info)));
+    // The worker must not be the thread that takes the recorder's signals.
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    worker_ = std::thread([this] { work(); });
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return {};
+  }
+
+  ~Impl() {
+    if (worker_.joinable()) {
+      std::unique_lock lock(mutex_);
+      if (!failure_) seal_batch(lock);
+      lock.unlock();
+      stop_worker();
+    }
+  }
+
+  Result<FileId> add_file(const FileInfo& given) {
+    std::unique_lock lock(mutex_);
+    RCHK_TRY(ready(lock));
+    FileInfo info = given;
+    info.id.value = static_cast<uint32_t>(files_.size());
+    files_.emplace_back();
+    Draft draft;
+    draft.header.type = static_cast<uint16_t>(ChunkType::kFileInfo);
+    draft.header.label = info.id.value;
+    draft.raw = encode_file_info(info);
+    push(lock, std::move(draft));
+    return info.id;
+  }
+
+  Result<void> add_file_range(FileId file, uint64_t offset, ByteView bytes) {
+    std::unique_lock lock(mutex_);
+    RCHK_TRY(ready(lock));
+    if (file.value >= files_.size()) {
+      return fail(ErrorKind::kMisuse, fmt::format("file {} was not added", file.value));
+    }
+    for (const PieceMap::Piece& piece :
+         files_[file.value].add(offset, offset + bytes.size(), 0)) {
+      for (uint64_t at = piece.begin; at < piece.end; at += kFilePieceBytes) {
+        const uint64_t size = std::min(kFilePieceBytes, piece.end - at);
+        const ByteView part = bytes.subspan(at - offset, size);
+        Draft draft;
+        draft.header.type = static_cast<uint16_t>(ChunkType::kFileContents);
+        draft.header.label = file.value;
+        draft.header.key = at;
+        draft.raw.assign(part.begin(), part.end());
+        push(lock, std::move(draft));
+      }
+    }
+    return {};
+  }
+
+  Result<EventNumber> append(const Event& event) {
+    std::unique_lock lock(mutex_);
+    RCHK_TRY(ready(lock));
+    if (batch_.count() == 0) batch_begun_ = std::chrono::steady_clock::now();
+    batch_.add(event);
+    if (batch_.size_bytes() > kMaxChunkBytes) {
+      failure_ = Error{ErrorKind::kUnsupported, 0,
+                       fmt::format("event {}: too large to be recorded", event_count_)};
+      return Failure(*failure_);
+    }
+    const EventNumber number{event_count_++};
+    if (batch_.size_bytes() >= kBatchBytes || batch_.count() >= kBatchEvents) seal_batch(lock);
+    return number;
+  }
+
+  Result<void> flush() {
+    std::unique_lock lock(mutex_);
+    RCHK_TRY(ready(lock));
+    seal_batch(lock);
+    drained_.wait(lock, [&] { return (queue_.empty() && !busy_) || failure_; });
+    return ready(lock);
+  }
+
+  Result<void> close() {
+    RCHK_TRY(flush());
+    stop_worker();
+    std::unique_lock lock(mutex_);
+    closed_ = true;
+    return output_.end();
+  }
+
+ private:
+  // REQUIRES for all of these: the mutex is held.
+  Result<void> ready(const std::unique_lock<std::mutex>&) const {
+    if (failure_) return Failure(*failure_);
+    if (closed_) return fail(ErrorKind::kMisuse, "the recording is closed");
+    return {};
+  }
+
+  void push(std::unique_lock<std::mutex>& lock, Draft draft) {
+    room_.wait(lock, [&] { return queued_bytes_ < kQueueBytes || failure_; });
+    queued_bytes_ += draft.raw.size();
+    queue_.push_back(std::move(draft));
+    work_.notify_one();
+  }
+
+  void seal_batch(std::unique_lock<std::mutex>& lock) {
+    if (batch_.count() == 0) return;
+    push(lock, take_batch());
+  }
+
+  Draft take_batch() {
+    Draft draft;
+    draft.header.type = static_cast<uint16_t>(ChunkType::kEvents);
+    draft.header.label = batch_.count();
+    draft.header.key = event_count_ - batch_.count();
+    draft.raw = batch_.take();
+    return draft;
+  }
+
+  bool batch_is_due() const {
+    return batch_.count() != 0 && std::chrono::steady_clock::now() - batch_begun_ >= kLongestWait;
+  }
+
+  void work() {
+    std::unique_lock lock(mutex_);
+    while (!failure_) {
+      if (queue_.empty()) {
+        if (stopping_) break;
+        // Without notice: a batch may have become due.
+        work_.wait_for(lock, kLongestWait, [&] { return !queue_.empty() || stopping_; });
+        if (queue_.empty() && batch_is_due()) queue_.push_back(take_counted_batch());
+        continue;
+      }
+      const Draft draft = std::move(queue_.front());
+      queue_.pop_front();
+      busy_ = true;
+      lock.unlock();
+      const Result<void> written = output_.chunk(draft.header, draft.raw);
+      lock.lock();
+      busy_ = false;
+      queued_bytes_ -= draft.raw.size();
+      if (!written) failure_ = written.error();
+      room_.notify_all();
+      if (queue_.empty() || failure_) drained_.notify_all();
+    }
+  }
+
+  Draft take_counted_batch() {
+    Draft draft = take_batch();
+    queued_bytes_ += draft.raw.size();
+    return draft;
+  }
+
+  void stop_worker() {
+    {
+      std::unique_lock lock(mutex_);
+      stopping_ = true;
+      work_.notify_all();
+    }
+    worker_.join();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable work_;     // there is a draft, or the worker is to stop
+  std::condition_variable room_;     // the queue became shorter
+  std::condition_variable drained_;  // the queue became empty
+  std::deque<Draft> queue_;
+  uint64_t queued_bytes_ = 0;  // of the queue and what the worker holds
+  bool busy_ = false;
+  bool stopping_ = false;
+  bool closed_ = false;
+  std::optional<Error> failure_;
+
+  BatchEncoder batch_;
+  std::chrono::steady_clock::time_point batch_begun_;
+  uint64_t event_count_ = 0;
+  std::vector<PieceMap> files_;  // by FileId
+
+  Output output_;  // the worker's while it runs
+  std::thread worker_;
+};
+
+TraceWriter::TraceWriter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+TraceWriter::~TraceWriter() = default;
+
+Result<std::unique_ptr<TraceWriter>> TraceWriter::create(const std::string& path,
+                                                         const RecordingInfo& info) {
+  uint64_t recording_id = 0;
+  if (getrandom(&recording_id, sizeof recording_id, 0) != sizeof recording_id) {
+    return fail_errno("getrandom");
+  }
+  // A recording holds whatever the program had in memory, like a core file: the owner's alone.
+  FileDescriptor file(open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!file.is_open()) return fail_errno(path);
+  auto impl = std::make_unique<Impl>(std::move(file), path, recording_id);
+  RCHK_TRY(impl->begin(recording_id, info));
+  return std::unique_ptr<TraceWriter>(new TraceWriter(std::move(impl)));
+}
+
+Result<FileId> TraceWriter::add_file(const FileInfo& info) { return impl_->add_file(info); }
+Result<void> TraceWriter::add_file_range(FileId file, uint64_t offset_bytes, ByteView bytes) {
+  return impl_->add_file_range(file, offset_bytes, bytes);
+}
+Result<EventNumber> TraceWriter::append(const Event& event) { return impl_->append(event); }
+Result<void> TraceWriter::flush() { return impl_->flush(); }
+Result<void> TraceWriter::close() { return impl_->close(); }
+
+}  // namespace rchk::trace
