@@ -108,7 +108,7 @@ Result<Outcome> Replayer::advance(Guest& guest, const AdvanceRequest& request) {
   bool report_at_start = request.report_at_start;
   uint64_t budget = request.slice_instructions;
   for (;;) {
-    if (guest.position == request.limit) return Outcome{AdvanceStop::kLimit};
+    if (guest.position >= request.limit) return Outcome{AdvanceStop::kLimit};
     RCHK_TRY_ASSIGN(const Segment segment, segment_behind(guest));
     RCHK_TRY_ASSIGN(const std::optional<Outcome> outcome,
                     run_segment(guest, request, segment, report_at_start, budget));
@@ -120,7 +120,7 @@ Result<Outcome> Replayer::advance(Guest& guest, const AdvanceRequest& request) {
 Result<Replayer::Segment> Replayer::segment_behind(const Guest& guest) {
   Segment segment;
   if (anchors_ != nullptr) {
-    segment.anchor = anchors_->anchor(guest.position.event, guest.position.anchor + 1);
+    segment.anchor = anchors_->next_anchor(guest.position.event, guest.position.anchor);
     if (segment.anchor != nullptr) {
       segment.end = Segment::End::kAnchor;
       return segment;
@@ -261,7 +261,7 @@ Result<std::optional<Outcome>> Replayer::cross(Guest& guest, const Segment& segm
                                          iterations - guest.position.rep_iterations));
   }
   RCHK_TRY(check_registers(guest, segment.anchor->target.registers, false));
-  guest.position = {guest.position.event, guest.position.anchor + 1, 0, 0};
+  guest.position = {guest.position.event, segment.anchor->number, 0, 0};
   return std::optional<Outcome>();
 }
 

@@ -19,6 +19,7 @@ namespace rchk::replay {
 // A state-matched point between two events: where a live session took a snapshot. The segment
 // that ends in it gets its length when a replay first finds the point.
 struct Anchor {
+  uint32_t number = 0;  // Position::anchor behind it
   StateTarget target;
   std::optional<uint64_t> segment_instructions;
   uint64_t segment_rep_iterations = 0;  // of a string instruction that it lies in
@@ -28,8 +29,8 @@ struct Anchor {
 class AnchorSource {
  public:
   virtual ~AnchorSource() = default;
-  // Anchor number `anchor` (from 1) behind `event`, or null.
-  virtual Anchor* anchor(EventNumber event, uint32_t anchor) = 0;
+  // The first anchor behind `event` whose number is above `anchor`, or null.
+  virtual Anchor* next_anchor(EventNumber event, uint32_t anchor) = 0;
 };
 
 enum class AdvanceStop : uint8_t {

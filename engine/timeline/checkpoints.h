@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+
+#include "base/types.h"
+#include "engine/replay/guest.h"
+
+namespace rchk::timeline {
+
+// A stopped guest to fork from, and how long a replay takes to get there from the start.
+struct Checkpoint {
+  replay::Guest guest;
+  int64_t at_ns = 0;
+  bool pinned = false;  // never dropped
+};
+
+// The fork snapshots of a timeline, by position. Holds at most `limit` of them: dense around the
+// point where the user is, and thinner the further away, so that any point is a bounded run away
+// and the neighbourhood is near.
+class Checkpoints {
+ public:
+  explicit Checkpoints(size_t limit) : limit_(limit) {}
+
+  // Keeps `guest`, unless there is one at its position already; drops another if need be.
+  // `present_ns` is where the user is.
+  void add(Checkpoint checkpoint, int64_t present_ns);
+  // The latest one at or before `position`, or null.
+  const Checkpoint* at_or_before(const Position& position) const;
+  // The latest one strictly before `position`, or null.
+  const Checkpoint* before(const Position& position) const;
+  bool contains(const Position& position) const { return all_.contains(position); }
+  bool empty() const { return all_.empty(); }
+  size_t size() const { return all_.size(); }
+  int64_t latest_ns() const { return all_.empty() ? 0 : all_.rbegin()->second.at_ns; }
+
+ private:
+  void drop_one(int64_t present_ns);
+
+  size_t limit_;
+  std::map<Position, Checkpoint> all_;
+};
+
+}  // namespace rchk::timeline

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "base/registers.h"
+#include "base/types.h"
+#include "engine/translate/engine.h"
+
+namespace rchk::timeline {
+
+// Copies guest memory; returns how many bytes were readable.
+using ReadMemory = std::function<size_t(GuestAddress, std::span<uint8_t>)>;
+// Whether a hit counts, told from the state at it. Empty: always.
+using Condition = std::function<bool(const Registers&, const ReadMemory&)>;
+
+struct Breakpoint {
+  GuestAddress address;
+  Condition condition;
+};
+
+struct Watch {
+  AddressRange range;
+  translate::WatchKind kind = translate::WatchKind::kWrite;
+  Condition condition;
+};
+
+// What a run stops at; stops name them by their indexes.
+struct StopPoints {
+  std::vector<Breakpoint> breakpoints;
+  std::vector<Watch> watches;
+
+  bool conditional() const {
+    for (const Breakpoint& point : breakpoints) {
+      if (point.condition) return true;
+    }
+    for (const Watch& watch : watches) {
+      if (watch.condition) return true;
+    }
+    return false;
+  }
+  translate::Probes probes(translate::HitPolicy policy) const {
+    translate::Probes result;
+    for (const Breakpoint& point : breakpoints) result.breakpoints.push_back(point.address);
+    for (const Watch& watch : watches) result.watchpoints.push_back({watch.range, watch.kind});
+    result.policy = policy;
+    return result;
+  }
+};
+
+enum class StopKind : uint8_t {
+  kBreakpoint,
+  kWatchpoint,
+  kStepped,
+  kSignal,        // `number`: the signal that has just arrived
+  kHistoryBegin,
+  kHistoryEnd,    // of a recording
+  kExiting,       // the guest is about to end; `text` says how
+  kInterrupted,
+  kUnsupported,   // `text` says why it cannot go on from here
+};
+
+struct TimelineStop {
+  StopKind kind = StopKind::kStepped;
+  uint32_t index = 0;  // of the breakpoint or watch
+  int number = 0;
+  std::string text;
+};
+
+enum class RunKind : uint8_t { kContinue, kStep, kRangeStep };
+
+struct RunCommand {
+  RunKind kind = RunKind::kContinue;
+  AddressRange range;  // kRangeStep: go on while pc is in it
+  // Asked now and then: true makes the run stop soon.
+  std::function<bool()> interrupted;
+  int signal = 0;      // live only: to be delivered first
+};
+
+}  // namespace rchk::timeline

@@ -1,0 +1,279 @@
+#include "engine/timeline/timeline.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/check.h"
+
+namespace rchk::timeline {
+
+using replay::AdvanceRequest;
+using replay::AdvanceStop;
+using replay::FoundHit;
+using replay::Guest;
+using replay::Outcome;
+using translate::HitPolicy;
+
+namespace {
+
+constexpr uint64_t kSegmentEnd = UINT64_MAX;
+
+int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+TimelineStop stop(StopKind kind, std::string text = {}) {
+  TimelineStop result;
+  result.kind = kind;
+  result.text = std::move(text);
+  return result;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Timeline>> Timeline::open(trace::EventSource& source,
+                                                 std::optional<int> cpu,
+                                                 trace::SyscallNamer namer) {
+  std::unique_ptr<Timeline> timeline(new Timeline(source, nullptr));
+  RCHK_TRY_ASSIGN(timeline->replayer_, replay::Replayer::create(source, cpu));
+  timeline->replayer_->name_syscalls_with(std::move(namer));
+  RCHK_TRY_ASSIGN(Guest start, timeline->replayer_->start());
+  RCHK_TRY_ASSIGN(timeline->guest_, start.fork());
+  timeline->checkpoints_.add({std::move(start), 0, true}, 0);
+  timeline->replayer_->set_anchors(timeline.get());
+  return timeline;
+}
+
+Result<std::unique_ptr<Timeline>> Timeline::open_live(trace::EventSource& source, LiveEnd& live,
+                                                      std::optional<int> cpu,
+                                                      trace::SyscallNamer namer) {
+  std::unique_ptr<Timeline> timeline(new Timeline(source, &live));
+  RCHK_TRY_ASSIGN(timeline->replayer_, replay::Replayer::create(source, cpu));
+  timeline->replayer_->name_syscalls_with(std::move(namer));
+  timeline->replayer_->set_anchors(timeline.get());
+  timeline->at_live_end_ = true;
+  return timeline;
+}
+
+Timeline::~Timeline() = default;
+
+Result<Position> Timeline::position() {
+  if (at_live_end_) {
+    if (!live_position_) {
+      RCHK_TRY_ASSIGN(live_position_, live_->position());
+    }
+    return *live_position_;
+  }
+  if (window_) return window_->position(window_step_);
+  return guest_->position;
+}
+
+Result<Registers> Timeline::registers() {
+  if (at_live_end_) return live_->registers();
+  if (window_) return window_->registers(window_step_);
+  return guest_->registers;
+}
+
+Result<ExtendedState> Timeline::extended_state() {
+  if (at_live_end_) return live_->extended_state();
+  if (window_) return window_->extended_state(window_step_);
+  return guest_->puppet->extended_state();
+}
+
+size_t Timeline::read_memory(GuestAddress address, std::span<uint8_t> bytes) {
+  if (at_live_end_) return live_->read_memory(address, bytes);
+  if (window_) return window_->read_memory(window_step_, address, bytes);
+  return guest_->puppet->read_memory(address, bytes);
+}
+
+Result<snapshot::AddressSpace> Timeline::space() {
+  if (at_live_end_) return live_->space();
+  return (window_ ? window_->guest() : *guest_).puppet->space();
+}
+
+Result<std::optional<trace::SignalEvent>> Timeline::pending_signal() {
+  using Answer = std::optional<trace::SignalEvent>;
+  if (at_live_end_) return Answer();
+  RCHK_TRY_ASSIGN(const Position present, position());
+  if (present.instructions != 0 || present.anchor != 0) return Answer();
+  RCHK_TRY_ASSIGN(const auto event, source_.event(present.event));
+  const auto* signal = std::get_if<trace::SignalEvent>(&event->body);
+  return signal == nullptr ? Answer() : Answer(*signal);
+}
+
+void Timeline::add_anchor(EventNumber event, replay::Anchor anchor, Guest snapshot,
+                          int64_t at_ns) {
+  const uint32_t number = anchor.number;
+  anchors_[event].emplace(number, std::move(anchor));
+  checkpoints_.add({std::move(snapshot), at_ns, true}, at_ns);
+}
+
+void Timeline::add_checkpoint(Guest snapshot, int64_t at_ns) {
+  const bool first = checkpoints_.empty();
+  checkpoints_.add({std::move(snapshot), at_ns, first}, at_ns);
+}
+
+replay::Anchor* Timeline::next_anchor(EventNumber event, uint32_t anchor) {
+  const auto behind = anchors_.find(event);
+  if (behind == anchors_.end()) return nullptr;
+  const auto next = behind->second.upper_bound(anchor);
+  return next == behind->second.end() ? nullptr : &next->second;
+}
+
+uint32_t Timeline::last_anchor(EventNumber event) const {
+  const auto behind = anchors_.find(event);
+  return behind == anchors_.end() || behind->second.empty() ? 0 : behind->second.rbegin()->first;
+}
+
+Result<Outcome> Timeline::advance(Guest& guest, AdvanceRequest request, int64_t& at_ns,
+                                  const std::function<bool()>& interrupted) {
+  // About 20 ms of guest time: as often as a debugger's interrupt is looked for.
+  constexpr uint64_t kSlice = 60'000'000;
+  constexpr int64_t kCheckpointEveryNs = 150'000'000;
+  const uint64_t whole = request.slice_instructions;
+  uint64_t used = 0;
+  int64_t since_checkpoint_ns = 0;
+  for (;;) {
+    const int64_t before_ns = now_ns();
+    const uint64_t retired = replayer_->instructions();
+    request.slice_instructions = std::min(kSlice, whole - used);
+    RCHK_TRY_ASSIGN(Outcome outcome, replayer_->advance(guest, request));
+    used += std::min(whole - used, replayer_->instructions() - retired);
+    const int64_t took_ns = now_ns() - before_ns;
+    at_ns += took_ns;
+    since_checkpoint_ns += took_ns;
+    if (outcome.stop != AdvanceStop::kSlice || used >= whole) return outcome;
+    request.report_at_start = true;
+    if (interrupted && interrupted()) return outcome;
+    if (since_checkpoint_ns >= kCheckpointEveryNs && !checkpoints_.contains(guest.position)) {
+      RCHK_TRY_ASSIGN(Guest copy, guest.fork());
+      checkpoints_.add({std::move(copy), at_ns, false}, present_ns_);
+      since_checkpoint_ns = 0;
+    }
+  }
+}
+
+Result<Guest> Timeline::guest_at(const Position& target, bool approach) {
+  constexpr uint64_t kNearEvents = 32;
+  constexpr uint64_t kNearInstructions = 2'000'000;
+  const Checkpoint* base = checkpoints_.at_or_before(target);
+  RCHK_CHECK(base != nullptr, "no checkpoint before {}", target);
+  RCHK_TRY_ASSIGN(Guest guest, base->guest.fork());
+  int64_t at_ns = base->at_ns;
+  RCHK_TRY(replayer_->set_probes({}));
+  const auto go = [&](const Position& limit) -> Result<void> {
+    AdvanceRequest request;
+    request.limit = limit;
+    RCHK_TRY_ASSIGN(const Outcome outcome, advance(guest, request, at_ns, {}));
+    if (outcome.stop == AdvanceStop::kLimit || outcome.stop == AdvanceStop::kExit ||
+        outcome.stop == AdvanceStop::kEndOfLog) {
+      return {};
+    }
+    return fail(ErrorKind::kDivergence,
+                fmt::format("position {} was not reached: the replay stands at {}", limit,
+                            guest.position));
+  };
+  while (approach) {
+    Position way = guest.position;
+    if (target.event.value - way.event.value > kNearEvents) {
+      const uint64_t left = target.event.value - way.event.value;
+      way = {{target.event.value - left / 4}, 0, 0, 0};
+    } else if (way.event < target.event) {
+      way = {target.event, 0, 0, 0};
+    } else if (way.anchor == target.anchor && target.instructions != kSegmentEnd &&
+               target.instructions - way.instructions > kNearInstructions) {
+      const uint64_t left = target.instructions - way.instructions;
+      way.instructions = target.instructions - left / 4;
+      way.rep_iterations = 0;
+    } else {
+      break;
+    }
+    RCHK_TRY(go(way));
+    if (checkpoints_.contains(guest.position)) continue;
+    RCHK_TRY_ASSIGN(Guest copy, guest.fork());
+    checkpoints_.add({std::move(copy), at_ns, false}, at_ns);
+  }
+  RCHK_TRY(go(target));
+  present_ns_ = at_ns;
+  return guest;
+}
+
+Result<void> Timeline::stand() {
+  RCHK_CHECK(!at_live_end_, "the present is the live end");
+  if (!window_) return {};
+  const Position present = window_->position(window_step_);
+  if (window_step_ == window_->last()) {
+    guest_ = std::move(window_->guest());
+  } else {
+    RCHK_TRY_ASSIGN(guest_, guest_at(present, false));
+  }
+  window_.reset();
+  return {};
+}
+
+Result<void> Timeline::seek(const Position& target) {
+  if (at_live_end_) RCHK_TRY(enter_history());
+  if (window_) {
+    if (const auto step = window_->find(target)) {
+      window_step_ = *step;
+      return {};
+    }
+  }
+  const Position present = window_ ? window_->position(window_step_) : guest_->position;
+  if (present == target) return {};
+  const Checkpoint* base = checkpoints_.at_or_before(target);
+  const bool go_on = !window_ && present < target && (!base || base->guest.position <= present);
+  if (go_on) {
+    RCHK_TRY(replayer_->set_probes({}));
+    AdvanceRequest request;
+    request.limit = target;
+    RCHK_TRY(advance(*guest_, request, present_ns_, {}));
+  } else {
+    RCHK_TRY_ASSIGN(Guest guest, guest_at(target, false));
+    window_.reset();
+    guest_ = std::move(guest);
+  }
+  back_to_live(guest_->position);
+  return {};
+}
+
+Result<void> Timeline::seek_to_end() {
+  if (live_ != nullptr) {
+    at_live_end_ = true;
+    window_.reset();
+    guest_.reset();
+    return {};
+  }
+  return seek({{UINT64_MAX}, 0, 0, 0});
+}
+
+Result<Guest> Timeline::diversion() {
+  if (at_live_end_) return live_->copy();
+  if (window_ && window_step_ != window_->last()) {
+    return guest_at(window_->position(window_step_), false);
+  }
+  return (window_ ? window_->guest() : *guest_).fork();
+}
+
+Result<void> Timeline::enter_history() {
+  RCHK_TRY_ASSIGN(const Position present, position());
+  const Checkpoint* base = checkpoints_.at_or_before(present);
+  RCHK_CHECK(base != nullptr && base->guest.position == present, "no snapshot of the live end");
+  RCHK_TRY_ASSIGN(guest_, base->guest.fork());
+  window_.reset();
+  present_ns_ = base->at_ns;
+  at_live_end_ = false;
+  return {};
+}
+
+bool Timeline::back_to_live(const Position& position) {
+  if (live_ == nullptr || !live_position_ || position < *live_position_) return false;
+  at_live_end_ = true;
+  window_.reset();
+  guest_.reset();
+  return true;
+}
+
+}  // namespace rchk::timeline

@@ -1,0 +1,130 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "engine/replay/replayer.h"
+#include "engine/timeline/checkpoints.h"
+#include "engine/timeline/stop_points.h"
+#include "engine/timeline/window.h"
+
+namespace rchk::timeline {
+
+// The end of history that still grows: a program being recorded, as the timeline needs it.
+class LiveEnd {
+ public:
+  virtual ~LiveEnd() = default;
+
+  // Lets the program run on, being recorded.
+  virtual Result<TimelineStop> run(const RunCommand& command, const StopPoints& points) = 0;
+  // Where it is: an anchor behind the last event, made now unless there is one here already.
+  virtual Result<Position> position() = 0;
+
+  virtual Result<Registers> registers() = 0;
+  virtual Result<ExtendedState> extended_state() = 0;
+  virtual size_t read_memory(GuestAddress address, std::span<uint8_t> bytes) = 0;
+  virtual Result<snapshot::AddressSpace> space() = 0;
+  // A copy of the program as it is, to play with.
+  virtual Result<replay::Guest> copy() = 0;
+  // False once the program has ended or goes on unrecorded.
+  virtual bool running() const = 0;
+};
+
+// A recording's history with a point in it where the user is: the present. Moves the present
+// forward and backward, exactly, using checkpoints so that no move replays more than it must.
+//
+// The present is one of three things: the live end, a guest that stands at it, or a step of the
+// window, a stretch of single instructions kept at hand.
+class Timeline final : public replay::AnchorSource {
+ public:
+  // A history that does not grow. Stands at its start.
+  static Result<std::unique_ptr<Timeline>> open(trace::EventSource& source,
+                                                std::optional<int> cpu,
+                                                trace::SyscallNamer namer);
+  // One that `live` makes longer; stands at its end. `live` outlives the timeline.
+  static Result<std::unique_ptr<Timeline>> open_live(trace::EventSource& source, LiveEnd& live,
+                                                     std::optional<int> cpu,
+                                                     trace::SyscallNamer namer);
+  ~Timeline() override;
+
+  bool is_live() const { return at_live_end_; }
+  Result<Position> position();
+  Result<Registers> registers();
+  Result<ExtendedState> extended_state();
+  size_t read_memory(GuestAddress address, std::span<uint8_t> bytes);
+  Result<snapshot::AddressSpace> space();
+  // The signal that the present stands at, if it does: the last event is its arrival.
+  Result<std::optional<trace::SignalEvent>> pending_signal();
+
+  void set_stop_points(StopPoints points) { points_ = std::move(points); }
+  Result<TimelineStop> forward(const RunCommand& command);
+  Result<TimelineStop> backward(const RunCommand& command);
+  // The present moves to `target`; past the end of its segment means that end.
+  Result<void> seek(const Position& target);
+  Result<void> seek_to_end();
+
+  // A copy of the guest as it is now, that can be changed and thrown away.
+  Result<replay::Guest> diversion();
+
+  replay::Replayer& replayer() { return *replayer_; }
+  trace::EventSource& source() { return source_; }
+
+  // For LiveEnd: a new anchor at the end of history, with the fork snapshot that made it.
+  void add_anchor(EventNumber event, replay::Anchor anchor, replay::Guest snapshot,
+                  int64_t at_ns);
+  // A fork snapshot exactly behind an event.
+  void add_checkpoint(replay::Guest snapshot, int64_t at_ns);
+
+  // replay::AnchorSource
+  replay::Anchor* next_anchor(EventNumber event, uint32_t anchor) override;
+  // The number of the last anchor behind `event`, 0 if there is none.
+  uint32_t last_anchor(EventNumber event) const;
+
+ private:
+  Timeline(trace::EventSource& source, LiveEnd* live) : source_(source), live_(live) {}
+
+  Result<TimelineStop> forward_in_history(const RunCommand& command);
+  Result<TimelineStop> continue_in_history(const RunCommand& command);
+  Result<TimelineStop> step_in_history();
+  Result<std::optional<TimelineStop>> search_interval(const Checkpoint& from,
+                                                      const Position& end,
+                                                      const RunCommand& command);
+  Result<TimelineStop> continue_backward(const RunCommand& command);
+  Result<bool> step_back();
+
+  // Advances, making checkpoints on the way when it takes long; stops early when interrupted.
+  Result<replay::Outcome> advance(replay::Guest& guest, replay::AdvanceRequest request,
+                                  int64_t& at_ns, const std::function<bool()>& interrupted);
+  // A guest of its own at `target`, or at the end of its segment. With `approach`, checkpoints
+  // are left ever closer to it on the way.
+  Result<replay::Guest> guest_at(const Position& target, bool approach);
+  // Makes guest_ stand at the present.
+  Result<void> stand();
+  Result<bool> window_before(const Position& present);
+  // The position one step before; nothing at the start of history.
+  Result<std::optional<Position>> position_before(const Position& position);
+  Result<std::optional<TimelineStop>> stop_of(const replay::Outcome& outcome);
+  bool counts(const Condition& condition, replay::Guest& guest);
+  Result<void> enter_history();
+  // True if the end of history is where the live program stands, and makes that the present.
+  bool back_to_live(const Position& position);
+  std::string describe_exit(EventNumber event);
+
+  trace::EventSource& source_;
+  LiveEnd* live_;
+  bool at_live_end_ = false;
+  std::optional<Position> live_position_;  // valid until the live program runs again
+  std::unique_ptr<replay::Replayer> replayer_;
+  Checkpoints checkpoints_{24};
+  std::map<EventNumber, std::map<uint32_t, replay::Anchor>> anchors_;
+
+  std::optional<replay::Guest> guest_;
+  std::optional<Window> window_;
+  size_t window_step_ = 0;
+  int64_t present_ns_ = 0;
+  StopPoints points_;
+};
+
+}  // namespace rchk::timeline

@@ -1,0 +1,319 @@
+// Moving the present of a timeline: forward, backward, and single steps.
+
+#include <algorithm>
+#include <csignal>
+
+#include "base/check.h"
+#include "engine/timeline/timeline.h"
+
+namespace rchk::timeline {
+
+using replay::AdvanceRequest;
+using replay::AdvanceStop;
+using replay::FoundHit;
+using replay::Guest;
+using replay::Outcome;
+using translate::HitPolicy;
+
+namespace {
+
+constexpr uint64_t kSegmentEnd = UINT64_MAX;
+
+TimelineStop stop(StopKind kind, std::string text = {}) {
+  TimelineStop result;
+  result.kind = kind;
+  result.text = std::move(text);
+  return result;
+}
+
+TimelineStop stop_at(StopKind kind, uint32_t index) {
+  TimelineStop result;
+  result.kind = kind;
+  result.index = index;
+  return result;
+}
+
+}  // namespace
+
+bool Timeline::counts(const Condition& condition, Guest& guest) {
+  if (!condition) return true;
+  return condition(guest.registers, [&guest](GuestAddress address, std::span<uint8_t> bytes) {
+    return guest.puppet->read_memory(address, bytes);
+  });
+}
+
+std::string Timeline::describe_exit(EventNumber number) {
+  const auto event = source_.event(number);
+  if (!event) return "the program ends";
+  const auto* exit = std::get_if<trace::ExitEvent>(&(*event)->body);
+  if (exit == nullptr) return "the program ends";
+  switch (exit->reason) {
+    case trace::ExitReason::kExited:
+      return fmt::format("the program is about to exit with status {}", exit->status);
+    case trace::ExitReason::kKilled:
+      return fmt::format("the program is about to be killed by signal {} ({})", exit->status,
+                         sigabbrev_np(exit->status) ? sigabbrev_np(exit->status) : "?");
+    case trace::ExitReason::kRecorderStopped:
+      return "the recording ends here: " + exit->message;
+  }
+  return "the program ends";
+}
+
+Result<TimelineStop> Timeline::forward(const RunCommand& command) {
+  if (!at_live_end_) {
+    RCHK_TRY_ASSIGN(TimelineStop found, forward_in_history(command));
+    // The end of history is no stop while the program lives on.
+    if (found.kind != StopKind::kHistoryEnd || !at_live_end_) return found;
+    if (command.kind != RunKind::kContinue) return stop(StopKind::kStepped);
+  }
+  live_position_.reset();
+  return live_->run(command, points_);
+}
+
+Result<TimelineStop> Timeline::forward_in_history(const RunCommand& command) {
+  if (command.kind == RunKind::kContinue) return continue_in_history(command);
+  for (;;) {
+    RCHK_TRY_ASSIGN(TimelineStop found, step_in_history());
+    if (found.kind != StopKind::kStepped || command.kind == RunKind::kStep || at_live_end_) {
+      return found;
+    }
+    RCHK_TRY_ASSIGN(const Registers now, registers());
+    if (!command.range.contains(now.pc())) return found;
+    for (uint32_t i = 0; i < points_.breakpoints.size(); ++i) {
+      if (points_.breakpoints[i].address != now.pc()) continue;
+      RCHK_TRY(stand());
+      if (counts(points_.breakpoints[i].condition, *guest_)) {
+        return stop_at(StopKind::kBreakpoint, i);
+      }
+    }
+    if (command.interrupted && command.interrupted()) return stop(StopKind::kInterrupted);
+  }
+}
+
+// What an advance's end means to the user; nothing when the run goes on.
+Result<std::optional<TimelineStop>> Timeline::stop_of(const Outcome& outcome) {
+  using Answer = std::optional<TimelineStop>;
+  switch (outcome.stop) {
+    case AdvanceStop::kBreakpoint:
+      if (!counts(points_.breakpoints[outcome.probe].condition, *guest_)) return Answer();
+      return Answer(stop_at(StopKind::kBreakpoint, outcome.probe));
+    case AdvanceStop::kWatchpoint:
+      if (!counts(points_.watches[outcome.probe].condition, *guest_)) return Answer();
+      return Answer(stop_at(StopKind::kWatchpoint, outcome.probe));
+    case AdvanceStop::kSignal: {
+      TimelineStop result = stop(StopKind::kSignal);
+      RCHK_TRY_ASSIGN(const auto event, source_.event(outcome.event));
+      if (const auto* signal = std::get_if<trace::SignalEvent>(&event->body)) {
+        result.number = signal->number;
+      }
+      return Answer(result);
+    }
+    case AdvanceStop::kExit:
+      return Answer(stop(StopKind::kExiting, describe_exit(outcome.event)));
+    case AdvanceStop::kLimit:
+      return Answer(stop(StopKind::kHistoryEnd));
+    case AdvanceStop::kEndOfLog:
+      return Answer(stop(StopKind::kHistoryEnd));
+    case AdvanceStop::kSlice:
+      return Answer(stop(StopKind::kInterrupted));
+  }
+  return Answer();
+}
+
+Result<TimelineStop> Timeline::continue_in_history(const RunCommand& command) {
+  RCHK_TRY(stand());
+  RCHK_TRY(replayer_->set_probes(points_.probes(HitPolicy::kStop)));
+  AdvanceRequest request;
+  request.stop_at_signals = true;
+  if (live_position_) request.limit = *live_position_;
+  for (;;) {
+    RCHK_TRY_ASSIGN(const Outcome outcome,
+                    advance(*guest_, request, present_ns_, command.interrupted));
+    RCHK_TRY_ASSIGN(const auto found, stop_of(outcome));
+    if (!found) {
+      request.report_at_start = false;
+      continue;
+    }
+    if (found->kind == StopKind::kHistoryEnd) back_to_live(guest_->position);
+    return *found;
+  }
+}
+
+Result<TimelineStop> Timeline::step_in_history() {
+  if (window_ && window_step_ < window_->last()) {
+    ++window_step_;
+    const Position present = window_->position(window_step_);
+    back_to_live(present);
+    return stop(StopKind::kStepped);
+  }
+  RCHK_TRY(stand());
+  translate::Probes probes = points_.probes(HitPolicy::kStop);
+  probes.breakpoints.clear();  // a step arrives at them, it does not run into them
+  RCHK_TRY(replayer_->set_probes(probes));
+  const Position before = guest_->position;
+  AdvanceRequest request;
+  request.stop_at_signals = true;
+  request.limit = before;
+  request.limit.instructions += 1;
+  request.limit.rep_iterations = 0;
+  RCHK_TRY_ASSIGN(Outcome outcome, replayer_->advance(*guest_, request));
+  if (outcome.stop == AdvanceStop::kLimit && guest_->position == before) {
+    request.limit = {before.event.next(), 0, 0, 0};
+    RCHK_TRY_ASSIGN(outcome, replayer_->advance(*guest_, request));
+  }
+  if (back_to_live(guest_->position)) return stop(StopKind::kStepped);
+  if (outcome.stop == AdvanceStop::kLimit) return stop(StopKind::kStepped);
+  RCHK_TRY_ASSIGN(const auto found, stop_of(outcome));
+  return found ? *found : stop(StopKind::kStepped);
+}
+
+Result<TimelineStop> Timeline::backward(const RunCommand& command) {
+  if (at_live_end_) RCHK_TRY(enter_history());
+  if (command.kind == RunKind::kContinue) return continue_backward(command);
+  for (;;) {
+    RCHK_TRY_ASSIGN(const bool moved, step_back());
+    if (!moved) return stop(StopKind::kHistoryBegin);
+    if (command.kind == RunKind::kStep) return stop(StopKind::kStepped);
+    RCHK_TRY_ASSIGN(const Registers now, registers());
+    if (!command.range.contains(now.pc())) return stop(StopKind::kStepped);
+    if (command.interrupted && command.interrupted()) return stop(StopKind::kInterrupted);
+  }
+}
+
+Result<TimelineStop> Timeline::continue_backward(const RunCommand& command) {
+  RCHK_TRY_ASSIGN(Position end, position());
+  for (;;) {
+    const Checkpoint* from = checkpoints_.before(end);
+    if (from == nullptr) break;
+    const Position start = from->guest.position;
+    RCHK_TRY_ASSIGN(const auto found, search_interval(*from, end, command));
+    if (found) return *found;
+    end = start;
+  }
+  RCHK_TRY(seek({}));
+  return stop(StopKind::kHistoryBegin);
+}
+
+// Looks for the last hit in [from, end), and makes it the present.
+Result<std::optional<TimelineStop>> Timeline::search_interval(const Checkpoint& from,
+                                                              const Position& end,
+                                                              const RunCommand& command) {
+  using Answer = std::optional<TimelineStop>;
+  if (points_.breakpoints.empty() && points_.watches.empty()) return Answer();
+  RCHK_TRY_ASSIGN(Guest guest, from.guest.fork());
+  int64_t at_ns = from.at_ns;
+  const bool conditional = points_.conditional();
+  RCHK_TRY(replayer_->set_probes(
+      points_.probes(conditional ? HitPolicy::kStop : HitPolicy::kRemember)));
+  replayer_->forget_hits();
+  AdvanceRequest request;
+  request.limit = end;
+  request.report_at_start = true;
+  std::optional<FoundHit> last;
+  for (;;) {
+    RCHK_TRY_ASSIGN(const Outcome outcome, advance(guest, request, at_ns, command.interrupted));
+    if (outcome.stop == AdvanceStop::kSlice) return Answer(stop(StopKind::kInterrupted));
+    const bool breakpoint = outcome.stop == AdvanceStop::kBreakpoint;
+    if (!breakpoint && outcome.stop != AdvanceStop::kWatchpoint) break;
+    request.report_at_start = false;
+    const Condition& condition = breakpoint ? points_.breakpoints[outcome.probe].condition
+                                            : points_.watches[outcome.probe].condition;
+    if (guest.position >= end || !counts(condition, guest)) continue;
+    Position position = guest.position;
+    if (!breakpoint) {
+      RCHK_TRY_ASSIGN(const auto before, position_before(position));
+      if (before) position = *before;
+      RCHK_TRY(replayer_->set_probes(points_.probes(HitPolicy::kStop)));
+    }
+    last = FoundHit{position, !breakpoint, outcome.probe};
+  }
+  if (!conditional) last = replayer_->last_hit();
+  if (!last) return Answer();
+  RCHK_TRY(seek(last->position));
+  return Answer(stop_at(last->is_watchpoint ? StopKind::kWatchpoint : StopKind::kBreakpoint,
+                        last->probe));
+}
+
+Result<std::optional<Position>> Timeline::position_before(const Position& position) {
+  using Answer = std::optional<Position>;
+  Position result = position;
+  if (result.rep_iterations > 0) {
+    result.rep_iterations = 0;
+    return Answer(result);
+  }
+  if (result.instructions > 0) {
+    --result.instructions;
+    return Answer(result);
+  }
+  if (result.anchor > 0) {
+    replay::Anchor* here = nullptr;
+    uint32_t previous = 0;
+    for (uint32_t number = 0; (here = next_anchor(result.event, number)) != nullptr;
+         number = here->number) {
+      if (here->number == result.anchor) break;
+      previous = here->number;
+    }
+    RCHK_CHECK(here != nullptr, "no anchor at {}", position);
+    if (!here->segment_instructions) {
+      // Nobody has been there yet: a replay finds the anchor.
+      const Checkpoint* base = checkpoints_.before(position);
+      RCHK_CHECK(base != nullptr, "no checkpoint before {}", position);
+      RCHK_TRY_ASSIGN(Guest guest, base->guest.fork());
+      RCHK_TRY(replayer_->set_probes({}));
+      AdvanceRequest request;
+      request.limit = position;
+      int64_t at_ns = base->at_ns;
+      RCHK_TRY(advance(guest, request, at_ns, {}));
+      if (!here->segment_instructions) {
+        return fail(ErrorKind::kDivergence,
+                    fmt::format("the point {} was not found again in a replay", position));
+      }
+    }
+    const Position same{result.event, previous, *here->segment_instructions,
+                        here->segment_rep_iterations};
+    return position_before(same);
+  }
+  if (result.event.value == 0) return Answer();
+  const EventNumber before{result.event.value - 1};
+  return Answer(Position{before, last_anchor(before), kSegmentEnd, 0});
+}
+
+// Moves the present one step back; false at the start of history.
+Result<bool> Timeline::step_back() {
+  if (window_ && window_step_ > 0) {
+    --window_step_;
+    return true;
+  }
+  RCHK_TRY_ASSIGN(const Position present, position());
+  RCHK_TRY_ASSIGN(const auto target, position_before(present));
+  if (!target) return false;
+  RCHK_TRY_ASSIGN(const bool windowed, window_before(present));
+  if (windowed) return true;
+  RCHK_TRY(seek(*target));
+  return true;
+}
+
+// Makes a window that ends in `present` and puts the user one step before its end. False when
+// the step before cannot be undone.
+Result<bool> Timeline::window_before(const Position& present) {
+  constexpr uint64_t kWindowInstructions = 1000;
+  RCHK_TRY_ASSIGN(const auto target, position_before(present));
+  Position end = *target;
+  if (end.instructions == kSegmentEnd) {
+    RCHK_TRY_ASSIGN(const Guest guest, guest_at(end, true));
+    end = guest.position;
+  }
+  Position start = end;
+  start.rep_iterations = 0;
+  start.instructions -= std::min(start.instructions, kWindowInstructions);
+  RCHK_TRY_ASSIGN(Guest guest, guest_at(start, true));
+  RCHK_TRY_ASSIGN(Window window, Window::record(*replayer_, std::move(guest), present));
+  const auto step = window.find(end);
+  if (!step) return false;
+  guest_.reset();
+  window_ = std::move(window);
+  window_step_ = *step;
+  return true;
+}
+
+}  // namespace rchk::timeline

@@ -1,0 +1,118 @@
+#include "engine/timeline/window.h"
+
+#include <algorithm>
+
+namespace rchk::timeline {
+
+using replay::AdvanceRequest;
+using replay::AdvanceStop;
+using replay::Outcome;
+
+Result<Window> Window::record(replay::Replayer& replayer, replay::Guest guest,
+                              const Position& end) {
+  Window window(std::move(guest));
+  RCHK_TRY(replayer.set_probes({}));
+  RCHK_TRY(replayer.engine().attach(*window.guest_.puppet));
+  RCHK_TRY(window.note_state());
+  while (window.guest_.position < end) {
+    RCHK_TRY_ASSIGN(const bool moved, window.step(replayer, end));
+    if (!moved) break;
+  }
+  return window;
+}
+
+Result<void> Window::note_state() {
+  RCHK_TRY_ASSIGN(ExtendedState state, guest_.puppet->extended_state());
+  std::shared_ptr<const ExtendedState> shared;
+  if (!steps_.empty() && *steps_.back().extended_state == state) {
+    shared = steps_.back().extended_state;
+  } else {
+    shared = std::make_shared<const ExtendedState>(std::move(state));
+  }
+  steps_.push_back({guest_.position, guest_.registers, std::move(shared), {}});
+  return {};
+}
+
+void Window::save(AddressRange range, std::vector<trace::MemoryWrite>& undo) {
+  Bytes bytes(range.size());
+  bytes.resize(guest_.puppet->read_memory(range.begin, bytes));
+  if (!bytes.empty()) undo.push_back({range.begin, std::move(bytes)});
+}
+
+// Performs one instruction, or the event that the guest stands at. False at the end of the log.
+Result<bool> Window::step(replay::Replayer& replayer, const Position& end) {
+  constexpr uint64_t kMostBytes = 64 << 10;
+  const Position before = guest_.position;
+  std::vector<trace::MemoryWrite> undo;
+  bool undoable = true;
+  if (const auto ranges = replayer.engine().possible_writes(guest_.registers)) {
+    for (const AddressRange& range : *ranges) {
+      if (range.size() > kMostBytes) {
+        undoable = false;
+        break;
+      }
+      save(range, undo);
+    }
+  } else {
+    undoable = false;
+  }
+
+  AdvanceRequest request;
+  request.limit = before;
+  request.limit.instructions += 1;
+  request.limit.rep_iterations = 0;
+  if (request.limit > end) request.limit = end;
+  RCHK_TRY_ASSIGN(Outcome outcome, replayer.advance(guest_, request));
+  if (outcome.stop == AdvanceStop::kLimit && guest_.position == before) {
+    // The segment ends here: the next step is the event behind it.
+    undo.clear();
+    undoable = true;
+    const EventNumber next = before.event.next();
+    request.limit = {next, 0, 0, 0};
+    if (next.value < replayer.source().event_count()) {
+      RCHK_TRY_ASSIGN(const auto event, replayer.source().event(next));
+      if (const auto* syscall = std::get_if<trace::SyscallEvent>(&event->body)) {
+        undoable = syscall->changes.empty();
+        for (const trace::MemoryWrite& write : syscall->writes) {
+          save(range_of(write.address, write.bytes.size()), undo);
+        }
+      }
+      if (std::holds_alternative<trace::ExecEvent>(event->body)) undoable = false;
+    }
+    RCHK_TRY_ASSIGN(outcome, replayer.advance(guest_, request));
+  }
+  if (guest_.position == before) return false;
+  if (undoable) {
+    steps_.back().undo = std::move(undo);
+  } else {
+    steps_.clear();
+  }
+  RCHK_TRY(note_state());
+  return true;
+}
+
+size_t Window::read_memory(size_t step, GuestAddress address, std::span<uint8_t> bytes) {
+  const size_t count = guest_.puppet->read_memory(address, bytes);
+  const AddressRange wanted = range_of(address, count);
+  for (size_t i = last(); i-- > step;) {
+    for (const trace::MemoryWrite& old : steps_[i].undo) {
+      const AddressRange range = range_of(old.address, old.bytes.size());
+      if (!range.overlaps(wanted)) continue;
+      const GuestAddress begin = std::max(range.begin, wanted.begin);
+      const GuestAddress end = std::min(range.end, wanted.end);
+      std::copy_n(old.bytes.begin() + static_cast<ptrdiff_t>(begin - range.begin), end - begin,
+                  bytes.begin() + static_cast<ptrdiff_t>(begin - wanted.begin));
+    }
+  }
+  return count;
+}
+
+std::optional<size_t> Window::find(const Position& position) const {
+  const auto found = std::lower_bound(
+      steps_.begin(), steps_.end(), position,
+      [](const Step& step, const Position& wanted) { return step.position < wanted; });
+  if (found == steps_.end() || found->position != position) return std::nullopt;
+  return static_cast<size_t>(found - steps_.begin());
+}
+
+}  // namespace rchk::timeline

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/registers.h"
+#include "engine/replay/replayer.h"
+
+namespace rchk::timeline {
+
+// A short stretch of history with the state at each of its instructions at hand, so that one
+// step back costs no restore: the registers of each, and the bytes that each overwrote.
+//
+//   steps:    [0] -----> [1] -----> [2] -----> ... -----> [last]
+//                undo[0]    undo[1]                          ^ the guest stands here
+//
+// The memory at step i is the guest's, with undo[last-1] ... undo[i] applied.
+class Window {
+ public:
+  // Steps `guest` on to `end` and keeps what it passes. What lies before an instruction whose
+  // effects cannot be undone (a mapping changed, a store of unknown extent) is left out, so the
+  // window may begin later than the guest does.
+  static Result<Window> record(replay::Replayer& replayer, replay::Guest guest,
+                               const Position& end);
+
+  size_t last() const { return steps_.size() - 1; }
+  const Position& position(size_t step) const { return steps_[step].position; }
+  const Registers& registers(size_t step) const { return steps_[step].registers; }
+  const ExtendedState& extended_state(size_t step) const { return *steps_[step].extended_state; }
+  size_t read_memory(size_t step, GuestAddress address, std::span<uint8_t> bytes);
+  // The step at `position`, if it is in the window.
+  std::optional<size_t> find(const Position& position) const;
+  // The guest at the last step.
+  replay::Guest& guest() { return guest_; }
+
+ private:
+  struct Step {
+    Position position;
+    Registers registers;
+    std::shared_ptr<const ExtendedState> extended_state;
+    std::vector<trace::MemoryWrite> undo;  // what the step after this state overwrote
+  };
+
+  explicit Window(replay::Guest guest) : guest_(std::move(guest)) {}
+  Result<void> note_state();
+  void save(AddressRange range, std::vector<trace::MemoryWrite>& undo);
+  Result<bool> step(replay::Replayer& replayer, const Position& end);
+
+  replay::Guest guest_;
+  std::vector<Step> steps_;
+};
+
+}  // namespace rchk::timeline
