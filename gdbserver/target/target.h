@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "base/types.h"
 #include "gdbserver/target/stop.h"
+#include "gdbserver/target/xsave_layout.h"
 
 // What gdb and lldb may ask of a debuggee, in terms that know nothing of packets. `Target` is
 // what every debuggee has; each feature that one may lack is an interface of its own, which the
@@ -55,6 +56,8 @@ class Target {
   // The process that the debugger sees, and its live threads; the first one is the leader.
   virtual Tid process() const = 0;
   virtual std::vector<ThreadInfo> threads() = 0;
+  // True if rchk came to a program that ran already: leaving it then means to detach.
+  virtual bool was_attached() const { return false; }
 
   // Where and why the target stands now. Cheap; nothing is run. Right after connecting it is
   // what `?` answers, usually `SignalStop{SIGTRAP}` at the program's first instruction.
@@ -66,6 +69,8 @@ class Target {
   // Empty when unknown: the debugger then sees these registers as unavailable.
   virtual Result<ExtendedState> read_extended_state(Tid thread) = 0;
   virtual Result<void> write_extended_state(Tid thread, const ExtendedState& state) = 0;
+  // How to read extended states, and which registers there are. Asked once.
+  virtual XsaveLayout xsave_layout() const { return XsaveLayout::of_this_machine(); }
 
   // Copies memory, and returns how many bytes from `address` on were readable.
   virtual size_t read_memory(GuestAddress address, std::span<uint8_t> bytes) = 0;

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/types.h"
+#include "gdbserver/protocol/file_service.h"
+#include "gdbserver/protocol/packet_stream.h"
+#include "gdbserver/protocol/parse.h"
+#include "gdbserver/protocol/register_map.h"
+#include "gdbserver/target/target.h"
+
+namespace rchk::protocol {
+
+// How a session ended.
+enum class SessionEnd : uint8_t {
+  kDisconnected,  // the debugger went away without a word: the target is as it was
+  kDetached,      // Target::detach() was called
+  kKilled,        // Target::kill() was called
+  kExited,        // the program is gone for good, and the debugger was told so
+};
+
+// What the debugger said of itself. gdb and lldb share a protocol and differ in its details.
+struct Client {
+  bool multiprocess = false;     // thread-ids as pPID.TID
+  bool software_breaks = false;  // knows swbreak and hwbreak in stop replies
+  bool hardware_breaks = false;
+  bool exec_events = false;
+  bool thread_suffix = false;    // lldb: `;thread:ID;`, and signals by their Linux numbers
+  bool threads_in_stop_reply = false;
+  bool raw_memory = false;       // lldb before 20: x replies without the b in front
+};
+
+// What the next resume is turned into, whatever the debugger asks for.
+struct Armed {
+  enum class Kind : uint8_t {
+    kBackward,   // the same, but backward
+    kRangeBack,  // steps back until pc is outside of `range`
+    kRefresh,    // nothing runs: the stop is reported once more
+  };
+  Kind kind = Kind::kBackward;
+  AddressRange range;
+};
+
+// Reverse execution for debuggers and commands that have no packet for it.
+struct ReverseControl {
+  bool mode = false;           // all resumes go back (monitor reverse-mode on)
+  std::optional<Armed> armed;  // the next one only (monitor arm ...)
+  // lldb interrupts a bc to send a packet, and goes on with a bare c: that one goes back too, as
+  // long as no register was read in between.
+  bool interrupted_backward = false;
+  // The last resume went back because of `mode` or `armed`: the debugger does not know.
+  bool unknown_to_debugger = false;
+};
+
+// All that handlers share: one per session.
+struct Context {
+  Context(target::Target& the_target, PacketStream& the_stream)
+      : target(the_target),
+        stream(the_stream),
+        registers(the_target.xsave_layout()),
+        files(the_target.embedded_files()) {}
+
+  // The thread that register packets are about: lldb's suffix, else the one chosen by Hg.
+  Tid thread_for(const std::optional<ThreadId>& suffix) const;
+  Result<RegisterValues> read_values(Tid thread);
+  // As the debugger writes thread-ids.
+  void append_thread_id(std::string& out, Tid thread) const;
+  bool has_thread(Tid thread);
+  int signal_number(int linux_signal) const;
+  int linux_signal(int number) const;
+
+  target::Target& target;
+  PacketStream& stream;
+  RegisterMap registers;
+  FileService files;
+  Client client;
+  ReverseControl reverse;
+  target::Stop last_stop;
+  Tid general_thread;  // Hg; 0 for any
+  Tid resume_thread;   // Hc; 0 for any
+  std::optional<SessionEnd> end;
+  bool extended = false;           // `target extended-remote`
+  bool waits_for_restart = false;  // killed in extended mode: a vRun may follow
+  std::map<uint64_t, RegisterValues> saved_registers;
+  uint64_t next_saved = 1;
+  // The object that a qXfer is reading, so that all its parts are of one state.
+  std::string transfer_object;
+  std::string transfer_contents;
+  Bytes scratch;
+};
+
+}  // namespace rchk::protocol

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "base/bytes.h"
+#include "base/fd.h"
+#include "gdbserver/protocol/reply.h"
+#include "gdbserver/target/target.h"
+
+namespace rchk::protocol {
+
+// The vFile packets (gdb manual, "Host I/O Packets"): files for the debugger to read. What the
+// recording holds comes first, then this machine's own files. Nothing can be written.
+class FileService {
+ public:
+  // `embedded` may be null.
+  explicit FileService(target::EmbeddedFiles* embedded) : embedded_(embedded) {}
+
+  // `arguments`: the operation's name and its arguments, as behind "vFile:".
+  void handle(std::string_view arguments, Reply& reply);
+
+ private:
+  using OpenFile = std::variant<FileDescriptor, ByteView>;
+
+  void open(std::string_view arguments, Reply& reply);
+  void close(std::string_view arguments, Reply& reply);
+  void read(std::string_view arguments, Reply& reply);
+  void status(std::string_view arguments, Reply& reply);
+  void read_link(std::string_view arguments, Reply& reply);
+  void exists(std::string_view arguments, Reply& reply);
+  void size(std::string_view arguments, Reply& reply);
+  OpenFile* find(uint64_t number);
+
+  target::EmbeddedFiles* embedded_;
+  std::map<uint64_t, OpenFile> open_;
+};
+
+}  // namespace rchk::protocol

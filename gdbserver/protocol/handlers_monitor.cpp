@@ -1,0 +1,97 @@
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "gdbserver/protocol/handlers.h"
+#include "gdbserver/protocol/hex.h"
+
+namespace rchk::protocol::handlers {
+namespace {
+
+constexpr std::string_view kHelp =
+    "reverse-mode on|off        let every resume go back; an interrupt ends it\n"
+    "arm backward               let the next resume go back\n"
+    "arm range BEGIN END        let the next resume step back until pc is outside of the range\n"
+    "arm refresh                let the next resume report the stop once more, and run nothing\n";
+
+std::string_view next_word(std::string_view& text) {
+  const size_t begin = std::min(text.find_first_not_of(' '), text.size());
+  text.remove_prefix(begin);
+  const size_t end = std::min(text.find(' '), text.size());
+  const std::string_view word = text.substr(0, end);
+  text.remove_prefix(end);
+  return word;
+}
+
+std::optional<GuestAddress> next_address(std::string_view& text) {
+  std::string_view word = next_word(text);
+  if (word.starts_with("0x")) word.remove_prefix(2);
+  const auto number = parse_number(word);
+  if (!number) return std::nullopt;
+  return GuestAddress{*number};
+}
+
+std::optional<Armed> parse_armed(std::string_view arguments) {
+  Armed armed;
+  const std::string_view what = next_word(arguments);
+  if (what == "range") {
+    armed.kind = Armed::Kind::kRangeBack;
+    const auto begin = next_address(arguments);
+    const auto end = next_address(arguments);
+    if (!begin || !end) return std::nullopt;
+    armed.range = {*begin, *end};
+  } else if (what == "refresh") {
+    armed.kind = Armed::Kind::kRefresh;
+  } else if (what != "backward") {
+    return std::nullopt;
+  }
+  return armed;
+}
+
+// The session's own commands. Nothing: it is not one of them.
+std::optional<std::string> own_command(ReverseControl& reverse, std::string_view command) {
+  const std::string_view name = next_word(command);
+  if (name == "reverse-mode") {
+    const std::string_view wanted = next_word(command);
+    if (wanted != "on" && wanted != "off") return "reverse-mode: on or off\n";
+    reverse.mode = wanted == "on";
+    return "";
+  }
+  if (name == "arm") {
+    const std::optional<Armed> armed = parse_armed(command);
+    if (!armed) return "arm: backward, range BEGIN END, or refresh\n";
+    reverse.armed = armed;
+    return "";
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+// `monitor COMMAND`, in hexadecimal.
+void monitor(Context& context, std::string_view arguments, Reply& reply) {
+  const auto command = decode_hex_text(arguments);
+  if (!command) return reply.error(PacketError::kMalformed);
+  std::string text;
+  target::Monitor* target_monitor = context.target.monitor();
+  if (const auto own = own_command(context.reverse, *command)) {
+    text = *own;
+  } else if (target_monitor != nullptr) {
+    const Result<target::Monitor::Answer> answer = target_monitor->monitor_command(*command);
+    text = answer ? answer->text : answer.error().message() + "\n";
+    if (answer && answer->moved) {
+      context.last_stop = context.target.current_stop();
+      context.general_thread = context.last_stop.thread;
+      context.transfer_object.clear();
+    }
+    if (*command == "help") text.append(kHelp);
+  } else {
+    text = *command == "help" ? std::string(kHelp)
+                              : fmt::format("unknown command: {}\n", *command);
+  }
+  // A debugger that is gone is found out about by the next read.
+  (void)context.stream.send_console(text);
+  reply.ok();
+}
+
+}  // namespace rchk::protocol::handlers

@@ -1,0 +1,126 @@
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "gdbserver/protocol/handlers.h"
+#include "gdbserver/protocol/hex.h"
+
+namespace rchk::protocol::handlers {
+namespace {
+
+std::string escaped_xml(std::string_view text) {
+  std::string out;
+  for (const char symbol : text) {
+    switch (symbol) {
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '&':
+        out += "&amp;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out.push_back(symbol);
+    }
+  }
+  return out;
+}
+
+std::string threads_document(Context& context) {
+  std::string out = "<?xml version=\"1.0\"?>\n<threads>\n";
+  if (!context.waits_for_restart) {
+    for (const target::ThreadInfo& thread : context.target.threads()) {
+      std::string id;
+      context.append_thread_id(id, thread.tid);
+      out += fmt::format("<thread id=\"{}\" name=\"{}\"/>\n", id, escaped_xml(thread.name));
+    }
+  }
+  return out + "</threads>\n";
+}
+
+Result<std::string> libraries_document(target::Libraries& libraries) {
+  RCHK_TRY_ASSIGN(const target::LibraryList list, libraries.libraries());
+  std::string out = "<library-list-svr4 version=\"1.0\"";
+  if (list.main_link_map) out += fmt::format(" main-lm=\"{}\"", *list.main_link_map);
+  out += ">\n";
+  for (const target::Library& one : list.entries) {
+    out += fmt::format(
+        "<library name=\"{}\" lm=\"{}\" l_addr=\"{:#x}\" l_ld=\"{}\"/>\n", escaped_xml(one.path),
+        one.link_map, one.load_bias, one.dynamic_section);
+  }
+  return out + "</library-list-svr4>\n";
+}
+
+Failure unknown_object() { return fail(ErrorKind::kUnsupported, "no such object"); }
+
+Result<std::string> contents_of(Context& context, const Transfer& transfer) {
+  target::Target& target = context.target;
+  if (transfer.object == "features") {
+    if (transfer.annex != "target.xml") return fail(ErrorKind::kMisuse, "no such annex");
+    return target_description(context.registers);
+  }
+  if (transfer.object == "threads") return threads_document(context);
+  if (transfer.object == "auxv" && target.auxiliary_vector() != nullptr) {
+    RCHK_TRY_ASSIGN(const Bytes bytes, target.auxiliary_vector()->auxiliary_vector_bytes());
+    return std::string(text_of(bytes));
+  }
+  if (transfer.object == "exec-file" && target.executable_file() != nullptr) {
+    return target.executable_file()->executable_path();
+  }
+  if (transfer.object == "siginfo" && target.siginfo() != nullptr) {
+    RCHK_TRY_ASSIGN(const Bytes bytes,
+                    target.siginfo()->read_siginfo(context.thread_for(std::nullopt)));
+    return std::string(text_of(bytes));
+  }
+  if (transfer.object == "libraries-svr4" && target.libraries() != nullptr) {
+    return libraries_document(*target.libraries());
+  }
+  return unknown_object();
+}
+
+void write_siginfo(Context& context, const Transfer& transfer, Reply& reply) {
+  target::Siginfo* siginfo = context.target.siginfo();
+  if (siginfo == nullptr || transfer.object != "siginfo") return;
+  const Tid thread = context.thread_for(std::nullopt);
+  Result<Bytes> bytes = siginfo->read_siginfo(thread);
+  if (!bytes) return reply.error(PacketError::kFailed);
+  const ByteView data = bytes_of(transfer.data);
+  if (transfer.offset > bytes->size() || data.size() > bytes->size() - transfer.offset) {
+    return reply.error(PacketError::kMalformed);
+  }
+  std::copy(data.begin(), data.end(), bytes->begin() + static_cast<ptrdiff_t>(transfer.offset));
+  if (!siginfo->write_siginfo(thread, *bytes)) return reply.error(PacketError::kFailed);
+  append_number(reply.text(), data.size());
+}
+
+}  // namespace
+
+// `object:read:annex:offset,length`: a part of the object, after m, or l for the last one.
+void transfer(Context& context, std::string_view arguments, Reply& reply) {
+  const auto request = parse_transfer(arguments);
+  if (!request) return reply.error(PacketError::kMalformed);
+  if (request->write) return write_siginfo(context, *request, reply);
+  const std::string object = fmt::format("{}:{}", request->object, request->annex);
+  if (request->offset == 0 || object != context.transfer_object) {
+    Result<std::string> contents = contents_of(context, *request);
+    if (!contents) return reply.failure(contents.error());
+    context.transfer_object = object;
+    context.transfer_contents = std::move(*contents);
+  }
+  const ByteView all = bytes_of(context.transfer_contents);
+  if (request->offset > all.size()) return reply.error(PacketError::kMalformed);
+  // Each byte may need two.
+  const uint64_t most = std::min<uint64_t>(request->length, kMaxPacketBytes / 2 - 16);
+  const ByteView part = all.subspan(request->offset).first(
+      std::min<uint64_t>(most, all.size() - request->offset));
+  std::string& out = reply.binary();
+  out.push_back(request->offset + part.size() == all.size() ? 'l' : 'm');
+  append_escaped(out, part);
+}
+
+}  // namespace rchk::protocol::handlers
