@@ -1,5 +1,187 @@
-"""Real debuggers against rchk."""
+"""Real debuggers against rchk: every scenario live and on a recording, gdb's MI, and lldb."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+from e2e import mi
+from harness import guests, process
+from harness.report import Failed, Skipped, Test, require, scratch
+
+HERE = pathlib.Path(__file__).resolve().parent
+TIMEOUT_S = 90
+LLDB = "lldb-22"
 
 
 def tests(_options):
-    return []
+    found = []
+    for scenario in sorted((HERE / "scenarios").glob("*.py")):
+        for mode in ("live", "recorded"):
+            found.append(Test(f"e2e/{mode}/{scenario.stem}",
+                              lambda s=scenario, m=mode: run_scenario(s, m)))
+    found += [
+        Test("e2e/mi", lambda: mi.run(program("steps.c"))),
+        Test("e2e/lldb/recorded", lldb_recorded),
+        Test("e2e/lldb/begin_and_end", lldb_begin_and_end),
+    ]
+    return found
+
+
+def program(source):
+    path = HERE / "programs" / source
+    return guests.compile_program(
+        path, process.BUILD / "e2e" / path.stem, guests.parse(path).build
+    )
+
+
+def recording_of(source):
+    """Made once a run of the tests. One that computes for ever is killed from outside."""
+    path = process.BUILD / "e2e" / f"{pathlib.Path(source).stem}.{os.getpid()}.rchk"
+    if path.exists():
+        return path
+    for stale in path.parent.glob(f"{pathlib.Path(source).stem}.*.rchk"):
+        stale.unlink()
+    endless = "spin" in source
+
+    def kill_guest(running):
+        time.sleep(5)
+        for each in process.descendants(running.pid):
+            if os.path.realpath(f"/proc/{each}/exe") == str(program(source)):
+                os.kill(each, signal.SIGTERM)
+                return
+
+    command = [process.RCHK, "record", "-o", path, "--", program(source)]
+    done = process.run(command, timeout=30, during=kill_guest if endless else None)
+    if done.timed_out or not path.exists():
+        path.unlink(missing_ok=True)
+        raise Failed(f"no recording: {done.shell()}\n{done.stderr.decode(errors='replace')}"
+                     f"{done.stacks}")
+    return path
+
+
+def run_scenario(scenario, mode):
+    match = re.search(r'^PROGRAM_SOURCE = "(.*)"', scenario.read_text(), re.M)
+    source = match.group(1) if match else "steps.c"
+    environment = {
+        "E2E_MODE": mode,
+        "E2E_SCENARIO": str(scenario),
+        "E2E_PROGRAM": str(program(source)),
+        "E2E_SOURCE": str(HERE / "programs" / source),
+        "RCHK": str(process.RCHK),
+    }
+    if mode == "native":
+        environment["LD_BIND_NOW"] = "1"
+        environment["GLIBC_TUNABLES"] = "glibc.cpu.hwcaps=-AVX2,-AVX,-AVX512F,-ERMS,-XSAVE,-XSAVEC"
+    if mode == "recorded":
+        environment["E2E_RECORDING"] = str(recording_of(source))
+    command = ["gdb", "-nx", "-batch", "-x", HERE / "run_scenario.py"]
+    done = process.run(command, timeout=TIMEOUT_S, cwd=scratch(f"e2e/{mode}/{scenario.stem}"),
+                       env={**os.environ, **environment})
+    text = (done.stdout + done.stderr).decode(errors="replace")
+    shown_by = " ".join(f"{key}={value}" for key, value in environment.items())
+    shown_by += " " + process.shell_line(command)
+    if done.timed_out:
+        raise Failed(f"no end after {TIMEOUT_S} s\nshown by: {shown_by}\n{tail(text)}\n"
+                     f"{done.stacks}")
+    skipped = re.search(r"^scenario skipped: (.*)", text, re.M)
+    if skipped:
+        raise Skipped(skipped.group(1))
+    if done.status != 0 or "scenario passed" not in text:
+        raise Failed(f"{tail(text)}\nshown by: {shown_by}")
+
+
+def tail(text, lines=24):
+    return "\n".join(text.rstrip().splitlines()[-lines:])
+
+
+class Server:
+    """`rchk replay --port` on a port of its own."""
+
+    def __init__(self, recording):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        command = [str(process.RCHK), "replay", "--port", str(self.port), str(recording)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, start_new_session=True,
+        )
+        self.wait_until_listening()
+
+    def wait_until_listening(self):
+        # By looking, not by connecting: the server takes one debugger.
+        wanted = f":{self.port:04X} "
+        for _ in range(200):
+            if self.process.poll() is not None:
+                raise Failed(f"the server ended: {self.process.stderr.read().decode()}")
+            tables = "".join(pathlib.Path(f"/proc/net/{name}").read_text()
+                             for name in ("tcp", "tcp6") if os.path.exists(f"/proc/net/{name}"))
+            if any(wanted in line and line.split()[3] == "0A" for line in tables.splitlines()[1:]
+                   if len(line.split()) > 3):
+                return
+            time.sleep(0.05)
+        raise Failed("the server does not listen")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        process.kill_tree(self.process.pid)
+        self.process.wait()
+
+
+def lldb_session(source, commands):
+    if shutil.which(LLDB) is None:
+        raise Skipped(f"{LLDB} is not installed")
+    with Server(recording_of(source)) as server:
+        lines = [f"target create {program(source)}",
+                 *[each.replace("CONNECT", f"process connect connect://127.0.0.1:{server.port}")
+                   for each in commands]]
+        arguments = [LLDB, "--no-lldbinit", "--batch"]
+        for each in lines:
+            arguments += ["-o", each]
+        done = process.run(arguments, timeout=TIMEOUT_S)
+        text = (done.stdout + done.stderr).decode(errors="replace")
+        require(not done.timed_out, f"lldb does not end\n{tail(text)}\n{done.stacks}")
+        return text
+
+
+def require_in_order(text, patterns):
+    place = 0
+    for pattern in patterns:
+        found = re.compile(pattern, re.S).search(text, place)
+        require(found, f"lldb did not say /{pattern}/ in its place; it said\n{tail(text, 60)}")
+        place = found.end()
+
+
+def lldb_recorded():
+    text = lldb_session("steps.c", [
+        "breakpoint set -n add", "CONNECT", "continue", "frame variable b", "continue",
+        "frame variable b", "continue", "frame variable b", "process continue --reverse",
+        "frame variable b", "process continue --forward", "frame variable b", "bt",
+        "register read rip", "thread step-inst", "thread step-over",
+    ])
+    require_in_order(text, [r"b = 0", r"b = 1", r"b = 4", r"b = 1", r"b = 4", r"add.*fill.*main",
+                            r"rip = 0x"])
+
+
+def lldb_begin_and_end():
+    text = lldb_session("steps.c", [
+        "breakpoint set -n depth_of", "CONNECT", "continue", "frame variable n",
+        "breakpoint delete -f", "process continue --reverse", "register read rip",
+        "process continue --forward", "breakpoint set -n fill", "process continue --reverse",
+        "frame variable count",
+    ])
+    require_in_order(text, [r"n = 5", r"history|boundary", r"rip = 0x", r"count = 10"])
+
+
+if __name__ == "__main__":
+    # Checks a scenario against gdb's own `record full`: python3 -m e2e.tests SCENARIO...
+    for name in sys.argv[1:]:
+        run_scenario(HERE / "scenarios" / f"{name}.py", "native")

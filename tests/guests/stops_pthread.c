@@ -1,12 +1,12 @@
 // build: -O1 -pthread
-// status: 4
+// status: 14
 // stops: a second thread
 #include <pthread.h>
 
 #include "guest.h"
 
 static void* worker(void* argument) {
-  *(int*)argument = 4;
+  *(int*)argument = 14;
   return NULL;
 }
 

@@ -1,0 +1,18 @@
+"""Instruction steps across a system call and its effects, both ways."""
+
+from gdb_side import check, check_equal, frames, function, go, registers, run_to
+
+
+def run():
+    run_to("write")
+    go("break write")
+    go("continue")
+    check_equal("function", True, "write" in str(function()))
+    before = []
+    for _ in range(12):
+        before.append(registers())
+        go("stepi")
+    for expected in reversed(before):
+        go("reverse-stepi")
+        check_equal("registers", expected, registers())
+    check("main" in frames(), f"the backtrace from the C library is {frames()}")
