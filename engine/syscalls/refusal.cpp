@@ -35,6 +35,16 @@ std::optional<int> advice_refusal(int advice) {
   }
 }
 
+// What a process may advise another; since 6.13 itself anything (mm/madvise.c), which older
+// kernels answer with EINVAL.
+std::optional<int> process_advice_refusal(int advice) {
+  constexpr int kCollapse = 25;  // MADV_COLLAPSE
+  const bool harmless = advice == MADV_COLD || advice == MADV_PAGEOUT ||
+                        advice == MADV_WILLNEED || advice == kCollapse;
+  if (!harmless) return EINVAL;
+  return std::nullopt;
+}
+
 std::optional<int> prctl_refusal(const Call& call) {
   switch (static_cast<int>(call.arguments[0])) {
     case PR_SET_SECCOMP:                // as seccomp()
@@ -69,7 +79,7 @@ std::optional<int> refusal(const Call& call) {
     case nr::madvise:
       return advice_refusal(static_cast<int>(call.arguments[2]));
     case nr::process_madvise:
-      return advice_refusal(static_cast<int>(call.arguments[3]));
+      return process_advice_refusal(static_cast<int>(call.arguments[3]));
     case nr::prctl:
       return prctl_refusal(call);
     case nr::arch_prctl:
