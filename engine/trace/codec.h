@@ -45,6 +45,17 @@ class BatchEncoder {
   CodingState state_;
 };
 
+// Decodes a batch that still grows, event by event.
+class BatchDecoder {
+ public:
+  // The next event of a batch that has `bytes` by now. REQUIRES: it has another event.
+  Result<Event> next(ByteView bytes);
+
+ private:
+  CodingState state_;
+  uint64_t position_ = 0;
+};
+
 // Decodes a batch of `count` events; `what` and `base_offset` are for errors.
 Result<std::vector<Event>> decode_batch(ByteView bytes, uint32_t count, const std::string& what,
                                         uint64_t base_offset);

@@ -269,6 +269,14 @@ Result<void> read_texts(ByteReader& in, std::vector<std::string>& out) {
 
 }  // namespace
 
+Result<Event> BatchDecoder::next(ByteView bytes) {
+  ByteReader in(bytes.subspan(position_), "event log", position_);
+  Event event;
+  RCHK_TRY(EventParser(in, state_).read(event));
+  position_ = in.offset();
+  return event;
+}
+
 Result<std::vector<Event>> decode_batch(ByteView bytes, uint32_t count, const std::string& what,
                                         uint64_t base_offset) {
   ByteReader in(bytes, what, base_offset);

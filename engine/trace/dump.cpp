@@ -40,8 +40,16 @@ std::string quoted(ByteView bytes) {
   return out;
 }
 
-// Small numbers are counts and descriptors, large ones addresses and flags.
+// Small numbers are counts and descriptors, large ones addresses and flags; AT_FDCWD and its like
+// arrive as 32-bit integers.
 std::string number_text(uint64_t number) {
+  constexpr uint64_t kSmallNegative32 = 0xfffff000;
+  if (number >= kSmallNegative32 && number <= UINT32_MAX) {
+    return fmt::format("{}", static_cast<int32_t>(number));
+  }
+  if (static_cast<int64_t>(number) < 0 && static_cast<int64_t>(number) >= -4096) {
+    return fmt::format("{}", static_cast<int64_t>(number));
+  }
   return number < 65536 ? fmt::format("{}", number) : fmt::format("{:#x}", number);
 }
 

@@ -121,14 +121,17 @@ class EventLog::Impl {
     return fail(ErrorKind::kMisuse, fmt::format("file {} was not added", file.value));
   }
 
-  // The batch that still grows is decoded again only when it has what was not there before.
+  // The batch that still grows is decoded as far as it was asked for. A deque's elements stay
+  // where they are while it grows, so that what was given out remains valid.
   Result<std::shared_ptr<const Event>> open_event(uint64_t index) {
     const uint64_t first = event_count_ - open_.count();
-    if (!decoded_open_ || decoded_first_ != first || index >= decoded_open_->size()) {
-      RCHK_TRY_ASSIGN(std::vector<Event> events,
-                      decode_batch(open_.bytes(), open_.count(), "the event log", 0));
-      decoded_open_ = std::make_shared<const std::vector<Event>>(std::move(events));
+    if (!decoded_open_ || decoded_first_ != first) {
+      decoded_open_ = std::make_shared<std::deque<Event>>();
       decoded_first_ = first;
+      decoder_ = BatchDecoder();
+    }
+    while (index >= decoded_open_->size()) {
+      RCHK_TRY_ASSIGN(decoded_open_->emplace_back(), decoder_.next(open_.bytes()));
     }
     return std::shared_ptr<const Event>(decoded_open_, &(*decoded_open_)[index]);
   }
@@ -141,7 +144,8 @@ class EventLog::Impl {
   std::deque<File> files_;      // by FileId
   std::deque<Bytes> contents_;
   RecentlyUsed<std::vector<Event>> cache_{kCachedBatches};
-  std::shared_ptr<const std::vector<Event>> decoded_open_;
+  std::shared_ptr<std::deque<Event>> decoded_open_;
+  BatchDecoder decoder_;
   uint64_t decoded_first_ = 0;
 };
 
