@@ -12,14 +12,23 @@ MODE = os.environ["E2E_MODE"]  # live, recorded, or native: gdb's own record, to
 PROGRAM = os.environ["E2E_PROGRAM"]
 SOURCE = os.environ["E2E_SOURCE"]
 LIVE = MODE == "live"
+TRANSCRIPT = "transcript"
 
 
 def go(command):
-    """Executes a command and returns what gdb said; all of it is in the transcript too."""
+    """Executes a command and returns what gdb said; all of it is in the transcript too.
+
+    By way of the transcript: what gdb says about a stop is not in the string that execute()
+    returns.
+    """
     print(f"(gdb) {command}", flush=True)
-    text = gdb.execute(command, to_string=True)
-    print(text, end="", flush=True)
-    return text
+    gdb.flush()
+    start = os.path.getsize(TRANSCRIPT)
+    gdb.execute(command)
+    gdb.flush()
+    with open(TRANSCRIPT, encoding="utf-8", errors="replace") as transcript:
+        transcript.seek(start)
+        return transcript.read()
 
 
 def check(condition, message):
@@ -29,6 +38,13 @@ def check(condition, message):
 
 def check_equal(what, expected, found):
     check(expected == found, f"{what}: expected {expected!r}, found {found!r}")
+
+
+def write_transcript():
+    """From here on all that gdb says goes to a file, which the driver shows when it has to."""
+    transcript = os.open(TRANSCRIPT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(transcript, 1)
+    os.dup2(transcript, 2)
 
 
 def connect():
@@ -42,6 +58,7 @@ def connect():
         go("run")
         gdb.execute("set record full insn-number-max unlimited")
         go("delete")
+        gdb.execute("set can-use-hw-watchpoints 0")  # it misses them going back
         go("record full")
         return
     target = PROGRAM if LIVE else f"replay --stdio {os.environ['E2E_RECORDING']}"
@@ -51,7 +68,7 @@ def connect():
 def line_of(mark):
     with open(SOURCE, encoding="ascii") as source:
         for number, line in enumerate(source, 1):
-            if f"// mark: {mark}" in line:
+            if line.rstrip().endswith(f"// mark: {mark}"):
                 return number
     raise AssertionError(f"no line is marked {mark}")
 

@@ -21,6 +21,7 @@ def load(path):
 
 def main():
     try:
+        gdb_side.write_transcript()
         scenario = load(os.environ["E2E_SCENARIO"])
         gdb_side.connect()
         scenario.run()

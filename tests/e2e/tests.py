@@ -81,9 +81,11 @@ def run_scenario(scenario, mode):
     if mode == "recorded":
         environment["E2E_RECORDING"] = str(recording_of(source))
     command = ["gdb", "-nx", "-batch", "-x", HERE / "run_scenario.py"]
-    done = process.run(command, timeout=TIMEOUT_S, cwd=scratch(f"e2e/{mode}/{scenario.stem}"),
-                       env={**os.environ, **environment})
+    folder = scratch(f"e2e/{mode}/{scenario.stem}")
+    done = process.run(command, timeout=TIMEOUT_S, cwd=folder, env={**os.environ, **environment})
     text = (done.stdout + done.stderr).decode(errors="replace")
+    if (folder / "transcript").exists():
+        text += (folder / "transcript").read_text(errors="replace")
     shown_by = " ".join(f"{key}={value}" for key, value in environment.items())
     shown_by += " " + process.shell_line(command)
     if done.timed_out:

@@ -11,6 +11,7 @@ def run():
     go("delete")
     go("finish")
     check_equal("n after finish", 1, value("n"))
+    run_to("end")
     run_to("depth", "reverse-continue")
     go("next")
     check_equal("local", 291, value("local"))
