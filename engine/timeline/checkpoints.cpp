@@ -21,6 +21,13 @@ const Checkpoint* Checkpoints::before(const Position& position) const {
   return next == all_.begin() ? nullptr : &std::prev(next)->second;
 }
 
+void Checkpoints::drop_segment(EventNumber event, uint32_t anchor) {
+  const auto begin = all_.lower_bound({event, anchor, 0, 0});
+  auto end = begin;
+  while (end != all_.end() && end->first.event == event && end->first.anchor == anchor) ++end;
+  all_.erase(begin, end);
+}
+
 // Drops the one whose absence costs least: the gap that it would leave, in proportion to how far
 // from the user it is.
 void Checkpoints::drop_one(int64_t present_ns) {

@@ -29,8 +29,11 @@ class Checkpoints {
   const Checkpoint* at_or_before(const Position& position) const;
   // The latest one strictly before `position`, or null.
   const Checkpoint* before(const Position& position) const;
+  // Drops those behind `anchor` of `event`, up to the next anchor or event.
+  void drop_segment(EventNumber event, uint32_t anchor);
   bool contains(const Position& position) const { return all_.contains(position); }
   bool empty() const { return all_.empty(); }
+  const std::map<Position, Checkpoint>& all() const { return all_; }
   size_t size() const { return all_.size(); }
   int64_t latest_ns() const { return all_.empty() ? 0 : all_.rbegin()->second.at_ns; }
 

@@ -108,6 +108,43 @@ void Timeline::add_anchor(EventNumber event, replay::Anchor anchor, Guest snapsh
   const uint32_t number = anchor.number;
   anchors_[event].emplace(number, std::move(anchor));
   checkpoints_.add({std::move(snapshot), at_ns, true}, at_ns);
+  constexpr size_t kMostAnchors = 40;
+  size_t count = 0;
+  for (const auto& [where, behind] : anchors_) count += behind.size();
+  if (count > kMostAnchors) thin_anchors(at_ns);
+}
+
+void Timeline::thin_anchors(int64_t present_ns) {
+  // As Checkpoints::drop_one, over the anchors alone; the last one stays.
+  std::vector<const Checkpoint*> pinned;
+  for (const auto& [position, checkpoint] : checkpoints_.all()) {
+    if (checkpoint.pinned) pinned.push_back(&checkpoint);
+  }
+  std::optional<Position> least_needed;
+  double least = 0;
+  for (size_t i = 1; i + 1 < pinned.size(); ++i) {
+    if (pinned[i]->guest.position.anchor == 0) continue;
+    const double gap = static_cast<double>(pinned[i + 1]->at_ns - pinned[i - 1]->at_ns);
+    const double distance = static_cast<double>(present_ns - pinned[i]->at_ns) + 1e6;
+    if (!least_needed || gap / distance < least) {
+      least = gap / distance;
+      least_needed = pinned[i]->guest.position;
+    }
+  }
+  if (!least_needed) return;
+  auto& behind = anchors_[least_needed->event];
+  const auto dropped = behind.find(least_needed->anchor);
+  if (const auto next = std::next(dropped); next != behind.end()) {
+    auto& pages = next->second.target.pages;
+    const auto& more = dropped->second.target.pages;
+    pages.insert(pages.end(), more.begin(), more.end());
+    std::sort(pages.begin(), pages.end());
+    pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
+    // Lengths that were learned are of segments that are no more.
+    next->second.segment_instructions.reset();
+  }
+  behind.erase(dropped);
+  checkpoints_.drop_segment(least_needed->event, least_needed->anchor);
 }
 
 void Timeline::add_checkpoint(Guest snapshot, int64_t at_ns) {

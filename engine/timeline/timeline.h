@@ -18,7 +18,10 @@ class LiveEnd {
   virtual ~LiveEnd() = default;
 
   // Lets the program run on, being recorded.
+  // REQUIRES: can_stop_at(points), unless the command is a single step.
   virtual Result<TimelineStop> run(const RunCommand& command, const StopPoints& points) = 0;
+  // Whether the machine can stop the running program at all of them.
+  virtual bool can_stop_at(const StopPoints& points) = 0;
   // Where it is: an anchor behind the last event, made now unless there is one here already.
   virtual Result<Position> position() = 0;
 
@@ -85,6 +88,8 @@ class Timeline final : public replay::AnchorSource {
  private:
   Timeline(trace::EventSource& source, LiveEnd* live) : source_(source), live_(live) {}
 
+  Result<TimelineStop> forward_live(const RunCommand& command);
+  Result<TimelineStop> run_ahead(const RunCommand& command);
   Result<TimelineStop> forward_in_history(const RunCommand& command);
   Result<TimelineStop> continue_in_history(const RunCommand& command);
   Result<TimelineStop> step_in_history();
@@ -108,6 +113,8 @@ class Timeline final : public replay::AnchorSource {
   Result<std::optional<TimelineStop>> stop_of(const replay::Outcome& outcome);
   bool counts(const Condition& condition, replay::Guest& guest);
   Result<void> enter_history();
+  // Makes do with fewer fork snapshots: merges the two segments that are needed least.
+  void thin_anchors(int64_t present_ns);
   // True if the end of history is where the live program stands, and makes that the present.
   bool back_to_live(const Position& position);
   std::string describe_exit(EventNumber event);

@@ -1,6 +1,7 @@
 // Moving the present of a timeline: forward, backward, and single steps.
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 
 #include "base/check.h"
@@ -18,6 +19,12 @@ using translate::HitPolicy;
 namespace {
 
 constexpr uint64_t kSegmentEnd = UINT64_MAX;
+
+int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
 
 TimelineStop stop(StopKind kind, std::string text = {}) {
   TimelineStop result;
@@ -66,8 +73,47 @@ Result<TimelineStop> Timeline::forward(const RunCommand& command) {
     if (found.kind != StopKind::kHistoryEnd || !at_live_end_) return found;
     if (command.kind != RunKind::kContinue) return stop(StopKind::kStepped);
   }
-  live_position_.reset();
-  return live_->run(command, points_);
+  RCHK_TRY_ASSIGN(TimelineStop found, forward_live(command));
+  if (!live_->running()) {
+    // What is left is the history.
+    live_ = nullptr;
+    live_position_.reset();
+    at_live_end_ = false;
+    RCHK_TRY_ASSIGN(guest_, guest_at({{UINT64_MAX}, 0, 0, 0}, false));
+  }
+  return found;
+}
+
+Result<TimelineStop> Timeline::forward_live(const RunCommand& command) {
+  if (command.kind != RunKind::kContinue || live_->can_stop_at(points_)) {
+    live_position_.reset();
+    return live_->run(command, points_);
+  }
+  return run_ahead(command);
+}
+
+// Watchpoints that the machine has no means for: the program runs ahead without them, and what it
+// did is searched. The user is then in history, a moment before the live end.
+Result<TimelineStop> Timeline::run_ahead(const RunCommand& command) {
+  constexpr int64_t kAheadNs = 100'000'000;
+  StopPoints reachable;
+  for (;;) {
+    RCHK_TRY(enter_history());
+    live_position_.reset();
+    const int64_t until_ns = now_ns() + kAheadNs;
+    RunCommand ahead;
+    ahead.interrupted = [&] {
+      return now_ns() >= until_ns || (command.interrupted && command.interrupted());
+    };
+    RCHK_TRY_ASSIGN(const TimelineStop live_stop, live_->run(ahead, reachable));
+    if (!live_->running()) return live_stop;
+    RCHK_TRY_ASSIGN(live_position_, live_->position());
+    RunCommand search = command;
+    RCHK_TRY_ASSIGN(const TimelineStop found, continue_in_history(search));
+    if (found.kind != StopKind::kHistoryEnd || !at_live_end_) return found;
+    if (live_stop.kind != StopKind::kInterrupted) return live_stop;
+    if (command.interrupted && command.interrupted()) return live_stop;
+  }
 }
 
 Result<TimelineStop> Timeline::forward_in_history(const RunCommand& command) {

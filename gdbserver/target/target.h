@@ -162,7 +162,7 @@ struct LibraryList {
 class Libraries {
  public:
   virtual ~Libraries() = default;
-  virtual Result<LibraryList> libraries() = 0;
+  virtual Result<LibraryList> library_list() = 0;
 };
 
 // `monitor ...` commands. The session has a few of its own (docs/gdb-protocol.md) and gives the

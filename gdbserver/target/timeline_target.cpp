@@ -1,0 +1,339 @@
+#include "gdbserver/target/timeline_target.h"
+
+#include <algorithm>
+#include <charconv>
+#include <csignal>
+
+namespace rchk::target {
+
+using timeline::StopKind;
+
+namespace {
+
+class View final : public MachineView {
+ public:
+  View(const Registers& registers, const timeline::ReadMemory& read)
+      : registers_(registers), read_(read) {}
+  const Registers& registers() const override { return registers_; }
+  size_t read_memory(GuestAddress address, std::span<uint8_t> bytes) const override {
+    return read_(address, bytes);
+  }
+
+ private:
+  const Registers& registers_;
+  const timeline::ReadMemory& read_;
+};
+
+timeline::Condition condition_of(const StopPoint& point) {
+  if (point.conditions.empty()) return {};
+  return [&point](const Registers& registers, const timeline::ReadMemory& read) {
+    return point.stops_at(View(registers, read));
+  };
+}
+
+translate::WatchKind watch_kind(StopPointKind kind) {
+  switch (kind) {
+    case StopPointKind::kReadWatchpoint: return translate::WatchKind::kRead;
+    case StopPointKind::kAccessWatchpoint: return translate::WatchKind::kAccess;
+    case StopPointKind::kWriteWatchpoint:
+    case StopPointKind::kSoftwareBreakpoint:
+    case StopPointKind::kHardwareBreakpoint:
+      break;
+  }
+  return translate::WatchKind::kWrite;
+}
+
+std::optional<uint64_t> number_in(std::string_view text) {
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+}  // namespace
+
+TimelineTarget::TimelineTarget(timeline::Timeline& timeline, Hooks hooks)
+    : timeline_(timeline), hooks_(std::move(hooks)) {
+  stop_ = make_stop(SignalStop{SIGTRAP});
+}
+
+Tid TimelineTarget::process() const { return {timeline_.source().info().pid}; }
+
+std::vector<ThreadInfo> TimelineTarget::threads() { return {{process(), ""}}; }
+
+XsaveLayout TimelineTarget::xsave_layout() const {
+  XsaveLayout layout = XsaveLayout::of_this_machine();
+  const trace::RecordingInfo& info = timeline_.source().info();
+  if (info.xcr0 != 0) layout.components = info.xcr0;
+  for (const trace::CpuidLeaf& leaf : info.cpuid) {
+    if (leaf.leaf == 0xd && leaf.subleaf >= 2 && leaf.subleaf < XsaveLayout::kMaxComponents) {
+      layout.offsets[leaf.subleaf] = leaf.ebx;
+    }
+  }
+  return layout;
+}
+
+Result<Diversion*> TimelineTarget::diversion() {
+  if (!diversion_) {
+    RCHK_TRY_ASSIGN(replay::Guest copy, timeline_.diversion());
+    diversion_ = std::make_unique<Diversion>(timeline_.replayer(), std::move(copy));
+  }
+  return diversion_.get();
+}
+
+Result<Registers> TimelineTarget::read_registers(Tid) {
+  if (diversion_) return diversion_->guest().registers;
+  return timeline_.registers();
+}
+
+Result<void> TimelineTarget::write_registers(Tid, const Registers& registers) {
+  RCHK_TRY_ASSIGN(Diversion * detour, diversion());
+  detour->guest().registers = registers;
+  return {};
+}
+
+Result<ExtendedState> TimelineTarget::read_extended_state(Tid) {
+  if (diversion_) return diversion_->guest().puppet->extended_state();
+  return timeline_.extended_state();
+}
+
+Result<void> TimelineTarget::write_extended_state(Tid, const ExtendedState& state) {
+  RCHK_TRY_ASSIGN(Diversion * detour, diversion());
+  return detour->guest().puppet->set_extended_state(state);
+}
+
+size_t TimelineTarget::read_memory(GuestAddress address, std::span<uint8_t> bytes) {
+  if (diversion_) return diversion_->guest().puppet->read_memory(address, bytes);
+  return timeline_.read_memory(address, bytes);
+}
+
+Result<void> TimelineTarget::write_memory(GuestAddress address, ByteView bytes) {
+  RCHK_TRY_ASSIGN(Diversion * detour, diversion());
+  timeline_.replayer().engine().invalidate(range_of(address, bytes.size()));
+  return detour->guest().puppet->write_memory(address, bytes);
+}
+
+Result<void> TimelineTarget::insert(const StopPoint& point) {
+  RCHK_TRY(remove(point.kind, point.range));
+  points_.push_back(point);
+  return {};
+}
+
+Result<void> TimelineTarget::remove(StopPointKind kind, AddressRange range) {
+  std::erase_if(points_, [&](const StopPoint& point) {
+    return point.kind == kind && point.range == range;
+  });
+  return {};
+}
+
+// Breakpoints first, then watchpoints, each in the order of points_: stop_from() counts alike.
+timeline::StopPoints TimelineTarget::stop_points() const {
+  timeline::StopPoints result;
+  for (const StopPoint& point : points_) {
+    if (is_breakpoint(point.kind)) {
+      result.breakpoints.push_back({point.range.begin, condition_of(point)});
+    } else {
+      result.watches.push_back({point.range, watch_kind(point.kind), condition_of(point)});
+    }
+  }
+  return result;
+}
+
+Stop TimelineTarget::stop_from(const timeline::TimelineStop& stop) {
+  const auto nth = [&](bool breakpoint) {
+    uint32_t left = stop.index;
+    for (const StopPoint& point : points_) {
+      if (is_breakpoint(point.kind) == breakpoint && left-- == 0) return point;
+    }
+    return StopPoint{};
+  };
+  switch (stop.kind) {
+    case StopKind::kBreakpoint: return make_stop(BreakpointHit{nth(true).kind});
+    case StopKind::kWatchpoint: {
+      const StopPoint point = nth(false);
+      return make_stop(WatchpointHit{point.kind, point.range.begin});
+    }
+    case StopKind::kStepped: return make_stop(StepDone{});
+    case StopKind::kSignal: return make_stop(SignalStop{stop.number});
+    case StopKind::kHistoryBegin: return make_stop(HistoryBegin{});
+    case StopKind::kHistoryEnd: return make_stop(HistoryEnd{});
+    case StopKind::kExiting: return make_stop(Exiting{stop.text});
+    case StopKind::kInterrupted: return make_stop(Interrupted{});
+    case StopKind::kUnsupported: return make_stop(Unsupported{stop.text});
+  }
+  return make_stop(StepDone{});
+}
+
+void TimelineTarget::pass_output(RunControl& control) {
+  if (!hooks_.take_output) return;
+  const std::string text = hooks_.take_output();
+  if (!text.empty()) control.console(text);
+}
+
+Result<Stop> TimelineTarget::resume(const ResumeRequest& request, RunControl& control) {
+  const auto interrupted = [this, &control] {
+    pass_output(control);
+    return control.interrupted();
+  };
+  if (diversion_ && (!diversion_->is_under_way() || request.direction == Direction::kBackward)) {
+    diversion_.reset();
+  }
+  if (diversion_) {
+    Diversion::Command command;
+    command.single_step = request.kind != ResumeKind::kContinue;
+    command.interrupted = interrupted;
+    command.console = [&control](std::string_view text) { control.console(text); };
+    for (const StopPoint& point : points_) {
+      if (is_breakpoint(point.kind)) command.breakpoints.push_back(point.range.begin);
+    }
+    RCHK_TRY_ASSIGN(const Diversion::Outcome outcome, diversion_->run(command));
+    switch (outcome.end) {
+      case Diversion::End::kBreakpoint: return stop_ = make_stop(BreakpointHit{});
+      case Diversion::End::kStepped: return stop_ = make_stop(StepDone{});
+      case Diversion::End::kSignal: return stop_ = make_stop(SignalStop{outcome.signal});
+      case Diversion::End::kInterrupted: return stop_ = make_stop(Interrupted{});
+      case Diversion::End::kExit:
+        return stop_ = make_stop(Exiting{"the function that was called ends the program"});
+    }
+  }
+
+  timeline::RunCommand command;
+  switch (request.kind) {
+    case ResumeKind::kContinue: command.kind = timeline::RunKind::kContinue; break;
+    case ResumeKind::kStep: command.kind = timeline::RunKind::kStep; break;
+    case ResumeKind::kRangeStep: command.kind = timeline::RunKind::kRangeStep; break;
+  }
+  command.range = request.range;
+  command.signal = request.signal;
+  command.interrupted = interrupted;
+  timeline_.set_stop_points(stop_points());
+  auto found = request.direction == Direction::kForward ? timeline_.forward(command)
+                                                        : timeline_.backward(command);
+  pass_output(control);
+  if (!found) return tl::make_unexpected(found.error());
+  return stop_ = stop_from(*found);
+}
+
+Result<void> TimelineTarget::kill() { return hooks_.kill ? hooks_.kill() : Result<void>(); }
+
+Result<void> TimelineTarget::detach() { return hooks_.detach ? hooks_.detach() : Result<void>(); }
+
+MemoryRegion TimelineTarget::region_at(GuestAddress address) {
+  MemoryRegion region;
+  region.range = {address.page_floor(), {~0ull}};
+  const auto space = timeline_.space();
+  if (!space) return region;
+  GuestAddress gap_begin{0};
+  for (const auto& [begin, mapping] : space->mappings()) {
+    if (mapping.range.contains(address)) {
+      return {mapping.range,         true,
+              mapping.readable(),    mapping.writable(),
+              mapping.executable(),  mapping.name};
+    }
+    if (begin > address) {
+      region.range.end = begin;
+      break;
+    }
+    gap_begin = mapping.range.end;
+  }
+  region.range.begin = gap_begin;
+  return region;
+}
+
+// The program that the guest runs now: the last execve at or before the present.
+Result<const trace::ExecEvent*> TimelineTarget::exec_event() {
+  if (!exec_) {
+    RCHK_TRY_ASSIGN(exec_, timeline_.source().event({0}));
+  }
+  const auto* exec = std::get_if<trace::ExecEvent>(&exec_->body);
+  if (exec == nullptr) return fail(ErrorKind::kBadTrace, "event 0 is not the start of a program");
+  return exec;
+}
+
+Result<Bytes> TimelineTarget::auxiliary_vector_bytes() {
+  RCHK_TRY_ASSIGN(const trace::ExecEvent* exec, exec_event());
+  return exec->auxv;
+}
+
+Result<std::string> TimelineTarget::executable_path() {
+  RCHK_TRY_ASSIGN(const trace::ExecEvent* exec, exec_event());
+  return exec->executable;
+}
+
+Result<Bytes> TimelineTarget::read_siginfo(Tid) {
+  RCHK_TRY_ASSIGN(const auto signal, timeline_.pending_signal());
+  if (!signal) return fail(ErrorKind::kUnsupported, "the thread does not stand at a signal");
+  return signal->siginfo;
+}
+
+Result<void> TimelineTarget::write_siginfo(Tid, ByteView) { return {}; }
+
+Result<std::string> TimelineTarget::describe_present() {
+  RCHK_TRY_ASSIGN(const Position position, timeline_.position());
+  return fmt::format("position {} of {} events{}\n", position, timeline_.source().event_count(),
+                     timeline_.is_live() ? " (live)" : "");
+}
+
+Result<Monitor::Answer> TimelineTarget::monitor_command(std::string_view command) {
+  Answer answer;
+  const size_t space = command.find(' ');
+  const std::string_view verb = command.substr(0, space);
+  const std::string_view rest =
+      space == std::string_view::npos ? std::string_view() : command.substr(space + 1);
+  if (verb == "when") {
+    RCHK_TRY_ASSIGN(answer.text, describe_present());
+    return answer;
+  }
+  if (verb == "goto") {
+    if (rest == "start") {
+      RCHK_TRY(timeline_.seek({}));
+    } else if (rest == "end") {
+      RCHK_TRY(timeline_.seek_to_end());
+    } else if (const auto number = number_in(rest)) {
+      RCHK_TRY(timeline_.seek({{*number}, 0, 0, 0}));
+    } else if (const auto mark = bookmarks_.find(rest); mark != bookmarks_.end()) {
+      RCHK_TRY(timeline_.seek(mark->second));
+    } else {
+      return fail(ErrorKind::kMisuse, "usage: monitor goto EVENT | start | end | BOOKMARK");
+    }
+    diversion_.reset();
+    RCHK_TRY_ASSIGN(answer.text, describe_present());
+    answer.moved = true;
+    return answer;
+  }
+  if (verb == "bookmark" && !rest.empty()) {
+    RCHK_TRY_ASSIGN(bookmarks_[std::string(rest)], timeline_.position());
+    answer.text = fmt::format("bookmark {} set; `monitor goto {}` comes back\n", rest, rest);
+    return answer;
+  }
+  if (verb == "help" || verb.empty()) {
+    answer.text =
+        "monitor when             where the present is in the history\n"
+        "monitor goto EVENT       go behind event number EVENT; also: start, end, a bookmark\n"
+        "monitor bookmark NAME    remember the present\n";
+    return answer;
+  }
+  return fail(ErrorKind::kMisuse,
+              fmt::format("there is no command '{}'; see `monitor help`", verb));
+}
+
+Result<Stop> TimelineTarget::restart_program() {
+  diversion_.reset();
+  RCHK_TRY(timeline_.seek({}));
+  return stop_ = make_stop(SignalStop{SIGTRAP});
+}
+
+std::optional<ByteView> TimelineTarget::embedded_file(std::string_view path) {
+  if (const auto known = files_.find(path); known != files_.end()) return ByteView(known->second);
+  for (const trace::FileInfo& info : timeline_.source().files()) {
+    if (info.path != path) continue;
+    // Only what was mapped is in the recording: a file that is there only in part is no use.
+    auto bytes = timeline_.source().file_bytes(info.id, 0, info.size_bytes);
+    if (!bytes) return std::nullopt;
+    const auto [entry, fresh] = files_.emplace(std::string(path), std::move(*bytes));
+    return ByteView(entry->second);
+  }
+  return std::nullopt;
+}
+
+}  // namespace rchk::target

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "engine/timeline/timeline.h"
+#include "gdbserver/target/diversion.h"
+#include "gdbserver/target/target.h"
+
+namespace rchk::target {
+
+// A debuggee that is a timeline: a recording, or a program that is being recorded.
+class TimelineTarget final : public Target,
+                             public MemoryMap,
+                             public AuxiliaryVector,
+                             public ExecutableFile,
+                             public Siginfo,
+                             public Monitor,
+                             public Restart,
+                             public EmbeddedFiles {
+ public:
+  // What a live session wants done besides; all may be empty.
+  struct Hooks {
+    // Takes the guest's output that has come meanwhile.
+    std::function<std::string()> take_output;
+    std::function<Result<void>()> kill;
+    std::function<Result<void>()> detach;
+  };
+
+  TimelineTarget(timeline::Timeline& timeline, Hooks hooks);
+
+  Tid process() const override;
+  std::vector<ThreadInfo> threads() override;
+  Stop current_stop() override { return stop_; }
+  XsaveLayout xsave_layout() const override;
+
+  Result<Registers> read_registers(Tid thread) override;
+  Result<void> write_registers(Tid thread, const Registers& registers) override;
+  Result<ExtendedState> read_extended_state(Tid thread) override;
+  Result<void> write_extended_state(Tid thread, const ExtendedState& state) override;
+  size_t read_memory(GuestAddress address, std::span<uint8_t> bytes) override;
+  Result<void> write_memory(GuestAddress address, ByteView bytes) override;
+
+  Result<void> insert(const StopPoint& point) override;
+  Result<void> remove(StopPointKind kind, AddressRange range) override;
+  Result<Stop> resume(const ResumeRequest& request, RunControl& control) override;
+  bool can_go_back() const override { return true; }
+  Result<void> kill() override;
+  Result<void> detach() override;
+
+  MemoryMap* memory_map() override { return this; }
+  AuxiliaryVector* auxiliary_vector() override { return this; }
+  ExecutableFile* executable_file() override { return this; }
+  Siginfo* siginfo() override { return this; }
+  Monitor* monitor() override { return this; }
+  Restart* restart() override { return this; }
+  EmbeddedFiles* embedded_files() override { return this; }
+
+  MemoryRegion region_at(GuestAddress address) override;
+  Result<Bytes> auxiliary_vector_bytes() override;
+  Result<std::string> executable_path() override;
+  Result<Bytes> read_siginfo(Tid thread) override;
+  Result<void> write_siginfo(Tid thread, ByteView siginfo) override;
+  Result<Answer> monitor_command(std::string_view command) override;
+  Result<Stop> restart_program() override;
+  std::optional<ByteView> embedded_file(std::string_view path) override;
+
+ private:
+  Result<const trace::ExecEvent*> exec_event();
+  Result<Diversion*> diversion();
+  timeline::StopPoints stop_points() const;
+  Stop stop_from(const timeline::TimelineStop& stop);
+  Stop make_stop(StopEvent event) { return {process(), std::move(event)}; }
+  void pass_output(RunControl& control);
+  Result<std::string> describe_present();
+
+  timeline::Timeline& timeline_;
+  Hooks hooks_;
+  Stop stop_;
+  std::vector<StopPoint> points_;
+  std::unique_ptr<Diversion> diversion_;
+  std::shared_ptr<const trace::Event> exec_;
+  std::map<std::string, Bytes, std::less<>> files_;
+  std::map<std::string, Position, std::less<>> bookmarks_;
+};
+
+}  // namespace rchk::target
