@@ -64,7 +64,7 @@ void run(Context& context, const ResumeRequest& wanted, Reply& reply) {
   SessionRunControl control(context.stream);
   Result<target::Stop> stop = context.target.resume(request, control);
   if (!stop) {
-    (void)context.stream.send_console("rchk: " + stop.error().message() + "\n");
+    (void)context.stream.send_console(fmt::format("rchk: {}\n", stop.error().message()));
     stop = context.target.current_stop();
   }
   show_event(context.stream, stop->event);

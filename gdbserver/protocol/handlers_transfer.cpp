@@ -44,7 +44,7 @@ std::string threads_document(Context& context) {
 }
 
 Result<std::string> libraries_document(target::Libraries& libraries) {
-  RCHK_TRY_ASSIGN(const target::LibraryList list, libraries.libraries());
+  RCHK_TRY_ASSIGN(const target::LibraryList list, libraries.library_list());
   std::string out = "<library-list-svr4 version=\"1.0\"";
   if (list.main_link_map) out += fmt::format(" main-lm=\"{}\"", *list.main_link_map);
   out += ">\n";

@@ -62,9 +62,9 @@ constexpr GeneralRegister kCoreRegisters[] = {
     {"gs", offsetof(Registers, gs), 4, "int32", 55, ""},
 };
 constexpr GeneralRegister kSystemRegisters[] = {
-    {"orig_rax", offsetof(Registers, orig_rax), 8, "long", -1, ""},
-    {"fs_base", offsetof(Registers, fs_base), 8, "long", 58, ""},
-    {"gs_base", offsetof(Registers, gs_base), 8, "long", 59, ""},
+    {"orig_rax", offsetof(Registers, orig_rax), 8, "int", -1, ""},
+    {"fs_base", offsetof(Registers, fs_base), 8, "int", 58, ""},
+    {"gs_base", offsetof(Registers, gs_base), 8, "int", 59, ""},
 };
 // Behind the 24 core registers, the 16 of x87 and the 17 of SSE.
 constexpr uint32_t kSystemRegistersFrom = 57;
