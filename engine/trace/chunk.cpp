@@ -79,9 +79,6 @@ ChunkDecoder::ChunkDecoder() : decompressor_(ZSTD_createDCtx()) {
 ChunkDecoder::~ChunkDecoder() { ZSTD_freeDCtx(static_cast<ZSTD_DCtx*>(decompressor_)); }
 
 Result<Buffer> ChunkDecoder::decode(const ChunkHeader& header, Buffer stored) {
-  if (payload_checksum(stored.view()) != header.payload_xxh3) {
-    return fail(ErrorKind::kBadTrace, "the chunk's checksum is wrong");
-  }
   switch (static_cast<Encoding>(header.encoding)) {
     case Encoding::kStored:
       if (header.raw_bytes != header.stored_bytes) {

@@ -118,7 +118,8 @@ class ChunkDecoder {
   ChunkDecoder(const ChunkDecoder&) = delete;
   ChunkDecoder& operator=(const ChunkDecoder&) = delete;
 
-  // What `stored`, the payload behind `header`, stands for. Errors say why it is damaged.
+  // What `stored`, the payload behind `header`, stands for. Errors say what is wrong with it.
+  // REQUIRES: the header's sizes are within kMaxChunkBytes; both checksums are right.
   Result<Buffer> decode(const ChunkHeader& header, Buffer stored);
 
  private:

@@ -156,10 +156,9 @@ Result<void> Container::end_torn(uint64_t offset, std::string_view reason) {
   uint64_t end = offset;
   // A machine that crashed may have written sizes and headers without the contents.
   if (!chunks_.empty()) {
-    ChunkDecoder decoder;
     const IndexEntry last = chunks_.back();
-    if (auto loaded = load(last, decoder); !loaded) {
-      if (loaded.error().kind != ErrorKind::kBadTrace) return Failure(loaded.error());
+    if (const auto checked = check(last); !checked) {
+      if (checked.error().kind != ErrorKind::kBadTrace) return Failure(checked.error());
       end = last.offset;
       reason = "a chunk whose contents are damaged";
       chunks_.pop_back();
@@ -174,21 +173,35 @@ Result<void> Container::end_torn(uint64_t offset, std::string_view reason) {
   return {};
 }
 
-Result<Buffer> Container::load(const IndexEntry& entry, ChunkDecoder& decoder) const {
-  ChunkHeader header;
+Result<Container::StoredChunk> Container::read_chunk(const IndexEntry& entry) const {
+  StoredChunk chunk;
+  ChunkHeader& header = chunk.header;
   if (entry.end_offset() > size_bytes_) return bad(entry.offset, "the chunk ends behind the file");
   RCHK_TRY(read_exactly(entry.offset, &header, sizeof header));
   if (const auto fault = find_fault(header, recording_id_)) return bad(entry.offset, *fault);
   if (IndexEntry::of(header, entry.offset) != entry) {
     return bad(entry.offset, "the index says otherwise of this chunk");
   }
-  if (header.version != 1) {
-    return bad(entry.offset, fmt::format("a chunk of type {}, version {}; this rchk reads version 1",
-                                         header.type, header.version));
+  chunk.payload = Buffer(header.stored_bytes);
+  RCHK_TRY(read_exactly(entry.offset + sizeof header, chunk.payload.data(), chunk.payload.size()));
+  if (payload_checksum(chunk.payload.view()) != header.payload_xxh3) {
+    return bad(entry.offset, "the chunk's checksum is wrong");
   }
-  Buffer stored(header.stored_bytes);
-  RCHK_TRY(read_exactly(entry.offset + sizeof header, stored.data(), stored.size()));
-  auto raw = decoder.decode(header, std::move(stored));
+  return chunk;
+}
+
+Result<void> Container::check(const IndexEntry& entry) const {
+  RCHK_TRY(read_chunk(entry));
+  return {};
+}
+
+Result<Buffer> Container::load(const IndexEntry& entry, ChunkDecoder& decoder) const {
+  RCHK_TRY_ASSIGN(StoredChunk chunk, read_chunk(entry));
+  if (chunk.header.version != 1) {
+    return bad(entry.offset, fmt::format("a chunk of type {}, version {}; this rchk reads version 1",
+                                         chunk.header.type, chunk.header.version));
+  }
+  auto raw = decoder.decode(chunk.header, std::move(chunk.payload));
   if (!raw) return bad(entry.offset, raw.error().context);
   return raw;
 }

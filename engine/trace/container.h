@@ -24,14 +24,21 @@ class Container {
   const std::string& torn_tail_note() const { return torn_tail_note_; }
   const std::string& name() const { return name_; }
 
-  // What a chunk stands for, decompressed and checked. Not thread-safe.
+  // What a chunk of a known type stands for, checked and decompressed. Not thread-safe.
   Result<Buffer> load(const IndexEntry& entry, ChunkDecoder& decoder) const;
+  // Checks that a chunk of any type is what was written.
+  Result<void> check(const IndexEntry& entry) const;
   // A kBadTrace error at an offset of the file.
   Failure bad(uint64_t offset, std::string_view reason) const;
 
  private:
   Container(FileDescriptor file, std::string name) : file_(std::move(file)), name_(std::move(name)) {}
 
+  struct StoredChunk {
+    ChunkHeader header;
+    Buffer payload;  // its checksum is right
+  };
+  Result<StoredChunk> read_chunk(const IndexEntry& entry) const;
   Result<void> read_exactly(uint64_t offset, void* out, uint64_t size_bytes) const;
   Result<void> read_file_header();
   // The chunks as the index names them; false if there is no trailer.
