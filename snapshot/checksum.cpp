@@ -1,11 +1,11 @@
 #include "snapshot/checksum.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <span>
+
+#include <xxhash.h>
 
 #include "snapshot/memory_reader.h"
 #include "snapshot/pagemap.h"

@@ -1,11 +1,11 @@
 #include "snapshot/pagemap.h"
 
+#include <array>
+#include <cerrno>
+
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-
-#include <array>
-#include <cerrno>
 
 #include "base/check.h"
 #include "snapshot/pagemap_scan.h"

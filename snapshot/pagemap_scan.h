@@ -1,8 +1,8 @@
 #pragma once
 
-#include <linux/ioctl.h>
-
 #include <cstdint>
+
+#include <linux/ioctl.h>
 
 // The PAGEMAP_SCAN ioctl (Documentation/admin-guide/mm/pagemap.rst). Declared here because the
 // kernel headers that rchk builds with (6.1) are older than the kernels it runs on (6.7 has it).
