@@ -1,1 +1,169 @@
-int main() { return 0; }
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/commands.h"
+
+namespace rchk::cli {
+namespace {
+
+constexpr const char* kDescription =
+    "rchk records a program at native speed and lets gdb and lldb go backwards in it.\n"
+    "\n"
+    "  rchk PROGRAM [ARGUMENTS]         debug it in gdb, and go back at any time\n"
+    "  gdb -ex 'target remote | rchk PROGRAM [ARGUMENTS]'     the same from within gdb\n"
+    "  rchk record PROGRAM [ARGUMENTS]  record it to its end\n"
+    "  rchk replay [FILE]               debug a recording in gdb (the newest, without FILE)\n"
+    "\n"
+    "In gdb: reverse-continue, reverse-step, reverse-next, reverse-finish, and watch for\n"
+    "\"who changed this?\": watch VARIABLE, then reverse-continue. `monitor help` tells more.";
+
+constexpr const char* kFooter =
+    "Recordings are kept in $RCHK_TRACE_DIR, or ~/.local/share/rchk. Exit statuses of rchk's own:\n"
+    "2 misuse, 3 a bad recording, 4 a replay that diverged, 5 the machine lacks something.";
+
+const char* const kCommands[] = {"record", "replay", "verify", "info", "dump", "doctor"};
+
+std::string own_path(const char* invoked) {
+  std::error_code error;
+  const auto path = std::filesystem::read_symlink("/proc/self/exe", error);
+  return error ? std::string(invoked) : path.string();
+}
+
+// `rchk [OPTIONS] PROGRAM [ARGUMENTS]`: what follows the program's name is the program's.
+int live(int argc, char** argv, const std::string& self) {
+  CLI::App app{kDescription, "rchk"};
+  app.footer(kFooter);
+  LiveOptions options;
+  app.set_version_flag("--version", std::string("rchk ") + RCHK_VERSION);
+  app.add_option("-o,--output", options.output, "The recording's file");
+  app.add_option("--stdin", options.standard_input, "The program's standard input");
+  app.add_option("--stdout", options.standard_output, "The program's standard output");
+  app.add_option("--stderr", options.standard_error, "The program's standard error");
+  app.add_flag("--gdb", options.gdb, "Start gdb, also where standard input is no terminal");
+  app.add_option("program", options.program, "The program and its arguments")->required();
+  for (const char* command : kCommands) {
+    app.add_subcommand(command, std::string("see `rchk ") + command + " --help`");
+  }
+  app.prefix_command(false);
+  // CLI11 would take the program's own options: cut the line behind the program's name.
+  int first = 1;
+  while (first < argc && argv[first][0] == '-') {
+    const std::string word = argv[first];
+    if (word == "--") break;
+    const bool takes_value = word == "-o" || word == "--output" || word == "--stdin" ||
+                             word == "--stdout" || word == "--stderr";
+    first += takes_value ? 2 : 1;
+  }
+  std::vector<std::string> program;
+  int own = std::min(first, argc);
+  for (int i = own; i < argc; ++i) {
+    if (i == own && std::string(argv[i]) == "--") continue;
+    program.emplace_back(argv[i]);
+  }
+  std::vector<std::string> words(argv + 1, argv + own);
+  if (!program.empty()) words.emplace_back("x");  // stands for the program
+  std::reverse(words.begin(), words.end());
+  try {
+    app.parse(words);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kMisuseStatus;
+  }
+  options.program = program;
+  return run_live(options, self);
+}
+
+int command(int argc, char** argv, const std::string& self) {
+  CLI::App app{kDescription, "rchk"};
+  app.footer(kFooter);
+  app.require_subcommand(1);
+
+  RecordOptions record;
+  CLI::App* record_command =
+      app.add_subcommand("record", "Record a program to its end; exits with its status");
+  record_command->add_option("-o,--output", record.output, "The recording's file");
+  record_command->add_option("program", record.program, "The program and its arguments")
+      ->required();
+  record_command->positionals_at_end();
+  record_command->prefix_command();
+
+  ReplayOptions replay;
+  CLI::App* replay_command = app.add_subcommand("replay", "Debug a recording in gdb");
+  replay_command->add_flag("-a,--autopilot", replay.autopilot,
+                           "No debugger: run to the end, repeating output and exit status");
+  replay_command->add_flag("--stdio", replay.stdio,
+                           "Serve gdb's protocol on standard input and output");
+  replay_command->add_option("--port", replay.port, "Serve gdb's protocol on this port of 127.0.0.1");
+  replay_command->add_flag("--log-packets", replay.log_packets, "Show the protocol's packets");
+  replay_command->add_option("file", replay.file, "The recording; without it the newest");
+
+  std::string file;
+  CLI::App* verify_command = app.add_subcommand(
+      "verify", "Replay all of a recording with every check; prints events and instructions");
+  verify_command->add_option("file", file, "The recording; without it the newest");
+  CLI::App* info_command = app.add_subcommand("info", "What a recording is of");
+  info_command->add_option("file", file, "The recording; without it the newest");
+
+  bool detailed = false;
+  uint64_t from = 0;
+  std::optional<uint64_t> count;
+  CLI::App* dump_command = app.add_subcommand("dump", "List a recording's events");
+  dump_command->add_flag("-d,--detail", detailed, "Registers, mappings and bytes of each");
+  dump_command->add_option("--from", from, "The first event to show");
+  dump_command->add_option("--count", count, "How many events to show");
+  dump_command->add_option("file", file, "The recording; without it the newest");
+
+  CLI::App* doctor_command =
+      app.add_subcommand("doctor", "What this machine offers, and what is lost without it");
+
+  // All that follows the recorded program's name is the program's.
+  std::vector<std::string> program;
+  if (std::string(argv[1]) == "record") {
+    int first = 2;
+    while (first < argc && argv[first][0] == '-' && std::string(argv[first]) != "--") {
+      const std::string word = argv[first];
+      first += word == "-o" || word == "--output" ? 2 : 1;
+    }
+    first = std::min(first, argc);
+    for (int i = first; i < argc; ++i) {
+      if (i == first && std::string(argv[i]) == "--") continue;
+      program.emplace_back(argv[i]);
+    }
+    argc = first;
+  }
+  std::vector<std::string> words(argv + 1, argv + argc);
+  if (!program.empty()) words.emplace_back("x");  // stands for the program
+  std::reverse(words.begin(), words.end());
+  try {
+    app.parse(words);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kMisuseStatus;
+  }
+  if (*record_command) {
+    record.program = program;
+    return run_record(record);
+  }
+  if (*replay_command) return run_replay(replay, self);
+  if (*verify_command) return run_verify(file);
+  if (*info_command) return run_info(file);
+  if (*dump_command) return run_dump(file, detailed, from, count);
+  if (*doctor_command) return run_doctor();
+  return kMisuseStatus;
+}
+
+}  // namespace
+}  // namespace rchk::cli
+
+int main(int argc, char** argv) {
+  using namespace rchk::cli;
+  const std::string self = own_path(argv[0]);
+  const bool is_command =
+      argc > 1 && std::any_of(std::begin(kCommands), std::end(kCommands), [&](const char* name) {
+        return std::string(argv[1]) == name;
+      });
+  return is_command ? command(argc, argv, self) : live(argc, argv, self);
+}

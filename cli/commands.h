@@ -1,0 +1,54 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace rchk::cli {
+
+// rchk's own exit statuses; everything else is the guest's.
+enum ExitStatus : int {
+  kMisuseStatus = 2,
+  kBadRecordingStatus = 3,
+  kDivergenceStatus = 4,
+  kMachineStatus = 5,
+  kInternalStatus = 70,  // EX_SOFTWARE of sysexits.h
+};
+
+// Prints an error to standard error and returns the exit status that stands for it.
+int report(const Error& error);
+
+struct LiveOptions {
+  std::vector<std::string> program;
+  std::string output;               // the recording; empty: a new one in the default folder
+  std::optional<std::string> standard_input, standard_output, standard_error;
+  bool gdb = false;                 // start gdb even where stdin is no terminal
+  bool log_packets = false;
+};
+// `rchk PROG`: serves a debugger on standard input, or starts one.
+int run_live(const LiveOptions& options, const std::string& self);
+
+struct RecordOptions {
+  std::vector<std::string> program;
+  std::string output;
+};
+int run_record(const RecordOptions& options);
+
+struct ReplayOptions {
+  std::string file;
+  bool autopilot = false;
+  bool stdio = false;
+  std::optional<uint16_t> port;
+  std::vector<std::string> gdb_arguments;
+  bool log_packets = false;
+};
+int run_replay(const ReplayOptions& options, const std::string& self);
+
+int run_verify(const std::string& file);
+int run_info(const std::string& file);
+int run_dump(const std::string& file, bool detailed, uint64_t from, std::optional<uint64_t> count);
+int run_doctor();
+
+}  // namespace rchk::cli

@@ -1,0 +1,83 @@
+#include <cstdio>
+
+#include <unistd.h>
+
+#include "cli/commands.h"
+#include "cli/guest_streams.h"
+#include "cli/serve.h"
+#include "cli/trace_folder.h"
+#include "engine/record/recorder.h"
+#include "engine/syscalls/syscall.h"
+#include "engine/timeline/live_program.h"
+#include "engine/trace/event_log.h"
+#include "engine/trace/writer.h"
+
+extern char** environ;
+
+namespace rchk::cli {
+
+namespace {
+
+std::string syscall_name(int number) { return std::string(syscalls::name(number)); }
+
+Result<int> serve_live(const LiveOptions& options) {
+  std::string path = options.output;
+  if (path.empty()) {
+    RCHK_TRY_ASSIGN(path, new_recording_path(options.program[0]));
+  }
+  // A program that cannot be run is told on standard error, which gdb shows.
+  std::string notes;
+  record::RecorderOptions settings;
+  settings.program.arguments = options.program;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    settings.program.environment.emplace_back(*variable);
+  }
+  settings.message = [&notes](std::string_view text) {
+    notes += fmt::format("rchk: {}\n", text);
+  };
+  const FileDescriptor original_error(dup(STDERR_FILENO));
+  RCHK_TRY_ASSIGN(GuestStreams streams, GuestStreams::sort_out(options));
+  for (size_t i = 0; i < 3; ++i) settings.program.standard_fds[i] = streams.guest[i].get();
+
+  const trace::RecordingInfo info = record::Recorder::describe(settings);
+  trace::EventLog log(info);
+  RCHK_TRY_ASSIGN(const auto writer, trace::TraceWriter::create(path, info));
+  trace::TeeSink sink(log, *writer);
+  auto started = record::Recorder::start(settings, sink);
+  if (!started) {
+    dup2(original_error.get(), STDERR_FILENO);
+    if (options.output.empty()) unlink(path.c_str());
+    return tl::make_unexpected(started.error());
+  }
+  const std::unique_ptr<record::Recorder> recorder = std::move(*started);
+  for (FileDescriptor& stream : streams.guest) stream.reset();
+
+  RCHK_TRY_ASSIGN(const int cpu, pin_here());
+  timeline::LiveProgram live(*recorder, log);
+  RCHK_TRY_ASSIGN(const auto timeline,
+                  timeline::Timeline::open_live(log, live, cpu, syscall_name));
+  RCHK_TRY(live.join(*timeline));
+
+  target::TimelineTarget::Hooks hooks;
+  hooks.take_output = [&] { return std::exchange(notes, {}) + streams.take_output(); };
+  hooks.detach = [&]() -> Result<void> {
+    if (!live.running()) return {};
+    RCHK_TRY(recorder->stop_recording("the debugger detached"));
+    return {};
+  };
+  RCHK_TRY(serve(*timeline, *streams.transport, std::move(hooks), options.log_packets));
+  RCHK_TRY(writer->close());
+  return 0;
+}
+
+}  // namespace
+
+int run_live(const LiveOptions& options, const std::string& self) {
+  if (options.gdb || isatty(STDIN_FILENO) != 0) {
+    return start_gdb(self, options.program, {options.program[0]});
+  }
+  const auto result = serve_live(options);
+  return result ? *result : report(result.error());
+}
+
+}  // namespace rchk::cli

@@ -1,0 +1,79 @@
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+
+#include <unistd.h>
+
+#include "cli/commands.h"
+#include "cli/trace_folder.h"
+#include "engine/record/recorder.h"
+#include "engine/trace/writer.h"
+
+extern char** environ;
+
+namespace rchk::cli {
+
+namespace {
+
+// The guest that signals to rchk are meant for.
+std::atomic<pid_t> forward_to{0};
+
+void forward_signal(int number) {
+  if (const pid_t pid = forward_to.load(); pid > 0) kill(pid, number);
+}
+
+// Signals that the terminal sends reach the guest by themselves; rchk must outlive them. Those
+// that are sent to rchk alone are meant for the guest.
+void take_care_of_signals(pid_t guest) {
+  forward_to = guest;
+  std::signal(SIGINT, SIG_IGN);
+  std::signal(SIGQUIT, SIG_IGN);
+  std::signal(SIGPIPE, SIG_IGN);
+  struct sigaction action {};
+  action.sa_handler = forward_signal;
+  action.sa_flags = SA_RESTART;
+  for (const int number : {SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}) {
+    sigaction(number, &action, nullptr);
+  }
+}
+
+Result<int> record(const RecordOptions& options) {
+  std::string path = options.output;
+  if (path.empty()) {
+    RCHK_TRY_ASSIGN(path, new_recording_path(options.program[0]));
+  }
+  record::RecorderOptions settings;
+  settings.program.arguments = options.program;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    settings.program.environment.emplace_back(*variable);
+  }
+  settings.message = [](std::string_view text) { fmt::print(stderr, "rchk: {}\n", text); };
+  RCHK_TRY_ASSIGN(const auto writer,
+                  trace::TraceWriter::create(path, record::Recorder::describe(settings)));
+  auto recorder = record::Recorder::start(settings, *writer);
+  if (!recorder) {
+    if (options.output.empty()) unlink(path.c_str());
+    return tl::make_unexpected(recorder.error());
+  }
+  take_care_of_signals((*recorder)->pid());
+  RCHK_TRY_ASSIGN(const record::RecorderStop stop, (*recorder)->run({}));
+  int status = stop.signal != 0 ? 128 + stop.signal : stop.status;
+  if (stop.cause == record::StopCause::kRecordingStopped) {
+    RCHK_TRY(writer->close());
+    RCHK_TRY_ASSIGN(const tracee::StopStatus end, (*recorder)->wait_for_guest());
+    const bool killed = end.kind == tracee::StopStatus::Kind::kKilled;
+    status = killed ? 128 + end.value : end.value;
+  } else {
+    RCHK_TRY(writer->close());
+  }
+  return status;
+}
+
+}  // namespace
+
+int run_record(const RecordOptions& options) {
+  const auto result = record(options);
+  return result ? *result : report(result.error());
+}
+
+}  // namespace rchk::cli

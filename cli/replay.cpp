@@ -1,0 +1,148 @@
+#include <chrono>
+#include <cstdio>
+
+#include <unistd.h>
+
+#include "cli/commands.h"
+#include "cli/serve.h"
+#include "cli/trace_folder.h"
+#include "engine/replay/replayer.h"
+#include "engine/syscalls/syscall.h"
+#include "engine/timeline/timeline.h"
+#include "engine/trace/reader.h"
+
+namespace rchk::cli {
+
+namespace {
+
+std::string syscall_name(int number) { return std::string(syscalls::name(number)); }
+
+Result<std::unique_ptr<trace::TraceReader>> open_recording(const std::string& file) {
+  RCHK_TRY_ASSIGN(const std::string path, recording_path(file));
+  RCHK_TRY_ASSIGN(std::unique_ptr<trace::TraceReader> reader, trace::TraceReader::open(path));
+  if (!reader->is_complete()) {
+    fmt::print(stderr, "rchk: {}: {}\n", path, reader->torn_tail_note());
+  }
+  return reader;
+}
+
+void write_all(int fd, ByteView bytes) {
+  while (!bytes.empty()) {
+    const ssize_t put = write(fd, bytes.data(), bytes.size());
+    if (put <= 0) return;  // nobody reads any more: the replay goes on for its exit status
+    bytes = bytes.subspan(static_cast<size_t>(put));
+  }
+}
+
+// What a whole replay came to.
+struct Summary {
+  uint64_t events = 0;
+  uint64_t instructions = 0;
+  uint64_t checksums = 0;
+  std::optional<trace::ExitEvent> exit;
+};
+
+using OnEvent =
+    std::function<Result<void>(EventNumber, const trace::Event&, const replay::Guest&)>;
+
+// Replays from the start to the end.
+Result<Summary> replay_all(trace::EventSource& source, OnEvent on_event) {
+  RCHK_TRY_ASSIGN(const int cpu, pin_here());
+  RCHK_TRY_ASSIGN(const auto replayer, replay::Replayer::create(source, cpu));
+  replayer->name_syscalls_with(syscall_name);
+  replayer->on_event(std::move(on_event));
+  RCHK_TRY_ASSIGN(replay::Guest guest, replayer->start());
+  RCHK_TRY_ASSIGN(const replay::Outcome outcome, replayer->advance(guest, {}));
+  Summary summary{source.event_count(), replayer->instructions(), replayer->checksums_verified(),
+                  std::nullopt};
+  if (outcome.stop == replay::AdvanceStop::kExit) {
+    RCHK_TRY_ASSIGN(const auto event, source.event(outcome.event));
+    summary.exit = std::get<trace::ExitEvent>(event->body);
+  }
+  return summary;
+}
+
+int exit_status_of(const Summary& summary) {
+  if (!summary.exit) return 0;
+  const bool killed = summary.exit->reason == trace::ExitReason::kKilled;
+  return killed ? 128 + summary.exit->status : summary.exit->status;
+}
+
+Result<int> autopilot(const std::string& file) {
+  RCHK_TRY_ASSIGN(const auto reader, open_recording(file));
+  const auto repeat = [](EventNumber, const trace::Event& event,
+                         const replay::Guest&) -> Result<void> {
+    const auto* call = std::get_if<trace::SyscallEvent>(&event.body);
+    if (call == nullptr || call->output == trace::OutputStream::kNone) return {};
+    write_all(call->output == trace::OutputStream::kStdout ? STDOUT_FILENO : STDERR_FILENO,
+              call->output_bytes);
+    return {};
+  };
+  RCHK_TRY_ASSIGN(const Summary summary, replay_all(*reader, repeat));
+  if (!summary.exit) {
+    fmt::print(stderr, "rchk: the recording ends before the program does\n");
+  } else if (summary.exit->reason == trace::ExitReason::kRecorderStopped) {
+    fmt::print(stderr, "rchk: the recording ends here: {}\n", summary.exit->message);
+  }
+  return exit_status_of(summary);
+}
+
+Result<int> serve_recording(const ReplayOptions& options) {
+  std::unique_ptr<protocol::Transport> transport;
+  // Opened first: an error still reaches the terminal.
+  RCHK_TRY_ASSIGN(const auto reader, open_recording(options.file));
+  RCHK_TRY_ASSIGN(const int cpu, pin_here());
+  RCHK_TRY_ASSIGN(const auto timeline, timeline::Timeline::open(*reader, cpu, syscall_name));
+  if (options.port) {
+    RCHK_TRY_ASSIGN(protocol::Listener listener, protocol::Listener::open("", *options.port));
+    fmt::print(stderr, "rchk: listening on 127.0.0.1:{}; in gdb: target remote :{}\n",
+               listener.port(), listener.port());
+    RCHK_TRY_ASSIGN(transport, listener.accept());
+  } else {
+    RCHK_TRY_ASSIGN(transport, protocol::take_standard_streams());
+  }
+  RCHK_TRY(serve(*timeline, *transport, {}, options.log_packets));
+  return 0;
+}
+
+Result<int> verify(const std::string& file) {
+  RCHK_TRY_ASSIGN(const auto reader, open_recording(file));
+  RCHK_TRY(reader->verify());
+  const auto start = std::chrono::steady_clock::now();
+  auto shown = start;
+  const bool terminal = isatty(STDERR_FILENO) != 0;
+  const auto progress = [&](EventNumber number, const trace::Event&,
+                            const replay::Guest&) -> Result<void> {
+    const auto now = std::chrono::steady_clock::now();
+    if (terminal && now - shown > std::chrono::milliseconds(500)) {
+      fmt::print(stderr, "\rverifying: event {} of {}", number, reader->event_count());
+      shown = now;
+    }
+    return {};
+  };
+  RCHK_TRY_ASSIGN(const Summary summary, replay_all(*reader, progress));
+  if (terminal && shown != start) fmt::print(stderr, "\r\033[K");
+  fmt::print("verified: {} events, {} instructions, {} memory checksums{}\n", summary.events,
+             summary.instructions, summary.checksums,
+             summary.exit ? "" : "; the recording ends before the program does");
+  return 0;
+}
+
+int status_of(const Result<int>& result) { return result ? *result : report(result.error()); }
+
+}  // namespace
+
+int run_replay(const ReplayOptions& options, const std::string& self) {
+  if (options.autopilot) return status_of(autopilot(options.file));
+  if (options.stdio || options.port) return status_of(serve_recording(options));
+  const auto path = recording_path(options.file);
+  if (!path) return report(path.error());
+  // A bad file is an error here rather than in gdb.
+  const auto reader = trace::TraceReader::open(*path);
+  if (!reader) return report(reader.error());
+  return start_gdb(self, {"replay", "--stdio", *path}, options.gdb_arguments);
+}
+
+int run_verify(const std::string& file) { return status_of(verify(file)); }
+
+}  // namespace rchk::cli

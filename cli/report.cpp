@@ -1,0 +1,24 @@
+#include <cstdio>
+
+#include <fmt/format.h>
+
+#include "cli/commands.h"
+
+namespace rchk::cli {
+
+int report(const Error& error) {
+  fmt::print(stderr, "rchk: {}\n", error.message());
+  switch (error.kind) {
+    case ErrorKind::kMisuse: return kMisuseStatus;
+    case ErrorKind::kBadTrace: return kBadRecordingStatus;
+    case ErrorKind::kDivergence: return kDivergenceStatus;
+    case ErrorKind::kMachine: return kMachineStatus;
+    case ErrorKind::kSystem:
+    case ErrorKind::kUnsupported:
+    case ErrorKind::kGone:
+      break;
+  }
+  return kInternalStatus;
+}
+
+}  // namespace rchk::cli

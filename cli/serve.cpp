@@ -1,0 +1,58 @@
+#include "cli/serve.h"
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include <sched.h>
+#include <unistd.h>
+
+#include "cli/commands.h"
+#include "engine/tracee/tracee.h"
+#include "gdbserver/protocol/session.h"
+
+namespace rchk::cli {
+
+Result<void> serve(timeline::Timeline& timeline, protocol::Transport& transport,
+                   target::TimelineTarget::Hooks hooks, bool log_packets) {
+  std::signal(SIGPIPE, SIG_IGN);
+  target::TimelineTarget target(timeline, std::move(hooks));
+  protocol::SessionOptions options;
+  if (log_packets) {
+    options.log = [](char direction, std::string_view text) {
+      fmt::print(stderr, "{} {}\n", direction, text);
+    };
+  }
+  protocol::Session session(target, transport, options);
+  const auto end = session.run();
+  if (!end) return tl::make_unexpected(end.error());
+  return {};
+}
+
+int start_gdb(const std::string& self, const std::vector<std::string>& rchk_arguments,
+              const std::vector<std::string>& gdb_arguments) {
+  // gdb gives the command to a shell.
+  const auto quoted = [](const std::string& text) {
+    std::string result = "'";
+    for (const char c : text) result += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    return result + "'";
+  };
+  std::string remote = "target remote | " + quoted(self);
+  for (const std::string& argument : rchk_arguments) remote += " " + quoted(argument);
+  std::vector<std::string> command{"gdb", "-q", "-ex", remote};
+  command.insert(command.end(), gdb_arguments.begin(), gdb_arguments.end());
+  std::vector<char*> argv;
+  for (std::string& word : command) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  execvp("gdb", argv.data());
+  return report({ErrorKind::kMachine, errno, "cannot start gdb (Debian package gdb)"});
+}
+
+Result<int> pin_here() {
+  const int cpu = sched_getcpu();
+  if (cpu < 0) return fail_errno("sched_getcpu");
+  RCHK_TRY(tracee::pin_to_cpu(cpu));
+  return cpu;
+}
+
+}  // namespace rchk::cli

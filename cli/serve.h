@@ -1,0 +1,20 @@
+#pragma once
+
+#include "engine/timeline/timeline.h"
+#include "gdbserver/protocol/transport.h"
+#include "gdbserver/target/timeline_target.h"
+
+namespace rchk::cli {
+
+// Serves one debugger until it leaves.
+Result<void> serve(timeline::Timeline& timeline, protocol::Transport& transport,
+                   target::TimelineTarget::Hooks hooks, bool log_packets);
+
+// Replaces this process by gdb, connected to `rchk ARGUMENTS...`. Returns only on failure.
+int start_gdb(const std::string& self, const std::vector<std::string>& rchk_arguments,
+              const std::vector<std::string>& gdb_arguments);
+
+// The core that this thread runs on now, which it is pinned to from then on.
+Result<int> pin_here();
+
+}  // namespace rchk::cli
