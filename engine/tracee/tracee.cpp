@@ -286,6 +286,11 @@ Result<void> Tracee::open_memory() {
   return {};
 }
 
+void Tracee::forget_memory() {
+  if (memory_fd_ >= 0) close(memory_fd_);
+  memory_fd_ = -1;
+}
+
 size_t Tracee::read_memory(GuestAddress address, std::span<uint8_t> bytes) const {
   iovec local{bytes.data(), bytes.size()};
   iovec remote{reinterpret_cast<void*>(address.value), bytes.size()};

@@ -106,6 +106,8 @@ class Tracee {
   // do not matter.
   size_t read_memory(GuestAddress address, std::span<uint8_t> bytes) const;
   Result<void> write_memory(GuestAddress address, std::span<const uint8_t> bytes);
+  // To be called after an execve in it, which gives it other memory.
+  void forget_memory();
 
   Result<void> resume(ResumeMode mode, int signal = 0);
   // PTRACE_LISTEN: stays in a group stop.

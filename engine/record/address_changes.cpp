@@ -1,0 +1,237 @@
+#include "engine/record/address_changes.h"
+
+#include <algorithm>
+#include <set>
+
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "engine/record/process.h"
+
+namespace rchk::record {
+
+namespace {
+
+using snapshot::ProcMapsEntry;
+using trace::Mapping;
+
+// Collects the changes of one call.
+class Collector {
+ public:
+  Collector(const tracee::Tracee& tracee, FileStore& files, snapshot::AddressSpace& space,
+            const Note& note)
+      : tracee_(tracee), files_(files), space_(space), note_(note) {}
+
+  Result<void> add(const syscalls::AddressSpaceEffect& effect) {
+    if (const auto* map = std::get_if<syscalls::MapEffect>(&effect)) return add_map(*map);
+    if (const auto* unmap = std::get_if<syscalls::UnmapEffect>(&effect)) {
+      change(trace::UnmapChange{unmap->range});
+    } else if (const auto* protect = std::get_if<syscalls::ProtectEffect>(&effect)) {
+      return add_protect(*protect);
+    } else if (const auto* remap = std::get_if<syscalls::RemapEffect>(&effect)) {
+      change(trace::RemapChange{remap->from, remap->to, remap->keep_old});
+    } else if (const auto* discard = std::get_if<syscalls::DiscardEffect>(&effect)) {
+      change(trace::DiscardChange{discard->range});
+    }
+    return {};  // advice for forks changes nothing here
+  }
+
+  Result<void> compare_with_maps();
+  // Stores what the pages of `range` hold.
+  void add_contents(AddressRange range);
+  AddressChanges take() { return std::move(found_); }
+
+ private:
+  void change(trace::AddressSpaceChange change) {
+    apply_change(change, space_);
+    found_.changes.push_back(std::move(change));
+  }
+  Result<void> add_map(const syscalls::MapEffect& effect);
+  Result<void> add_protect(const syscalls::ProtectEffect& effect);
+  Result<void> compare_part(AddressRange part, const ProcMapsEntry* now);
+
+  const tracee::Tracee& tracee_;
+  FileStore& files_;
+  snapshot::AddressSpace& space_;
+  const Note& note_;
+  AddressChanges found_;
+};
+
+bool is_dev_zero(const FileDescriptor& file) {
+  struct stat status;
+  return fstat(file.get(), &status) == 0 && S_ISCHR(status.st_mode) &&
+         status.st_rdev == makedev(1, 5);
+}
+
+Result<void> Collector::add_map(const syscalls::MapEffect& effect) {
+  Mapping mapping;
+  mapping.range = effect.range;
+  mapping.protection = effect.protection;
+  mapping.shared = effect.shared;
+  mapping.grows_down = effect.grows_down;
+  if (effect.heap) mapping.name = "[heap]";
+  if (effect.backing == syscalls::Backing::kAnonymous) {
+    change(trace::MapChange{std::move(mapping)});
+    return {};
+  }
+  const std::string path = read_proc_link(tracee_.pid(), fmt::format("fd/{}", effect.descriptor));
+  mapping.name = path;
+  const Result<FileDescriptor> file = open_guest_file(tracee_.pid(), effect.descriptor);
+  if (file && is_dev_zero(*file)) {
+    change(trace::MapChange{std::move(mapping)});
+    return {};
+  }
+  Result<snapshot::FileId> id =
+      file ? files_.add(*file, path) : Result<snapshot::FileId>(Failure(file.error()));
+  if (id) {
+    RCHK_TRY(files_.add_range(*id, *file, effect.offset_bytes, effect.range.size()));
+    mapping.backing = snapshot::FileBacking{*id, effect.offset_bytes};
+    if (effect.shared && (effect.protection & snapshot::kWrite) != 0) files_.mark_changeable(*id);
+    change(trace::MapChange{std::move(mapping)});
+    return {};
+  }
+  note_(fmt::format("{} is mapped: {}. What is there now is recorded; what others than the "
+                    "program change there later is not.", path, id.error().message()));
+  const AddressRange range = mapping.range;
+  change(trace::MapChange{std::move(mapping)});
+  add_contents(range);
+  return {};
+}
+
+Result<void> Collector::add_protect(const syscalls::ProtectEffect& effect) {
+  AddressRange range = effect.range;
+  if (effect.to_mapping_start) {
+    RCHK_TRY(grow_stacks(tracee_.pid(), space_));
+    if (const Mapping* mapping = space_.find(range.begin)) range.begin = mapping->range.begin;
+  }
+  change(trace::ProtectChange{range, effect.protection});
+  return {};
+}
+
+void Collector::add_contents(AddressRange range) {
+  constexpr uint64_t kPieceBytes = 1 << 20;
+  for (GuestAddress at = range.begin; at < range.end;) {
+    Bytes bytes(std::min(kPieceBytes, range.end - at));
+    const uint64_t wanted = bytes.size();
+    bytes.resize(tracee_.read_memory(at, bytes));
+    if (!bytes.empty()) found_.writes.push_back({at, std::move(bytes)});
+    at = at + wanted;
+  }
+}
+
+// One stretch that is the same mapping throughout, before and now.
+Result<void> Collector::compare_part(AddressRange part, const ProcMapsEntry* now) {
+  const Mapping* before = space_.find(part.begin);
+  if (now == nullptr) {
+    if (before != nullptr) change(trace::UnmapChange{part});
+    return {};
+  }
+  const uint64_t offset = now->offset_bytes + (part.begin - now->range.begin);
+  if (before != nullptr) {
+    const bool was_file = before->backing.has_value() || !before->name.empty();
+    const bool same_place =
+        !before->backing || before->backing->offset_bytes + (part.begin - before->range.begin) ==
+                                offset;
+    if (before->shared == now->shared && same_place && (was_file || now->inode == 0)) {
+      if (before->protection != now->protection) {
+        change(trace::ProtectChange{part, now->protection});
+      }
+      return {};
+    }
+  }
+  Mapping mapping;
+  mapping.range = part;
+  mapping.protection = now->protection;
+  mapping.shared = now->shared;
+  mapping.name = now->name;
+  const bool fresh_stack = now->name == "[stack]";
+  if (fresh_stack) {
+    mapping.grows_down = true;
+    space_.map(std::move(mapping));
+    return {};
+  }
+  if (now->inode != 0) {
+    const Result<FileDescriptor> file = open_mapped_file(tracee_.pid(), *now);
+    Result<snapshot::FileId> id =
+        file ? files_.add(*file, now->name) : Result<snapshot::FileId>(Failure(file.error()));
+    if (id) {
+      RCHK_TRY(files_.add_range(*id, *file, offset, part.size()));
+      mapping.backing = snapshot::FileBacking{*id, offset};
+    }
+  }
+  const bool explained = mapping.backing.has_value();
+  change(trace::MapChange{std::move(mapping)});
+  if (!explained) add_contents(part);
+  return {};
+}
+
+Result<void> Collector::compare_with_maps() {
+  RCHK_TRY_ASSIGN(std::vector<ProcMapsEntry> maps, snapshot::read_proc_maps(tracee_.pid()));
+  std::erase_if(maps, is_kernel_mapping);
+  std::set<GuestAddress> borders;
+  for (const ProcMapsEntry& entry : maps) borders.insert({entry.range.begin, entry.range.end});
+  for (const auto& [begin, mapping] : space_.mappings()) {
+    borders.insert({mapping.range.begin, mapping.range.end});
+  }
+  auto entry = maps.begin();
+  for (auto border = borders.begin(); border != borders.end(); ++border) {
+    const auto next = std::next(border);
+    if (next == borders.end()) break;
+    while (entry != maps.end() && entry->range.end <= *border) ++entry;
+    const bool mapped = entry != maps.end() && entry->range.contains(*border);
+    RCHK_TRY(compare_part({*border, *next}, mapped ? &*entry : nullptr));
+  }
+  return {};
+}
+
+}  // namespace
+
+void apply_change(const trace::AddressSpaceChange& change, snapshot::AddressSpace& space) {
+  if (const auto* map = std::get_if<trace::MapChange>(&change)) {
+    space.map(map->mapping);
+  } else if (const auto* unmap = std::get_if<trace::UnmapChange>(&change)) {
+    space.unmap(unmap->range);
+  } else if (const auto* protect = std::get_if<trace::ProtectChange>(&change)) {
+    space.protect(protect->range, protect->protection);
+  } else if (const auto* remap = std::get_if<trace::RemapChange>(&change)) {
+    snapshot::AddressSpace kept;
+    if (remap->keep_old) {
+      for (const Mapping& mapping : space.overlapping(remap->from)) kept.map(mapping);
+      kept.unmap({{0}, remap->from.begin});
+      kept.unmap({remap->from.end, {~uint64_t{0}}});
+    }
+    space.remap(remap->from, remap->to.begin, remap->to.size());
+    for (const auto& [begin, mapping] : kept.mappings()) space.map(mapping);
+  }
+}
+
+Result<AddressChanges> recorded_changes(const syscalls::AddressSpaceEffects& effects,
+                                        const tracee::Tracee& tracee, FileStore& files,
+                                        snapshot::AddressSpace& space, const Note& note) {
+  Collector collector(tracee, files, space, note);
+  for (const syscalls::AddressSpaceEffect& effect : effects.effects) {
+    RCHK_TRY(collector.add(effect));
+  }
+  if (effects.reread_maps) RCHK_TRY(collector.compare_with_maps());
+  for (const AddressRange& range : effects.doubtful_contents) collector.add_contents(range);
+  return collector.take();
+}
+
+Result<void> grow_stacks(pid_t pid, snapshot::AddressSpace& space) {
+  RCHK_TRY_ASSIGN(const std::vector<ProcMapsEntry> maps, snapshot::read_proc_maps(pid));
+  std::vector<Mapping> grown;
+  for (const auto& [begin, mapping] : space.mappings()) {
+    if (!mapping.grows_down) continue;
+    for (const ProcMapsEntry& entry : maps) {
+      if (!entry.range.contains(mapping.range.begin) || entry.range.begin >= begin) continue;
+      Mapping added = mapping;
+      added.range = {entry.range.begin, mapping.range.end};
+      // What lies below and was mapped for another reason is no growth.
+      if (space.overlapping({entry.range.begin, begin}).empty()) grown.push_back(std::move(added));
+    }
+  }
+  for (Mapping& mapping : grown) space.map(std::move(mapping));
+  return {};
+}
+
+}  // namespace rchk::record

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <vector>
+
+#include "engine/record/files.h"
+#include "engine/record/image.h"
+#include "engine/syscalls/address_space.h"
+#include "engine/trace/event.h"
+#include "engine/tracee/tracee.h"
+
+namespace rchk::record {
+
+// What one system call did to a guest's memory by changing what is mapped.
+struct AddressChanges {
+  std::vector<trace::AddressSpaceChange> changes;
+  std::vector<trace::MemoryWrite> writes;  // contents that no file explains
+};
+
+// Turns the effects of a call that has just returned into what a replay is to do. Adds mapped file
+// contents to `files`, and takes the changes into `space`, which is what was mapped before.
+Result<AddressChanges> recorded_changes(const syscalls::AddressSpaceEffects& effects,
+                                        const tracee::Tracee& tracee, FileStore& files,
+                                        snapshot::AddressSpace& space, const Note& note);
+
+// The kernel grows stacks as they are used, which no call says: takes that into `space`.
+Result<void> grow_stacks(pid_t pid, snapshot::AddressSpace& space);
+
+// Applies a recorded change to a map of an address space.
+void apply_change(const trace::AddressSpaceChange& change, snapshot::AddressSpace& space);
+
+}  // namespace rchk::record

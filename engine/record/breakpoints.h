@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "base/types.h"
+#include "engine/tracee/tracee.h"
+
+namespace rchk::record {
+
+// int3 instructions in a live tracee. They are in its memory only while insert_all() is in force,
+// which is only while it runs: a stopped guest's memory is always the guest's own.
+class Breakpoints {
+ public:
+  void add(GuestAddress address) { sites_.try_emplace(address); }
+  void remove(GuestAddress address) { sites_.erase(address); }
+  bool contains(GuestAddress address) const { return sites_.count(address) != 0; }
+  bool empty() const { return sites_.empty(); }
+  bool inserted() const { return inserted_; }
+
+  // Puts all of them in. One whose memory is not mapped is passed over.
+  void insert_all(tracee::Tracee& tracee);
+  // Takes all of them out. What the guest itself has overwritten stays as it is.
+  void remove_all(tracee::Tracee& tracee);
+
+  // Corrects bytes that were read from `address` on while breakpoints were in, to what the guest
+  // would read. `written` says that the kernel stored there: a byte that is no int3 any more is
+  // the guest's new one, and the breakpoint is put in again.
+  void hide_in(GuestAddress address, std::span<uint8_t> bytes, bool written,
+               tracee::Tracee& tracee);
+
+ private:
+  // The guest's byte while an int3 stands in its place.
+  std::map<GuestAddress, std::optional<uint8_t>> sites_;
+  bool inserted_ = false;
+};
+
+// The lengths that a debug register can watch and the instructions that it can see
+// (SDM vol. 3, 17.2.4).
+enum class WatchAccess : uint8_t { kWrite, kReadWrite };
+
+struct HardwareWatchpoint {
+  GuestAddress address;
+  uint8_t size_bytes = 0;
+  WatchAccess access = WatchAccess::kWrite;
+  bool operator==(const HardwareWatchpoint&) const = default;
+};
+
+// The watchpoints of a live tracee, in its four debug registers.
+class Watchpoints {
+ public:
+  // kUnsupported when the debug registers cannot watch that, or when none is free.
+  Result<void> add(const HardwareWatchpoint& watchpoint);
+  void remove(const HardwareWatchpoint& watchpoint);
+  bool empty() const { return watched_.empty(); }
+
+  // Sets the debug registers if they are not as they have to be, and remembers what the watched
+  // memory holds.
+  Result<void> arm(tracee::Tracee& tracee);
+  // An execve clears the debug registers.
+  void forget_armed() { armed_.clear(); }
+  // Takes all of them out of the tracee.
+  void disarm(tracee::Tracee& tracee);
+
+  // After a stop by SIGTRAP: the watchpoint that was hit, if one was. A store that left the same
+  // value is no hit.
+  Result<std::optional<HardwareWatchpoint>> take_hit(tracee::Tracee& tracee);
+  // After the kernel stored into `range`: a watchpoint whose memory it changed.
+  std::optional<HardwareWatchpoint> changed_in(AddressRange range, tracee::Tracee& tracee);
+
+ private:
+  struct Entry {
+    HardwareWatchpoint watchpoint;
+    std::vector<uint8_t> value;
+  };
+  // Takes the current value in; true if it differs from what it was.
+  static bool update(Entry& entry, tracee::Tracee& tracee);
+
+  std::vector<Entry> watched_;
+  std::vector<HardwareWatchpoint> armed_;
+};
+
+}  // namespace rchk::record

@@ -1,0 +1,92 @@
+#include "engine/record/files.h"
+
+#include <algorithm>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+namespace rchk::record {
+
+namespace {
+
+constexpr uint64_t kChunkBytes = 1 << 20;
+
+bool is_file(const FileDescriptor& file, const snapshot::ProcMapsEntry& entry) {
+  struct stat status;
+  return fstat(file.get(), &status) == 0 && status.st_ino == entry.inode;
+}
+
+}  // namespace
+
+Result<FileDescriptor> open_mapped_file(pid_t pid, const snapshot::ProcMapsEntry& entry) {
+  const std::string paths[] = {
+      fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, entry.range.begin.value,
+                  entry.range.end.value),
+      fmt::format("/proc/{}/root{}", pid, entry.name),
+  };
+  for (const std::string& path : paths) {
+    FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (file.is_open() && is_file(file, entry)) return file;
+  }
+  return fail_errno(fmt::format("the mapped file {} cannot be read", entry.name), ENOENT);
+}
+
+Result<FileDescriptor> open_guest_file(pid_t pid, int fd) {
+  const std::string path = fmt::format("/proc/{}/fd/{}", pid, fd);
+  FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file.is_open()) return fail_errno(path);
+  return file;
+}
+
+Result<snapshot::FileId> FileStore::add(const FileDescriptor& file, const std::string& path) {
+  struct stat status;
+  if (fstat(file.get(), &status) != 0) return fail_errno(path);
+  if (!S_ISREG(status.st_mode)) {
+    return fail(ErrorKind::kUnsupported, fmt::format("{} is not a regular file", path));
+  }
+  trace::FileInfo info;
+  info.path = path;
+  info.device = status.st_dev;
+  info.inode = status.st_ino;
+  info.mtime_ns = status.st_mtim.tv_sec * 1'000'000'000ll + status.st_mtim.tv_nsec;
+  info.size_bytes = static_cast<uint64_t>(status.st_size);
+  const Key key{info.device, info.inode, info.mtime_ns, info.size_bytes};
+  const auto known = ids_.find(key);
+  if (known != ids_.end() && changeable_.count(known->second) == 0) return known->second;
+  RCHK_TRY_ASSIGN(const snapshot::FileId id, sink_.add_file(info));
+  ids_[key] = id;
+  return id;
+}
+
+Result<void> FileStore::add_range(snapshot::FileId id, const FileDescriptor& file,
+                                  uint64_t offset_bytes, uint64_t size_bytes) {
+  std::map<uint64_t, uint64_t>& stored = stored_[id];
+  uint64_t at = offset_bytes;
+  const uint64_t end = offset_bytes + size_bytes;
+  Bytes buffer;
+  while (at < end) {
+    // Pass over what is there already.
+    auto next = stored.upper_bound(at);
+    if (next != stored.begin() && std::prev(next)->second > at) {
+      at = std::prev(next)->second;
+      continue;
+    }
+    uint64_t stop = std::min(end, at + kChunkBytes);
+    if (next != stored.end()) stop = std::min(stop, next->first);
+    buffer.resize(stop - at);
+    const ssize_t got = pread(file.get(), buffer.data(), buffer.size(), static_cast<off_t>(at));
+    if (got < 0) return fail_errno("reading a mapped file");
+    if (got == 0) break;
+    buffer.resize(static_cast<size_t>(got));
+    RCHK_TRY(sink_.add_file_range(id, at, buffer));
+    uint64_t begin = at;
+    at += static_cast<uint64_t>(got);
+    if (next != stored.begin() && std::prev(next)->second == begin) {
+      begin = std::prev(next)->first;
+    }
+    stored[begin] = at;
+  }
+  return {};
+}
+
+}  // namespace rchk::record

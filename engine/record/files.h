@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "engine/trace/source.h"
+#include "snapshot/address_space.h"
+
+namespace rchk::record {
+
+// Opens the file behind a mapping of a process: by its range, which needs a privilege, or by its
+// name as that process sees it, if that is still the same file.
+Result<FileDescriptor> open_mapped_file(pid_t pid, const snapshot::ProcMapsEntry& entry);
+// Opens anew, for reading, what descriptor `fd` of a process refers to. The guest's own file
+// offset is not touched.
+Result<FileDescriptor> open_guest_file(pid_t pid, int fd);
+
+// Gives files that a guest maps to the recording, each version of a file once, and of each only
+// the ranges that are mapped.
+class FileStore {
+ public:
+  explicit FileStore(trace::EventSink& sink) : sink_(sink) {}
+
+  // The id of an open file as it is now. kUnsupported when it is no regular file.
+  Result<snapshot::FileId> add(const FileDescriptor& file, const std::string& path);
+  // Stores what is in `size_bytes` bytes from `offset_bytes` on, whole pages; nothing is stored
+  // behind the file's end.
+  Result<void> add_range(snapshot::FileId id, const FileDescriptor& file, uint64_t offset_bytes,
+                         uint64_t size_bytes);
+  // The guest may change this file through memory, which leaves no trace in its times: what is
+  // mapped from it later is stored anew.
+  void mark_changeable(snapshot::FileId id) { changeable_.insert(id); }
+
+ private:
+  // Device, inode, modification time in ns, size.
+  using Key = std::tuple<uint64_t, uint64_t, int64_t, uint64_t>;
+
+  trace::EventSink& sink_;
+  std::map<Key, snapshot::FileId> ids_;
+  std::map<snapshot::FileId, std::map<uint64_t, uint64_t>> stored_;  // begin to end
+  std::set<snapshot::FileId> changeable_;
+};
+
+}  // namespace rchk::record

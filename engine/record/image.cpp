@@ -1,0 +1,235 @@
+#include "engine/record/image.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include <asm/prctl.h>
+#include <elf.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "engine/record/process.h"
+#include "snapshot/pagemap.h"
+
+namespace rchk::record {
+
+namespace {
+
+constexpr uint64_t kReadChunkBytes = 1 << 20;
+
+using snapshot::ProcMapsEntry;
+
+Result<GuestAddress> find_gadget(const tracee::Tracee& tracee,
+                                 const std::vector<ProcMapsEntry>& maps) {
+  for (const ProcMapsEntry& entry : maps) {
+    if (entry.name != "[vdso]") continue;
+    Bytes code(entry.range.size());
+    code.resize(tracee.read_memory(entry.range.begin, code));
+    const uint8_t instruction[] = {0x0f, 0x05};
+    const auto found = std::search(code.begin(), code.end(), std::begin(instruction),
+                                   std::end(instruction));
+    if (found == code.end()) break;
+    return entry.range.begin + static_cast<uint64_t>(found - code.begin());
+  }
+  return fail(ErrorKind::kMachine, "the kernel gives programs no vDSO with a system call in it");
+}
+
+// The initial stack, upwards from rsp (psABI 3.4.1): argc, argv[], 0, envp[], 0, auxv pairs
+// until AT_NULL.
+Result<GuestAddress> find_auxv(const tracee::Tracee& tracee, GuestAddress stack) {
+  const auto word = [&](GuestAddress at) -> Result<uint64_t> {
+    uint64_t value = 0;
+    if (tracee.read_memory(at, {reinterpret_cast<uint8_t*>(&value), 8}) != 8) {
+      return fail(ErrorKind::kUnsupported, "the initial stack cannot be read");
+    }
+    return value;
+  };
+  RCHK_TRY_ASSIGN(const uint64_t argument_count, word(stack));
+  GuestAddress at = stack + 8 * (argument_count + 2);
+  for (;; at = at + 8) {
+    RCHK_TRY_ASSIGN(const uint64_t pointer, word(at));
+    if (pointer == 0) return at + 8;
+  }
+}
+
+// Turns the vDSO's entry in the auxiliary vector into one that is passed over.
+Result<void> hide_vdso(tracee::Tracee& tracee, GuestAddress auxv) {
+  for (GuestAddress at = auxv;; at = at + sizeof(Elf64_auxv_t)) {
+    Elf64_auxv_t entry;
+    const std::span<uint8_t> bytes{reinterpret_cast<uint8_t*>(&entry), sizeof(entry)};
+    if (tracee.read_memory(at, bytes) != sizeof(entry)) {
+      return fail(ErrorKind::kUnsupported, "the auxiliary vector cannot be read");
+    }
+    if (entry.a_type == AT_NULL) return {};
+    if (entry.a_type != AT_SYSINFO_EHDR) continue;
+    entry.a_type = AT_IGNORE;
+    RCHK_TRY(tracee.write_memory(at, bytes));
+  }
+}
+
+Result<Bytes> read_auxv(const tracee::Tracee& tracee, GuestAddress auxv) {
+  Bytes all;
+  for (GuestAddress at = auxv;; at = at + sizeof(Elf64_auxv_t)) {
+    Elf64_auxv_t entry;
+    const std::span<uint8_t> bytes{reinterpret_cast<uint8_t*>(&entry), sizeof(entry)};
+    if (tracee.read_memory(at, bytes) != sizeof(entry)) {
+      return fail(ErrorKind::kUnsupported, "the auxiliary vector cannot be read");
+    }
+    all.insert(all.end(), bytes.begin(), bytes.end());
+    if (entry.a_type == AT_NULL) return all;
+  }
+}
+
+bool all_zero(std::span<const uint8_t> bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte == 0; });
+}
+
+// Adds whole pages of `memory`, which lies at `address`, that differ from `base`; pages next to
+// each other become one write.
+void add_different_pages(GuestAddress address, std::span<const uint8_t> memory,
+                         std::span<const uint8_t> base, std::vector<trace::MemoryWrite>& out) {
+  for (size_t at = 0; at + kPageSize <= memory.size(); at += kPageSize) {
+    const auto page = memory.subspan(at, kPageSize);
+    const size_t known = at < base.size() ? std::min(kPageSize, base.size() - at) : 0;
+    const bool same = (known == 0 || std::memcmp(page.data(), base.data() + at, known) == 0) &&
+                      all_zero(page.subspan(known));
+    if (same) continue;
+    const GuestAddress where = address + at;
+    if (!out.empty() && out.back().address + out.back().bytes.size() == where) {
+      out.back().bytes.insert(out.back().bytes.end(), page.begin(), page.end());
+    } else {
+      out.push_back({where, Bytes(page.begin(), page.end())});
+    }
+  }
+}
+
+// What `mapping` holds beyond what its file does.
+Result<void> add_contents(const tracee::Tracee& tracee, const trace::Mapping& mapping,
+                          const ProcMapsEntry& entry, std::vector<trace::MemoryWrite>& out) {
+  // Nothing but a store changes a private page of a file, and only where stores are allowed.
+  if (mapping.backing && !mapping.writable()) return {};
+  FileDescriptor file;
+  if (mapping.backing) {
+    RCHK_TRY_ASSIGN(file, open_mapped_file(tracee.pid(), entry));
+  }
+  for (uint64_t at = 0; at < mapping.range.size(); at += kReadChunkBytes) {
+    Bytes memory(std::min(kReadChunkBytes, mapping.range.size() - at));
+    memory.resize(tracee.read_memory(mapping.range.begin + at, memory));
+    Bytes base;
+    if (file.is_open()) {
+      base.resize(memory.size());
+      const ssize_t got = pread(file.get(), base.data(), base.size(),
+                                static_cast<off_t>(mapping.backing->offset_bytes + at));
+      base.resize(got > 0 ? static_cast<size_t>(got) : 0);
+    }
+    add_different_pages(mapping.range.begin + at, memory, base, out);
+  }
+  return {};
+}
+
+// The recorded form of one line of /proc/PID/maps.
+Result<trace::Mapping> recorded_mapping(pid_t pid, const ProcMapsEntry& entry, FileStore& files,
+                                        const Note& note) {
+  trace::Mapping mapping;
+  mapping.range = entry.range;
+  mapping.protection = entry.protection;
+  mapping.shared = entry.shared;
+  mapping.grows_down = entry.name == "[stack]";
+  mapping.name = entry.name;
+  if (entry.inode == 0) return mapping;
+  Result<FileDescriptor> file = open_mapped_file(pid, entry);
+  if (!file) {
+    note(fmt::format("{}; its contents are recorded as memory", file.error().message()));
+    return mapping;
+  }
+  RCHK_TRY_ASSIGN(const snapshot::FileId id, files.add(*file, entry.name));
+  RCHK_TRY(files.add_range(id, *file, entry.offset_bytes, entry.range.size()));
+  mapping.backing = snapshot::FileBacking{id, entry.offset_bytes};
+  return mapping;
+}
+
+}  // namespace
+
+bool is_kernel_mapping(const ProcMapsEntry& entry) {
+  return entry.name == "[vdso]" || entry.name == "[vsyscall]" || entry.name.rfind("[vvar", 0) == 0;
+}
+
+Result<Confinement> confine(tracee::Tracee& tracee, bool trap_cpuid) {
+  RCHK_TRY_ASSIGN(const std::vector<ProcMapsEntry> maps, snapshot::read_proc_maps(tracee.pid()));
+  RCHK_TRY_ASSIGN(const GuestAddress gadget, find_gadget(tracee, maps));
+  RCHK_TRY_ASSIGN(const Registers registers, tracee.registers());
+  RCHK_TRY_ASSIGN(const GuestAddress auxv, find_auxv(tracee, {registers.rsp}));
+  RCHK_TRY(hide_vdso(tracee, auxv));
+  Confinement confinement;
+  confinement.gadget = gadget;
+  RCHK_TRY_ASSIGN(const int64_t tsc,
+                  tracee.remote_syscall(gadget, SYS_prctl, {PR_SET_TSC, PR_TSC_SIGSEGV}));
+  confinement.tsc_trapped = tsc == 0;
+  if (trap_cpuid) {
+    RCHK_TRY_ASSIGN(const int64_t cpuid,
+                    tracee.remote_syscall(gadget, SYS_arch_prctl, {ARCH_SET_CPUID, 0}));
+    confinement.cpuid_trapped = cpuid == 0;
+  }
+  return confinement;
+}
+
+Result<void> set_free(tracee::Tracee& tracee, const Confinement& confinement) {
+  if (confinement.tsc_trapped) {
+    RCHK_TRY(tracee.remote_syscall(confinement.gadget, SYS_prctl, {PR_SET_TSC, PR_TSC_ENABLE}));
+  }
+  if (confinement.cpuid_trapped) {
+    RCHK_TRY(tracee.remote_syscall(confinement.gadget, SYS_arch_prctl, {ARCH_SET_CPUID, 1}));
+  }
+  return {};
+}
+
+Result<trace::ExecEvent> describe_image(tracee::Tracee& tracee, FileStore& files,
+                                        const Confinement& confinement, const Note& note) {
+  trace::ExecEvent event;
+  RCHK_TRY_ASSIGN(event.registers, tracee.registers());
+  RCHK_TRY_ASSIGN(event.extended_state, tracee.extended_state());
+  event.executable = read_proc_link(tracee.pid(), "exe");
+  RCHK_TRY_ASSIGN(const GuestAddress auxv, find_auxv(tracee, {event.registers.rsp}));
+  RCHK_TRY_ASSIGN(event.auxv, read_auxv(tracee, auxv));
+  RCHK_TRY_ASSIGN(const int64_t brk, tracee.remote_syscall(confinement.gadget, SYS_brk, {0}));
+  event.brk = {static_cast<uint64_t>(brk)};
+  RCHK_TRY_ASSIGN(const std::vector<ProcMapsEntry> maps, snapshot::read_proc_maps(tracee.pid()));
+  for (const ProcMapsEntry& entry : maps) {
+    if (is_kernel_mapping(entry)) continue;
+    RCHK_TRY_ASSIGN(trace::Mapping mapping, recorded_mapping(tracee.pid(), entry, files, note));
+    RCHK_TRY(add_contents(tracee, mapping, entry, event.contents));
+    event.mappings.push_back(std::move(mapping));
+  }
+  return event;
+}
+
+Result<std::vector<trace::PageContents>> own_pages(const tracee::Tracee& tracee,
+                                                   const std::vector<trace::Mapping>& mappings) {
+  RCHK_TRY_ASSIGN(const snapshot::Pagemap pagemap, snapshot::Pagemap::open(tracee.pid()));
+  std::vector<trace::PageContents> runs;
+  std::vector<snapshot::PageEntry> entries;
+  for (const trace::Mapping& mapping : mappings) {
+    RCHK_TRY_ASSIGN(const auto populated, pagemap.populated(mapping.range));
+    for (const snapshot::PopulatedRange& part : populated) {
+      if (part.zero_pages) continue;
+      RCHK_TRY(pagemap.read(part.range, entries));
+      for (size_t i = 0; i < entries.size(); ++i) {
+        if (!entries[i].in_table()) continue;
+        if (!mapping.shared && mapping.backing && entries[i].file_or_shared()) continue;
+        const GuestAddress page = part.range.begin + i * kPageSize;
+        Bytes bytes(kPageSize);
+        if (tracee.read_memory(page, bytes) != kPageSize) continue;
+        const bool joins =
+            !runs.empty() && runs.back().address + runs.back().bytes.size() == page;
+        if (joins) {
+          runs.back().bytes.insert(runs.back().bytes.end(), bytes.begin(), bytes.end());
+        } else {
+          runs.push_back({page, std::move(bytes)});
+        }
+      }
+    }
+  }
+  return runs;
+}
+
+}  // namespace rchk::record

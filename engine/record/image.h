@@ -1,0 +1,44 @@
+#pragma once
+
+#include <functional>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/record/files.h"
+#include "engine/trace/event.h"
+#include "engine/tracee/tracee.h"
+
+namespace rchk::record {
+
+// How a guest is kept from what would escape the log.
+struct Confinement {
+  GuestAddress gadget;        // a `syscall` instruction in the guest's vDSO
+  bool cpuid_trapped = false;
+  bool tsc_trapped = false;
+};
+
+// Says something to the user.
+using Note = std::function<void(std::string_view)>;
+
+// Takes a program that execve just left at its first instruction out of reach of the vDSO, the
+// time stamp counter and CPUID. An execve undoes it.
+Result<Confinement> confine(tracee::Tracee& tracee, bool trap_cpuid);
+// Undoes it, for a guest that goes on without its recorder. The vDSO stays hidden: programs do
+// without.
+Result<void> set_free(tracee::Tracee& tracee, const Confinement& confinement);
+
+// Describes a confined program at its first instruction. The contents of mapped files are added
+// to `files`; a mapping whose file cannot be read has no backing, and is named to `note`.
+Result<trace::ExecEvent> describe_image(tracee::Tracee& tracee, FileStore& files,
+                                        const Confinement& confinement, const Note& note);
+
+// True for the mappings that the kernel makes for itself.
+bool is_kernel_mapping(const snapshot::ProcMapsEntry& entry);
+
+// The contents of a process's own pages in `mappings`: those in its page table that are neither the
+// kernel's page of zeros nor, in a private mapping of a file, the file's.
+Result<std::vector<trace::PageContents>> own_pages(const tracee::Tracee& tracee,
+                                                   const std::vector<trace::Mapping>& mappings);
+
+}  // namespace rchk::record

@@ -1,0 +1,77 @@
+#include "engine/record/process.h"
+
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+namespace rchk::record {
+
+namespace {
+
+SignalSet field(const std::string& status, const char* name) {
+  const size_t at = status.find(name);
+  if (at == std::string::npos) return 0;
+  return std::strtoull(status.c_str() + at + std::strlen(name), nullptr, 16);
+}
+
+}  // namespace
+
+Result<std::vector<uint8_t>> read_proc_file(pid_t pid, const std::string& name) {
+  const std::string path = fmt::format("/proc/{}/{}", pid, name);
+  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.is_open()) return fail_errno(path);
+  std::vector<uint8_t> contents;
+  uint8_t buffer[4096];
+  for (;;) {
+    const ssize_t got = read(file.get(), buffer, sizeof(buffer));
+    if (got < 0) return fail_errno(path);
+    if (got == 0) return contents;
+    contents.insert(contents.end(), buffer, buffer + got);
+  }
+}
+
+std::string read_proc_link(pid_t pid, const std::string& name) {
+  const std::string path = fmt::format("/proc/{}/{}", pid, name);
+  char target[4096];
+  const ssize_t size = readlink(path.c_str(), target, sizeof(target));
+  return size > 0 ? std::string(target, static_cast<size_t>(size)) : std::string();
+}
+
+Result<SignalStatus> read_signal_status(pid_t pid) {
+  RCHK_TRY_ASSIGN(const std::vector<uint8_t> contents, read_proc_file(pid, "status"));
+  const std::string text(contents.begin(), contents.end());
+  SignalStatus status;
+  status.pending = field(text, "\nSigPnd:") | field(text, "\nShdPnd:");
+  status.blocked = field(text, "\nSigBlk:");
+  status.ignored = field(text, "\nSigIgn:");
+  status.caught = field(text, "\nSigCgt:");
+  return status;
+}
+
+SignalAction action_of(int signal, const SignalStatus& status) {
+  if ((status.caught & signal_bit(signal)) != 0) return SignalAction::kHandler;
+  if (signal == SIGSTOP) return SignalAction::kStop;
+  if (signal == SIGKILL) return SignalAction::kFatal;
+  if ((status.ignored & signal_bit(signal)) != 0) return SignalAction::kIgnore;
+  switch (signal) {
+    case SIGCHLD: case SIGCONT: case SIGURG: case SIGWINCH:
+      return SignalAction::kIgnore;
+    case SIGTSTP: case SIGTTIN: case SIGTTOU:
+      return SignalAction::kStop;
+    default:
+      return SignalAction::kFatal;
+  }
+}
+
+std::string signal_name(int signal) {
+  const char* abbreviation = sigabbrev_np(signal);
+  if (abbreviation == nullptr) return fmt::format("signal {}", signal);
+  return fmt::format("SIG{}", abbreviation);
+}
+
+}  // namespace rchk::record

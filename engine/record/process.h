@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "base/result.h"
+
+namespace rchk::record {
+
+// Sets of signals as the kernel writes them: bit 0 is signal 1.
+using SignalSet = uint64_t;
+constexpr SignalSet signal_bit(int signal) { return 1ull << (signal - 1); }
+
+// A process's signals, from /proc/PID/status (proc(5)).
+struct SignalStatus {
+  SignalSet pending = 0;  // of the thread and of the process
+  SignalSet blocked = 0;
+  SignalSet ignored = 0;
+  SignalSet caught = 0;
+};
+Result<SignalStatus> read_signal_status(pid_t pid);
+
+// What becomes of a signal that is delivered (signal(7)).
+enum class SignalAction : uint8_t { kIgnore, kHandler, kStop, kFatal };
+SignalAction action_of(int signal, const SignalStatus& status);
+
+// "SIGSEGV"; "signal 40" for one that has no name.
+std::string signal_name(int signal);
+
+// What a link of /proc/PID says ("exe", "cwd", "fd/3"); empty if it cannot be read.
+std::string read_proc_link(pid_t pid, const std::string& name);
+Result<std::vector<uint8_t>> read_proc_file(pid_t pid, const std::string& name);
+
+}  // namespace rchk::record

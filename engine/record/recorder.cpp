@@ -1,0 +1,207 @@
+#include "engine/record/recorder.h"
+
+#include <algorithm>
+#include <climits>
+#include <ctime>
+
+#include <sched.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "engine/record/recorder_impl.h"
+
+namespace rchk::record {
+
+namespace {
+
+using tracee::ResumeMode;
+using tracee::StopStatus;
+
+constexpr uint64_t kLongModeCodeSegment = 0x33;  // arch/x86/include/asm/segment.h, __USER_CS
+
+uint64_t clock_ns(clockid_t clock) {
+  timespec now{};
+  clock_gettime(clock, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+void set_affinity(const std::vector<int>& allowed) {
+  if (allowed.empty()) return;
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  for (const int cpu : allowed) CPU_SET(cpu, &cpus);
+  sched_setaffinity(0, sizeof(cpus), &cpus);
+}
+
+// Gives the calling thread its cores back if starting fails.
+class AffinityGuard {
+ public:
+  explicit AffinityGuard(const std::vector<int>& allowed) : allowed_(allowed) {}
+  ~AffinityGuard() {
+    if (armed_) set_affinity(allowed_);
+  }
+  AffinityGuard(const AffinityGuard&) = delete;
+  AffinityGuard& operator=(const AffinityGuard&) = delete;
+  void release() { armed_ = false; }
+
+ private:
+  const std::vector<int>& allowed_;
+  bool armed_ = true;
+};
+
+}  // namespace
+
+trace::RecordingInfo Recorder::describe(const RecorderOptions& options) {
+  trace::RecordingInfo info;
+  utsname system{};
+  if (uname(&system) == 0) {
+    info.kernel_release = system.release;
+    info.hostname = system.nodename;
+  }
+  info.start_unix_ns = static_cast<int64_t>(clock_ns(CLOCK_REALTIME));
+  info.arguments = options.program.arguments;
+  info.environment = options.program.environment;
+  char directory[PATH_MAX];
+  if (getcwd(directory, sizeof(directory)) != nullptr) info.working_directory = directory;
+  info.cpuid_trapped = cpuid_can_trap();
+  info.tsc_trapped = true;
+  info.xcr0 = read_xcr0();
+  info.processor_id = read_processor_id();
+  info.cpuid = cpuid_table(info.cpuid_trapped);
+  return info;
+}
+
+Result<std::unique_ptr<Recorder>> Recorder::start(RecorderOptions options,
+                                                  trace::EventSink& sink) {
+  const int cpu = options.program.cpu ? *options.program.cpu : std::max(sched_getcpu(), 0);
+  options.program.cpu = cpu;
+  RCHK_TRY_ASSIGN(const std::vector<int> allowed, tracee::pin_to_cpu(cpu));
+  AffinityGuard guard(allowed);
+  RCHK_TRY_ASSIGN(tracee::Tracee tracee, tracee::Tracee::spawn(options.program));
+  auto impl = std::make_unique<Impl>(std::move(options), sink, std::move(tracee));
+  impl->allowed_cpus_ = allowed;
+  RCHK_TRY(impl->take_image());
+  guard.release();
+  return std::unique_ptr<Recorder>(new Recorder(std::move(impl)));
+}
+
+Recorder::Recorder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Recorder::~Recorder() = default;
+
+Recorder::Impl::Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tracee tracee)
+    : tracee_(std::move(tracee)), options_(std::move(options)), sink_(sink), files_(sink) {
+  trap_cpuid_ = cpuid_can_trap();
+  start_ns_ = clock_ns(CLOCK_MONOTONIC);
+  next_checksum_ns_ = std::chrono::nanoseconds(options_.checksum_interval).count();
+}
+
+Recorder::Impl::~Impl() { set_affinity(allowed_cpus_); }
+
+Result<void> Recorder::Impl::take_image() {
+  tracee_.forget_memory();
+  watchpoints_.forget_armed();
+  known_call_sites_.clear();
+  call_.reset();
+  restarted_.reset();
+  if (event_count_ != 0) streams_.on_exec();
+  // From the stop in execve to the one behind it.
+  for (;;) {
+    RCHK_TRY(tracee_.resume(ResumeMode::kSyscall));
+    RCHK_TRY_ASSIGN(const StopStatus stop, tracee_.wait());
+    if (stop.kind == StopStatus::Kind::kSyscall) break;
+    if (stop.is_gone() || stop.kind == StopStatus::Kind::kEvent) {
+      return fail(ErrorKind::kGone, "the program ended before it started");
+    }
+  }
+  RCHK_TRY_ASSIGN(Registers registers, tracee_.registers());
+  registers.orig_rax = ~0ull;
+  RCHK_TRY(tracee_.set_registers(registers));
+  if (registers.cs != kLongModeCodeSegment) {
+    return fail(ErrorKind::kUnsupported, "a 32-bit program cannot be recorded");
+  }
+  RCHK_TRY_ASSIGN(confinement_, confine(tracee_, trap_cpuid_));
+  RCHK_TRY_ASSIGN(trace::ExecEvent event,
+                  describe_image(tracee_, files_, confinement_,
+                                 [this](std::string_view text) { say(text); }));
+  space_.clear();
+  for (const trace::Mapping& mapping : event.mappings) space_.map(mapping);
+  brk_ = event.brk;
+  last_registers_ = event.registers;
+  return append(std::move(event));
+}
+
+Result<void> Recorder::Impl::append(trace::EventBody body) {
+  trace::Event event{now_ns(), std::move(body)};
+  RCHK_TRY(sink_.append(event));
+  ++event_count_;
+  return {};
+}
+
+uint64_t Recorder::Impl::now_ns() const { return clock_ns(CLOCK_MONOTONIC) - start_ns_; }
+
+void Recorder::Impl::say(std::string_view text) {
+  if (options_.message) options_.message(text);
+}
+
+void Recorder::Impl::say_once(const std::string& text) {
+  if (said_.insert(text).second) say(text);
+}
+
+Result<void> Recorder::Impl::require_guest() const {
+  if (!finished_) return {};
+  return fail(ErrorKind::kGone, "the program is not there any more");
+}
+
+// A call that is to be continued by restart_syscall looks as if it had not begun.
+Result<Registers> Recorder::Impl::registers() const {
+  RCHK_TRY(require_guest());
+  RCHK_TRY_ASSIGN(Registers registers, tracee_.registers());
+  if (restarted_ && registers.rip == restarted_->before.rip) registers.rax = restarted_->before.rax;
+  return registers;
+}
+
+Result<RecorderStop> Recorder::run(const RunLimits& limits) { return impl_->run(limits); }
+
+Result<RecorderStop> Recorder::stop_recording(std::string_view reason) {
+  return impl_->stop_recording(reason);
+}
+
+Result<StopStatus> Recorder::wait_for_guest() { return impl_->wait_for_guest(); }
+
+Result<void> Recorder::insert_breakpoint(GuestAddress address) {
+  impl_->breakpoints_.add(address);
+  return {};
+}
+
+Result<void> Recorder::remove_breakpoint(GuestAddress address) {
+  impl_->breakpoints_.remove(address);
+  return {};
+}
+
+Result<void> Recorder::insert_watchpoint(const HardwareWatchpoint& watchpoint) {
+  return impl_->watchpoints_.add(watchpoint);
+}
+
+Result<void> Recorder::remove_watchpoint(const HardwareWatchpoint& watchpoint) {
+  impl_->watchpoints_.remove(watchpoint);
+  return {};
+}
+
+Result<Registers> Recorder::registers() const { return impl_->registers(); }
+
+Result<ExtendedState> Recorder::extended_state() const {
+  RCHK_TRY(impl_->require_guest());
+  return impl_->tracee_.extended_state();
+}
+
+size_t Recorder::read_memory(GuestAddress address, std::span<uint8_t> bytes) const {
+  return impl_->require_guest() ? impl_->tracee_.read_memory(address, bytes) : 0;
+}
+
+const snapshot::AddressSpace& Recorder::address_space() const { return impl_->space_; }
+uint64_t Recorder::event_count() const { return impl_->event_count_; }
+pid_t Recorder::pid() const { return impl_->tracee_.pid(); }
+
+Result<ForkSnapshot> Recorder::fork_snapshot() { return impl_->fork_snapshot(); }
+
+}  // namespace rchk::record

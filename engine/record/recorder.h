@@ -1,0 +1,127 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <signal.h>
+
+#include "base/registers.h"
+#include "base/result.h"
+#include "base/types.h"
+#include "engine/record/breakpoints.h"
+#include "engine/trace/source.h"
+#include "engine/tracee/tracee.h"
+#include "snapshot/address_space.h"
+
+namespace rchk::record {
+
+struct RecorderOptions {
+  // What to run. An empty `cpu` lets the recorder choose the core; it pins the calling thread to
+  // it as well, because a stop costs 3 us on one core and 70 across two.
+  tracee::SpawnOptions program;
+  // At least so much time between two ChecksumEvents, and more where they would cost above one
+  // per cent; 0 for none.
+  std::chrono::milliseconds checksum_interval{5000};
+  // Told once about each thing that is not recorded as it should be. A whole sentence.
+  std::function<void(std::string_view)> message;
+};
+
+// When to come back from run(), besides the guest's end.
+struct RunLimits {
+  bool single_step = false;         // after one instruction
+  bool stop_at_breakpoints = true;  // and at watchpoints
+  bool stop_at_signals = false;     // before the guest gets a fatal signal
+  bool stop_before_exit = false;    // before exit_group, or a fatal signal, ends the guest
+  // Asked every few milliseconds while the guest runs, from run()'s own thread.
+  std::function<bool()> interrupt_requested;
+  std::optional<std::chrono::steady_clock::time_point> deadline;
+};
+
+enum class StopCause : uint8_t {
+  kBreakpoint,        // pc at the breakpoint `address`; its instruction has not run
+  kWatchpoint,        // the watchpoint at `address` changed, or was accessed
+  kStepped,
+  kInterrupted,       // asked for, or the deadline passed; never inside a system call
+  kSignal,            // a fatal `signal` is about to be delivered; its event is in the log
+  kAboutToExit,       // `status` as it is going to be; memory is still there
+  kExited,            // gone; the log is complete
+  kRecordingStopped,  // the guest runs on by itself; see wait_for_guest()
+};
+
+struct RecorderStop {
+  StopCause cause = StopCause::kStepped;
+  GuestAddress address{};               // kBreakpoint, kWatchpoint
+  int signal = 0;                       // kSignal; kAboutToExit and kExited if killed by one
+  int status = 0;                       // exit status; kAboutToExit and kExited if not killed
+  bool core_dumped = false;             // kExited
+  std::string message{};                // kRecordingStopped: why
+};
+
+// A forked copy of the guest that does not run, to start a replay from.
+struct ForkSnapshot {
+  tracee::Tracee process;               // no descriptors, no shared memory, dies with its tracer
+  GuestAddress gadget;                  // a `syscall` instruction in it
+  Registers registers;
+  ExtendedState extended_state;
+  snapshot::AddressSpace space;
+};
+
+// Runs a program natively and records it, for one process with one thread. What a guest does that
+// cannot be recorded yet ends the recording, not the guest.
+//
+// All calls come from the thread that called start(): ptrace knows only that one. Between calls
+// the guest is stopped at a point outside of any system call, and its memory is its own: no
+// breakpoint is in it. Debugger stops leave no trace in the log.
+class Recorder {
+ public:
+  // What a recording with these options is to say of itself and of this machine.
+  static trace::RecordingInfo describe(const RecorderOptions& options);
+
+  // Starts the program, stops it at its first instruction and writes event 0. `sink` must outlive
+  // the recorder. Errors: as Tracee::spawn(), and the sink's.
+  static Result<std::unique_ptr<Recorder>> start(RecorderOptions options, trace::EventSink& sink);
+  // A guest that is still being recorded is killed.
+  ~Recorder();
+  Recorder(const Recorder&) = delete;
+  Recorder& operator=(const Recorder&) = delete;
+
+  // Lets the guest run on. Behind kExited and kRecordingStopped it says the same again. An error
+  // means that the recording cannot go on; the guest has been let go where that was possible.
+  Result<RecorderStop> run(const RunLimits& limits);
+
+  // Ends the recording now and lets the guest run on by itself.
+  Result<RecorderStop> stop_recording(std::string_view reason);
+  // After kRecordingStopped: waits for the guest's end.
+  Result<tracee::StopStatus> wait_for_guest();
+
+  // A breakpoint may stand anywhere; one whose memory is not mapped has no effect until it is.
+  Result<void> insert_breakpoint(GuestAddress address);
+  Result<void> remove_breakpoint(GuestAddress address);
+  // kUnsupported when the debug registers cannot do it.
+  Result<void> insert_watchpoint(const HardwareWatchpoint& watchpoint);
+  Result<void> remove_watchpoint(const HardwareWatchpoint& watchpoint);
+
+  // The state of the stopped guest. After its end: kGone.
+  Result<Registers> registers() const;
+  Result<ExtendedState> extended_state() const;
+  size_t read_memory(GuestAddress address, std::span<uint8_t> bytes) const;
+  const snapshot::AddressSpace& address_space() const;
+  // Events in the log; the last of them has been applied to the guest.
+  uint64_t event_count() const;
+  pid_t pid() const;
+
+  // Leaves the guest as it is.
+  Result<ForkSnapshot> fork_snapshot();
+
+ private:
+  class Impl;
+  explicit Recorder(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rchk::record
