@@ -13,27 +13,27 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MIX(n)                                                         \
-  static unsigned mix_##n(const unsigned char* bytes, size_t length) { \
-    unsigned hash = n##u;                                              \
-    for (size_t i = 0; i < length; ++i) {                              \
-      hash = (hash ^ bytes[i]) * 16777619u;                            \
-      if (hash % (n##u + 3) == 0) hash ^= hash >> (n % 13 + 1);        \
-      switch (bytes[i] % 7) {                                          \
-        case 0:                                                        \
-          hash += (unsigned)i;                                         \
-          break;                                                       \
-        case 1:                                                        \
-          hash -= n##u;                                                \
-          break;                                                       \
-        case 3:                                                        \
-          hash = hash << 3 | hash >> 29;                               \
-          break;                                                       \
-        default:                                                       \
-          break;                                                       \
-      }                                                                \
-    }                                                                  \
-    return hash;                                                       \
+#define MIX(n)                                                  \
+  unsigned mix_##n(const unsigned char* bytes, size_t length) { \
+    unsigned hash = n##u;                                       \
+    for (size_t i = 0; i < length; ++i) {                       \
+      hash = (hash ^ bytes[i]) * 16777619u;                     \
+      if (hash % (n##u + 3) == 0) hash ^= hash >> (n % 13 + 1); \
+      switch (bytes[i] % 7) {                                   \
+        case 0:                                                 \
+          hash += (unsigned)i;                                  \
+          break;                                                \
+        case 1:                                                 \
+          hash -= n##u;                                         \
+          break;                                                \
+        case 3:                                                 \
+          hash = hash << 3 | hash >> 29;                        \
+          break;                                                \
+        default:                                                \
+          break;                                                \
+      }                                                         \
+    }                                                           \
+    return hash;                                                \
   }
 #define TEN(n) \
   MIX(n##0)    \
@@ -43,6 +43,14 @@
   TEN(n##1) TEN(n##2) TEN(n##3) TEN(n##4) TEN(n##5) TEN(n##6) TEN(n##7) TEN(n##8) TEN(n##9)
 HUNDRED(1)
 HUNDRED(2)
+#ifdef LARGE
+HUNDRED(3)
+HUNDRED(4)
+HUNDRED(5)
+HUNDRED(6)
+HUNDRED(7)
+HUNDRED(8)
+#endif
 
 static double integrate(double (*function)(double), double from, double to, int steps) {
   double sum = 0, width = (to - from) / steps;

@@ -1,0 +1,102 @@
+"""gdb -x: one measurement of a debugging session; BENCH_* say which. Prints `measured NAME S`."""
+
+import os
+import time
+
+import gdb
+
+PROGRAM = os.environ["BENCH_PROGRAM"]
+MODE = os.environ["BENCH_MODE"]
+
+
+def timed(command):
+    start = time.perf_counter()
+    gdb.execute(command, to_string=True)
+    return time.perf_counter() - start
+
+
+def report(name, value):
+    print(f"measured {name} {value:.9f}", flush=True)
+
+
+def connect():
+    for setting in ("pagination off", "confirm off", "debuginfod enabled off", "sysroot /"):
+        gdb.execute(f"set {setting}")
+    gdb.execute(f"file {PROGRAM}", to_string=True)
+    rchk, arguments = os.environ["RCHK"], os.environ["BENCH_ARGUMENTS"]
+    if MODE == "live":
+        gdb.execute(f"target remote | {rchk} {PROGRAM} {arguments}", to_string=True)
+    elif MODE == "recorded":
+        gdb.execute(f"target remote | {rchk} replay --stdio {os.environ['BENCH_RECORDING']}",
+                    to_string=True)
+    else:
+        gdb.execute(f"set args {arguments}")
+
+
+def run_to(function):
+    point = gdb.Breakpoint(function)
+    gdb.execute("continue", to_string=True)
+    point.delete()
+    check_in(function)
+
+
+def check_in(function):
+    name = gdb.newest_frame().name()
+    if name != function:
+        raise gdb.GdbError(f"stopped in {name} instead of {function}")
+
+
+def reverse_continue():
+    run_to("end")
+    report("reverse_continue", timed("reverse-continue"))
+
+
+def many_hits():
+    run_to("end")
+    point = gdb.Breakpoint("begin")
+    report("without", timed("reverse-continue"))
+    check_in("begin")
+    point.delete()
+    run_to("end")
+    point = gdb.Breakpoint("hit")
+    report("with", timed("reverse-continue"))
+    check_in("hit")
+    point.delete()
+    run_to("end")
+    gdb.Breakpoint("begin")
+    point = gdb.Breakpoint("hit")
+    point.condition = "i == -1"
+    report("refused", timed("reverse-continue"))
+    check_in("begin")
+
+
+def reverse_steps():
+    run_to("end")
+    back = [timed("reverse-stepi") for _ in range(1000)]
+    forward = [timed("stepi") for _ in range(200)]
+    report("mean", sum(back) / len(back))
+    report("slowest", max(back))
+    report("forward", sum(forward) / len(forward))
+
+
+def first_step():
+    run_to("end")
+    report("first", timed("reverse-stepi"))
+
+
+def gdb_record():
+    gdb.Breakpoint("begin")
+    gdb.execute("run", to_string=True)
+    gdb.execute("delete")
+    gdb.execute("set record full insn-number-max unlimited")
+    gdb.execute("record full")
+    gdb.Breakpoint("end")
+    report("forward", timed("continue"))
+    check_in("end")
+    gdb.execute("delete")
+    report("back", timed("reverse-continue"))
+
+
+connect()
+globals()[os.environ["BENCH_KIND"]]()
+gdb.execute("kill", to_string=True)
