@@ -15,6 +15,7 @@ from harness.report import Runner  # noqa: E402
 
 # In this order: what fails first explains what fails later.
 PARTS = {
+    "documents": "harness.documents",
     "unit": "harness.unit",
     "record_replay": "record_replay.guests",
     "programs": "record_replay.programs",

@@ -1,0 +1,34 @@
+"""Documents that would go stale are checked against what they speak of."""
+
+import re
+
+from harness import guests, process
+from harness.report import Test, require
+
+MATRIX = process.ROOT / "docs" / "support-matrix.md"
+
+
+def tests(_options):
+    return [Test("documents/support_matrix", check_matrix)]
+
+
+def check_matrix():
+    """Every guest has its place in the matrix, and what is refused is shown by one that is."""
+    by_name = {guest.name: guest for guest in guests.all_guests()}
+    seen = set()
+    for line in MATRIX.read_text().splitlines():
+        if not line.startswith("| ") or line.startswith("| what"):
+            continue
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        state = cells[1]
+        require(state in ("supported", "stops", "planned", "not planned"),
+                f"{cells[0]}: there is no state '{state}'")
+        named = re.findall(r"`([a-z0-9_]+)`", cells[2]) if len(cells) > 2 else []
+        require(bool(named) == (state in ("supported", "stops")),
+                f"{cells[0]}: {state}, shown by {named}")
+        for name in named:
+            require(name in by_name, f"{cells[0]}: there is no guest {name}")
+            require((by_name[name].stops is not None) == (state == "stops"),
+                    f"{cells[0]} is '{state}', and its guest {name} says otherwise")
+            seen.add(name)
+    require(seen == set(by_name), f"guests without a place: {sorted(set(by_name) - seen)}")
