@@ -17,7 +17,7 @@ def check_matrix():
     by_name = {guest.name: guest for guest in guests.all_guests()}
     seen = set()
     for line in MATRIX.read_text().splitlines():
-        if not line.startswith("| ") or line.startswith("| what"):
+        if not line.startswith("| ") or line.startswith(("| what", "| ---")):
             continue
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         state = cells[1]
