@@ -30,6 +30,11 @@ class FileBuilder {
     put_header();
     return *this;
   }
+  // Compresses nothing from here on.
+  FileBuilder& stored() {
+    encoding_ = Encoding::kStored;
+    return *this;
+  }
   FileBuilder& chunk(uint16_t type, ByteView raw, uint64_t key = 0, uint32_t label = 0) {
     ChunkHeader header;
     header.type = type;
@@ -37,7 +42,7 @@ class FileBuilder {
     header.label = label;
     const uint64_t offset = bytes_.size();
     ChunkEncoder encoder(kRecordingId);
-    const ByteView encoded = encoder.encode(header, raw);
+    const ByteView encoded = encoder.encode(header, raw, encoding_);
     bytes_.insert(bytes_.end(), encoded.begin(), encoded.end());
     entries_.push_back(IndexEntry::of(header, offset));
     return *this;
@@ -87,6 +92,7 @@ class FileBuilder {
   }
 
   FileHeader header_;
+  Encoding encoding_ = Encoding::kZstd;
   Bytes bytes_;
   std::vector<IndexEntry> entries_;
 };
