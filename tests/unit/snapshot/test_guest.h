@@ -44,9 +44,11 @@ class GuestSide {
   void fork_reference() { tell(static_cast<uint64_t>(sleeping_fork())); }
   // A fork that sleeps until the guest ends.
   int sleeping_fork() {
+    const int guest = getpid();
     const int pid = fork();
     if (pid == 0) {
       prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (getppid() != guest) _exit(0);  // the guest ended before the line above
       while (true) pause();
     }
     return pid;
