@@ -95,6 +95,7 @@ void write_siginfo(Context& context, const Transfer& transfer, Reply& reply) {
   }
   std::copy(data.begin(), data.end(), bytes->begin() + static_cast<ptrdiff_t>(transfer.offset));
   if (!siginfo->write_siginfo(thread, *bytes)) return reply.error(PacketError::kFailed);
+  context.transfer_object.clear();
   append_number(reply.text(), data.size());
 }
 
