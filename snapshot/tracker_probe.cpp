@@ -58,7 +58,9 @@ class Helper {
   }
 
   Helper(Helper&& other) noexcept
-      : pid_(std::exchange(other.pid_, 0)), memory_(other.memory_), from_(std::move(other.from_)),
+      : pid_(std::exchange(other.pid_, 0)),
+        memory_(other.memory_),
+        from_(std::move(other.from_)),
         to_(std::move(other.to_)) {}
   Helper(const Helper&) = delete;
   ~Helper() {
