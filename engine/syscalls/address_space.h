@@ -13,7 +13,7 @@ namespace rchk::syscalls {
 
 enum class Backing : uint8_t {
   kAnonymous,
-  kDescriptor,   // the file that `descriptor` is
+  kDescriptor,  // the file that `descriptor` is
 };
 
 // `range` is mapped anew, over whatever was there. Its pages read as the file, or as zero.
@@ -23,7 +23,7 @@ struct MapEffect {
                            // READ_IMPLIES_EXEC adds PROT_EXEC, which only maps show
   bool shared = false;
   bool grows_down = false;
-  bool heap = false;       // made by brk
+  bool heap = false;  // made by brk
   Backing backing = Backing::kAnonymous;
   int32_t descriptor = -1;
   uint64_t offset_bytes = 0;

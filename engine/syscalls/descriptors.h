@@ -39,8 +39,8 @@ struct CloseOnExecChanged {
   bool operator==(const CloseOnExecChanged&) const = default;
 };
 
-using DescriptorChange = std::variant<DescriptorOpened, DescriptorDuplicated, DescriptorsClosed,
-                                      CloseOnExecChanged>;
+using DescriptorChange =
+    std::variant<DescriptorOpened, DescriptorDuplicated, DescriptorsClosed, CloseOnExecChanged>;
 
 // In order. execve closes what is marked close-on-exec; it is not named here. Nor is the pidfd of
 // clone, which belongs to a later issue's recorder: it is opened with close-on-exec.

@@ -80,8 +80,8 @@ void page_regions_written(Walk& walk, GuestAddress argument) {
   if (!regions || !room) return;
   const uint64_t capacity = std::min<uint64_t>(*room, kMaxExtents) * 24;
   const bool counted = walk.succeeded();
-  walk.wrote({*regions}, counted ? std::min(static_cast<uint64_t>(walk.result()) * 24, capacity)
-                                 : capacity);
+  walk.wrote({*regions},
+             counted ? std::min(static_cast<uint64_t>(walk.result()) * 24, capacity) : capacity);
 }
 
 void unknown_request(Walk& walk, uint32_t request, GuestAddress argument) {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <limits>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include "engine/syscalls/walk.h"
@@ -13,8 +13,9 @@ namespace {
 
 constexpr uint64_t kMaxTransferBytes = 0x7ffff000;  // MAX_RW_COUNT (include/linux/fs.h)
 constexpr uint64_t kMaxIovecs = 1024;               // UIO_MAXIOV (include/uapi/linux/uio.h)
-constexpr uint64_t kDirectIoAlignment = 512;
 constexpr uint64_t kTextLimit = 4096;
+// Where user addresses end with five-level page tables (Documentation/arch/x86/x86_64/mm.rst).
+constexpr uint64_t kUserEnd = uint64_t{1} << 56;
 
 struct Iovec {
   uint64_t base;
@@ -155,8 +156,8 @@ const SavedMemory& Walk::before_bytes(GuestAddress address, size_t bytes) {
 
 void Walk::wrote(GuestAddress address, uint64_t bytes) {
   if (found_ == nullptr || address.value == 0 || bytes == 0) return;
-  const uint64_t room = std::numeric_limits<uint64_t>::max() - address.value;
-  found_->ranges.push_back(range_of(address, std::min(bytes, room)));
+  if (address.value >= kUserEnd) return;
+  found_->ranges.push_back(range_of(address, std::min(bytes, kUserEnd - address.value)));
 }
 
 // Two cases in which a buffer holds more than the result says:
@@ -164,17 +165,19 @@ void Walk::wrote(GuestAddress address, uint64_t bytes) {
 //   says EFAULT (lib/iov_iter.c: copy_to_iter callers). A buffer can only fault when not all of
 //   it is mapped, which its last byte tells for the usual case, a buffer that reaches past
 //   the end of a mapping.
-// - Direct I/O moves whole blocks, also the one in which the file ends (fs/iomap/direct-io.c).
-//   In buffers that are aligned for it a block more is taken.
+// - Direct I/O stores whole blocks, also the one in which the file ends, and zeroes for holes
+//   behind it, and then cuts the count to the file's size (fs/iomap/direct-io.c,
+//   iomap_dio_hole_iter). Memory is aligned to 4 bytes for it, lengths to sectors.
 void Walk::filled(GuestAddress buffer, uint64_t bytes, uint64_t capacity) {
-    if (found_ == nullptr || buffer.value == 0 || !may_have_stored()) return;
+  constexpr uint64_t kDirectMemoryAlignment = 4;
+  constexpr uint64_t kSectorBytes = 512;
+  if (found_ == nullptr || buffer.value == 0 || !may_have_stored()) return;
   bytes = std::min(bytes, capacity);
   if (bytes < capacity) {
     if (result_ == -EFAULT || !after<uint8_t>(buffer + (capacity - 1))) {
       bytes = capacity;
-    } else if (bytes > 0 && buffer.value % kDirectIoAlignment == 0 &&
-               capacity % kDirectIoAlignment == 0) {
-      bytes = std::min(capacity, bytes + kPageSize);
+    } else if (buffer.value % kDirectMemoryAlignment == 0 && capacity % kSectorBytes == 0) {
+      found_->ranges_if_direct.push_back(range_of(buffer + bytes, capacity - bytes));
     }
   }
   wrote(buffer, bytes);
@@ -197,6 +200,29 @@ void Walk::doubt(std::string what) {
   if (found_ == nullptr) return;
   found_->complete = false;
   found_->doubt = std::move(what);
+}
+
+bool may_open_direct(const EntryState& entry, const MemoryReader& memory) {
+  const auto& arguments = entry.call.arguments;
+  uint64_t flags = 0;
+  switch (entry.call.number) {
+    case nr::open:
+      flags = arguments[1];
+      break;
+    case nr::openat:
+    case nr::open_by_handle_at:
+      flags = arguments[2];
+      break;
+    case nr::openat2:  // struct open_how: flags first
+      memory.read({arguments[2]}, {reinterpret_cast<uint8_t*>(&flags), sizeof(flags)});
+      break;
+    case nr::fcntl:
+      if (static_cast<int>(arguments[1]) == F_SETFL) flags = arguments[2];
+      break;
+    default:
+      break;
+  }
+  return (flags & O_DIRECT) != 0;
 }
 
 EntryState at_entry(const Call& call, const MemoryReader& memory) {

@@ -33,6 +33,10 @@ struct Outputs {
   // not writable: the recorder clips. Ranges the size of buffers, not of what is in them, appear
   // only where the kernel does not say how much it wrote.
   std::vector<AddressRange> ranges;
+  // Written as well if the descriptor read from is in direct mode, which the call does not show:
+  // a direct read that meets the end of the file stores past what it counts. Belongs to `ranges`
+  // once the guest has made a call for which may_open_direct() is true.
+  std::vector<AddressRange> ranges_if_direct;
   // False when the table cannot tell: `ranges` then holds what is likely, `doubt` says what is
   // unknown, and the recorder has to find changed memory by comparing it.
   bool complete = true;
@@ -51,5 +55,8 @@ EntryState at_entry(const Call& call, const MemoryReader& memory);
 // written when it first runs (named here for CLONE_VM, but perhaps not written yet); signal
 // frames; and memory that is shared with files and other processes.
 Outputs outputs(const EntryState& entry, int64_t result, const MemoryReader& memory);
+
+// True for calls that open a file with O_DIRECT, or set it.
+bool may_open_direct(const EntryState& entry, const MemoryReader& memory);
 
 }  // namespace rchk::syscalls

@@ -15,7 +15,9 @@ namespace {
 constexpr uint64_t kBitsPerWord = 64;
 constexpr uint64_t kWordBytes = 8;
 
-uint64_t bitmap_bytes(uint64_t bits) { return (bits + kBitsPerWord - 1) / kBitsPerWord * kWordBytes; }
+uint64_t bitmap_bytes(uint64_t bits) {
+  return (bits + kBitsPerWord - 1) / kBitsPerWord * kWordBytes;
+}
 
 // The largest structure that a quota command stores is struct fs_quota_statv, below this
 // (include/uapi/linux/dqblk_xfs.h). Which commands store anything is in bits 8 and up.

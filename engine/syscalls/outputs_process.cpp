@@ -153,11 +153,12 @@ void keyctl_outputs(Walk& walk) {
     case KEYCTL_DESCRIBE:
     case KEYCTL_READ:
     case KEYCTL_GET_SECURITY:
-      return walk.filled(walk.pointer(2), bytes, walk.argument(3));
     case KEYCTL_DH_COMPUTE:
       return walk.filled(walk.pointer(2), bytes, walk.argument(3));
     case KEYCTL_CAPABILITIES:
-      return walk.filled(walk.pointer(1), bytes, walk.argument(2));
+      // What is not used of the buffer is cleared.
+      if (walk.may_have_stored()) walk.wrote(walk.pointer(1), walk.argument(2));
+      return;
     case KEYCTL_PKEY_QUERY:
       if (walk.may_have_stored()) walk.wrote(walk.pointer(4), kPkeyQueryBytes);
       return;

@@ -14,7 +14,7 @@ namespace {
 constexpr uint64_t kSetCpuid = 0x1012;      // ARCH_SET_CPUID
 constexpr uint64_t kMapVdsoFirst = 0x2001;  // ARCH_MAP_VDSO_X32, _32, _64
 constexpr uint64_t kMapVdsoLast = 0x2003;
-constexpr uint64_t kTaggedFirst = 0x4001;   // linear address masking
+constexpr uint64_t kTaggedFirst = 0x4001;  // linear address masking
 constexpr uint64_t kTaggedLast = 0x4003;
 constexpr uint64_t kShadowStackFirst = 0x5001;
 constexpr uint64_t kShadowStackLast = 0x5005;
@@ -39,8 +39,8 @@ std::optional<int> advice_refusal(int advice) {
 // kernels answer with EINVAL.
 std::optional<int> process_advice_refusal(int advice) {
   constexpr int kCollapse = 25;  // MADV_COLLAPSE
-  const bool harmless = advice == MADV_COLD || advice == MADV_PAGEOUT ||
-                        advice == MADV_WILLNEED || advice == kCollapse;
+  const bool harmless = advice == MADV_COLD || advice == MADV_PAGEOUT || advice == MADV_WILLNEED ||
+                        advice == kCollapse;
   if (!harmless) return EINVAL;
   return std::nullopt;
 }

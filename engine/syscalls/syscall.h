@@ -51,20 +51,20 @@ enum class Returns : uint8_t { kNothing, kNumber, kSize, kDescriptor, kAddress, 
 enum class ArgumentKind : uint8_t {
   kAbsent,
   kInteger,  // 32 bits; the kernel ignores the high half
-  kHex,  // flags and other bit sets
+  kHex,      // flags and other bit sets
   kDescriptor,
   kMode,
   kSize,   // 64 bits
   kCount,  // 32 bits
   kPid,
   kSignal,
-  kPath,     // a string of the guest's that names a file
-  kText,     // another string of the guest's
-  kInput,    // an object that the kernel only reads
-  kAddress,  // an address that is not dereferenced, or not in this call
+  kPath,        // a string of the guest's that names a file
+  kText,        // another string of the guest's
+  kInput,       // an object that the kernel only reads
+  kAddress,     // an address that is not dereferenced, or not in this call
   kData,        // `other` bytes that go out through descriptor argument 0; the result says how many
   kDataVector,  // as kData, an array of `other` iovecs
-  kOutput,        // `bytes` written when the call succeeds
+  kOutput,      // `bytes` written when the call succeeds
   kOutputAlways,  // `bytes` written whatever the result
   kFilled,        // result * `bytes` written, at most `other` * `bytes`
   kFilledVector,  // an array of `other` iovecs into which the result's count of bytes goes

@@ -22,15 +22,21 @@ constexpr std::array<Argument, kMaxArguments> arguments_of(std::initializer_list
 }
 
 constexpr Syscall kTable[] = {
-#define RCHK_SYSCALL(number, name, call_class, family, returns, ...)              \
-  Syscall{number,           #name, Class::k##call_class, Family::k##family,       \
-          Returns::k##returns, 0,  nullptr,              arguments_of({__VA_ARGS__})},
-#define RCHK_SYSCALL_CODE(number, name, call_class, family, returns, code, ...)   \
-  Syscall{number,           #name, Class::k##call_class, Family::k##family,       \
-          Returns::k##returns, 0,  code,                 arguments_of({__VA_ARGS__})},
-#define RCHK_SYSCALL_REFUSED(number, name, errno_value, family, returns, ...)     \
-  Syscall{number,           #name,       Class::kRefused, Family::k##family,      \
-          Returns::k##returns, errno_value, nullptr,      arguments_of({__VA_ARGS__})},
+#define RCHK_SYSCALL(number, name, call_class, family, returns, ...)                           \
+  Syscall{number, #name,   Class::k##call_class,       Family::k##family, Returns::k##returns, \
+          0,      nullptr, arguments_of({__VA_ARGS__})},
+#define RCHK_SYSCALL_CODE(number, name, call_class, family, returns, code, ...)              \
+  Syscall{number, #name, Class::k##call_class,       Family::k##family, Returns::k##returns, \
+          0,      code,  arguments_of({__VA_ARGS__})},
+#define RCHK_SYSCALL_REFUSED(number, name, errno_value, family, returns, ...) \
+  Syscall{number,                                                             \
+          #name,                                                              \
+          Class::kRefused,                                                    \
+          Family::k##family,                                                  \
+          Returns::k##returns,                                                \
+          errno_value,                                                        \
+          nullptr,                                                            \
+          arguments_of({__VA_ARGS__})},
 #include "engine/syscalls/syscalls.def"
 #undef RCHK_SYSCALL
 #undef RCHK_SYSCALL_CODE
