@@ -13,7 +13,7 @@ namespace rchk::snapshot {
 // Reads another process's memory in bulk. Owns a descriptor of /proc/PID/mem.
 //
 // Not by process_vm_readv: that pins pages, and the kernel answers the pin of a page shared with
-// a fork by making a private copy of it first (gup_must_unshare in mm/internal.h, since 6.0). So
+// a fork by making a private copy of it first (gup_must_unshare in the kernel, since 5.19). So
 // reading a guest or its fork snapshot that way would allocate each page it reads and destroy
 // what bit 56 of pagemap tells. /proc/PID/mem takes no pin; here it reads 5 GB/s from shared
 // pages, where process_vm_readv reads 1.9 and copies. It also overrides protections, as a debugger
