@@ -1,0 +1,100 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/types.h"
+
+namespace rchk::translate {
+
+// What kind of translation of the same code.
+enum class Flavour : uint8_t {
+  kFast,     // checks the instruction limit on cycles only
+  kPrecise,  // runs a block only when the limit lies at or behind its end
+  kWatch,    // as kPrecise, and watches memory accesses
+  kPartial,  // exactly so many instructions, then stops; nothing is chained
+  kPartialWatch,
+};
+
+inline bool is_partial(Flavour flavour) { return flavour >= Flavour::kPartial; }
+inline bool watches(Flavour flavour) {
+  return flavour == Flavour::kWatch || flavour == Flavour::kPartialWatch;
+}
+
+// Names a translation: where its code starts, and how it was made.
+struct BlockKey {
+  uint64_t pc = 0;
+  Flavour flavour = Flavour::kFast;
+  uint8_t instructions = 0;  // of partial flavours: how many; else 0
+
+  bool operator==(const BlockKey&) const = default;
+};
+
+// Where a guest's instruction lies in the cache and what the machine's registers mean there.
+struct InstructionRecord {
+  uint32_t cache_offset = 0;  // from the block's entry
+  int32_t pc_delta = 0;       // from the block's pc
+  int16_t count_delta = 0;    // instructions retired before it = counter + count_delta
+  bool r11_is_guest = false;  // the counter is in StatePage::count, r11 in the register
+  bool rcx_spilled = false;   // the guest's rcx is in StatePage::rcx
+  bool flags_saved = false;   // rax and flags are in StatePage too: inline probe code
+  bool traps = false;         // int3 and its like: the signal comes behind it
+};
+
+struct Block {
+  BlockKey key;
+  uint64_t entry = 0, end = 0;   // in the puppet
+  uint64_t checked_entry = 0;    // checks the limit first; 0 until one was needed
+  uint64_t landing = 0;          // verifies StatePage::target first; 0 until one was needed
+  uint8_t* landing_mismatch = nullptr;  // distance of the jump to the bucket's next landing
+  uint8_t depth = 0;             // blocks that may run unchecked before this one, at most
+  uint8_t instructions = 0;
+  bool flags_dead_at_entry = false;
+  bool dead = false;
+  uint64_t return_point = 0;     // behind a call at its end, else 0
+  std::vector<InstructionRecord> records;
+  std::vector<uint32_t> exits;     // sites of its direct exits
+  std::vector<uint32_t> incoming;  // sites that are linked to it
+  std::vector<uint64_t> pages;     // guest pages its code lies on
+};
+
+enum class ExitKind : uint8_t {
+  kIndirect,     // an indirect jump that found no landing
+  kArrive,       // at `pc`: whatever is to be done there
+  kDirect,       // as kArrive, and can be linked to a block there
+  kCandidate,    // the state probe's inline comparison matched at `pc`
+  kWatchStop,    // a watchpoint hit; `pc` is behind the instruction
+  kRememberedHit,  // no exit: describes a remembered hit
+};
+
+// A place where emitted code leaves for the tracer.
+struct ExitSite {
+  ExitKind kind = ExitKind::kArrive;
+  uint8_t unchecked_depth = 0;  // kDirect: blocks run since the last check, at most
+  int16_t count_delta = 0;      // instructions retired at `pc` = counter + count_delta
+  bool is_watchpoint = false;
+  uint32_t probe = 0;
+  uint64_t pc = 0;
+  Block* owner = nullptr;
+  Block* linked = nullptr;      // kDirect
+  uint8_t* distance = nullptr;  // kDirect: 32-bit distance of the jump, in the tracer's view
+  uint64_t distance_end = 0;    // kDirect: the address behind it, in the puppet
+  uint64_t stub = 0;            // kDirect: where the jump goes while it is not linked
+};
+
+// At most so many instructions in a block, and blocks in a row without a check.
+inline constexpr unsigned kMaxBlockInstructions = 64;
+inline constexpr unsigned kMaxDepth = 16;
+// No more instructions than this retire between two checks of the limit in kFast.
+inline constexpr unsigned kCheckBound = (kMaxDepth + 1) * kMaxBlockInstructions;
+
+}  // namespace rchk::translate
+
+template <>
+struct std::hash<rchk::translate::BlockKey> {
+  size_t operator()(const rchk::translate::BlockKey& key) const noexcept {
+    const uint64_t mixed = (key.pc << 11) ^ (uint64_t{key.instructions} << 3) ^
+                           static_cast<uint64_t>(key.flavour);
+    return mixed * 0x9e3779b97f4a7c15ull >> 17;
+  }
+};

@@ -1,0 +1,191 @@
+#include "engine/translate/block_store.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+
+namespace rchk::translate {
+
+#define SLOT(name) offsetof(StatePage, name)
+
+BlockStore::BlockStore(CodeCache& cache) : cache_(cache) { clear(); }
+
+void BlockStore::clear() {
+  blocks_.clear();
+  by_key_.clear();
+  by_address_.clear();
+  waiting_.clear();
+  buckets_.clear();
+  far_jumps_.clear();
+  sites_.clear();
+  sites_.push_back(ExitSite{.kind = ExitKind::kIndirect});  // the one all indirect jumps share
+}
+
+Block* BlockStore::find(const BlockKey& key) const {
+  const auto found = by_key_.find(key);
+  return found == by_key_.end() ? nullptr : found->second;
+}
+
+Block* BlockStore::at(uint64_t cache_address) const {
+  auto after = by_address_.upper_bound(cache_address);
+  if (after == by_address_.begin()) return nullptr;
+  Block* block = std::prev(after)->second;
+  return cache_address < block->end ? block : nullptr;
+}
+
+uint8_t BlockStore::depth_after(uint8_t unchecked_depth) {
+  return unchecked_depth >= kMaxDepth ? 1 : static_cast<uint8_t>(unchecked_depth + 1);
+}
+
+Block& BlockStore::add(std::unique_ptr<Block> owned, bool findable) {
+  Block& block = *owned;
+  blocks_.push_back(std::move(owned));
+  if (findable) by_key_[block.key] = &block;
+  by_address_[block.entry] = &block;
+  for (const uint32_t index : block.exits) {
+    const BlockKey key{sites_[index].pc, block.key.flavour, 0};
+    if (Block* target = find(key)) link(index, *target);
+    else waiting_[key].push_back(index);
+  }
+  const auto found = waiting_.find(block.key);
+  if (found != waiting_.end()) {
+    const std::vector<uint32_t> waiting = std::move(found->second);
+    waiting_.erase(found);
+    for (const uint32_t index : waiting) {
+      if (!sites_[index].owner->dead) link(index, block);
+    }
+  }
+  return block;
+}
+
+uint64_t BlockStore::in_reach(uint64_t distance_end, uint64_t target) {
+  const auto distance = static_cast<int64_t>(target - distance_end);
+  if (distance == static_cast<int32_t>(distance)) return target;
+  Arena* arena = cache_.arena_at(distance_end);
+  uint64_t& jump = far_jumps_[{arena->index, target}];
+  if (jump == 0) {
+    Emitter out(arena->bytes + arena->used, arena->address + arena->used, cache_.state_address());
+    jump = out.here();
+    out.bytes(0xff, 0x25, 0, 0, 0, 0);  // jmp [rip + 0]
+    out.qword(target);
+    arena->used += 16;
+  }
+  return jump;
+}
+
+void BlockStore::point(uint8_t* distance, uint64_t distance_end, uint64_t target) {
+  const auto value = static_cast<uint32_t>(in_reach(distance_end, target) - distance_end);
+  std::memcpy(distance, &value, 4);
+}
+
+uint64_t BlockStore::checked_entry(Block& block) {
+  if (block.checked_entry != 0) return block.checked_entry;
+  Arena* arena = cache_.arena_at(block.entry);
+  Emitter out(arena->bytes + arena->used, arena->address + arena->used, cache_.state_address());
+  ExitSite site;
+  site.kind = ExitKind::kArrive;
+  site.pc = block.key.pc;
+  site.owner = &block;
+  sites_.push_back(site);
+  block.checked_entry = out.here();
+  uint8_t* stop;
+  if (block.flags_dead_at_entry) {
+    out.bytes(0x4d, 0x85, 0xdb);  // test r11, r11
+    stop = out.jump_short_if(kNotSign);
+  } else {
+    out.store(SLOT(rcx), kRcx);
+    out.counter_sign_to_ecx(0);
+    stop = out.jecxz();
+    out.load(kRcx, SLOT(rcx));
+  }
+  out.jump(block.entry);
+  out.bind_short(stop);
+  out.store_imm32(SLOT(exit_site), static_cast<uint32_t>(sites_.size() - 1));
+  out.jump(block.flags_dead_at_entry ? arena->leave : arena->leave_rcx_saved);
+  arena->used += (out.size() + 15) & ~size_t{15};
+  return block.checked_entry;
+}
+
+void BlockStore::link(uint32_t index, Block& target) {
+  const bool precise = target.key.flavour != Flavour::kFast;  // checks for itself
+  const bool unchecked = precise || sites_[index].unchecked_depth < target.depth;
+  const uint64_t entry = unchecked ? target.entry : checked_entry(target);
+  ExitSite& site = sites_[index];  // checked_entry() may have moved them
+  site.linked = &target;
+  target.incoming.push_back(index);
+  point(site.distance, site.distance_end, entry);
+}
+
+void BlockStore::land(Block& block) {
+  if (block.landing != 0) return;
+  Arena* arena = cache_.arena_at(block.entry);
+  Emitter out(arena->bytes + arena->used, arena->address + arena->used, cache_.state_address());
+  const auto low = static_cast<uint32_t>(block.key.pc);
+  const auto high = static_cast<uint32_t>(block.key.pc >> 32);
+  block.landing = out.here();
+  out.load32(kRcx, SLOT(target));
+  out.bytes(0x8d, 0x89);  // lea ecx, [rcx - low]
+  out.dword(0 - low);
+  uint8_t* low_fits = out.jecxz();
+  const uint64_t mismatch = out.here();
+  block.landing_mismatch = out.jump(arena->indirect_miss);
+  out.bind_short(low_fits);
+  out.load32(kRcx, SLOT(target) + 4);
+  if (high != 0) {
+    out.bytes(0x8d, 0x89);
+    out.dword(0 - high);
+  }
+  uint8_t* fits = out.jecxz();
+  out.jump(mismatch);
+  out.bind_short(fits);
+  out.load(kRcx, SLOT(rcx));
+  out.jump(block.entry);
+  arena->used += (out.size() + 15) & ~size_t{15};
+  const auto table = static_cast<unsigned>(block.key.flavour);
+  const auto bucket = static_cast<uint16_t>(block.key.pc);
+  auto& chain = buckets_[table << 16 | bucket];
+  chain.insert(chain.begin(), &block);
+  rechain(table, bucket);
+}
+
+// Landings of one bucket form a chain that each goes down when the target is not its own.
+void BlockStore::rechain(unsigned table, uint16_t bucket) {
+  const auto found = buckets_.find(table << 16 | bucket);
+  if (found == buckets_.end() || found->second.empty()) {
+    cache_.table(table)[bucket] = cache_.miss_address();
+    return;
+  }
+  const std::vector<Block*>& chain = found->second;
+  cache_.table(table)[bucket] = chain[0]->landing;
+  for (size_t i = 0; i < chain.size(); ++i) {
+    const Arena* arena = cache_.arena_at(chain[i]->landing);
+    uint8_t* place = chain[i]->landing_mismatch;
+    const uint64_t end = arena->address + static_cast<uint64_t>(place + 4 - arena->bytes);
+    point(place, end, i + 1 < chain.size() ? chain[i + 1]->landing : arena->indirect_miss);
+  }
+}
+
+void BlockStore::remove(Block& block) {
+  if (block.dead) return;
+  block.dead = true;
+  const auto known = by_key_.find(block.key);
+  if (known != by_key_.end() && known->second == &block) by_key_.erase(known);
+  for (const uint32_t index : block.incoming) {
+    ExitSite& site = sites_[index];
+    if (site.linked != &block) continue;
+    site.linked = nullptr;
+    point(site.distance, site.distance_end, site.stub);
+    if (!site.owner->dead) {
+      waiting_[BlockKey{site.pc, block.key.flavour, 0}].push_back(index);
+    }
+  }
+  block.incoming.clear();
+  if (block.landing == 0) return;
+  const auto table = static_cast<unsigned>(block.key.flavour);
+  const auto bucket = static_cast<uint16_t>(block.key.pc);
+  std::erase(buckets_[table << 16 | bucket], &block);
+  rechain(table, bucket);
+}
+
+}  // namespace rchk::translate

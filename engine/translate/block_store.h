@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/translate/block.h"
+#include "engine/translate/code_cache.h"
+
+namespace rchk::translate {
+
+// Knows all blocks: finds them, links the jumps between them, and takes them out again. Owns the
+// blocks and the exit sites; the code itself lies in the CodeCache.
+class BlockStore {
+ public:
+  explicit BlockStore(CodeCache& cache);
+
+  std::vector<ExitSite>& sites() { return sites_; }
+  ExitSite& site(uint32_t index) { return sites_[index]; }
+
+  Block* find(const BlockKey& key) const;
+  // The live or dead block that `cache_address` lies in, or null.
+  Block* at(uint64_t cache_address) const;
+
+  // Takes in a translated block: links its exits to blocks that are there, and exits that wait
+  // for it to it.
+  // `findable`: whether find() is to return it from now on.
+  Block& add(std::unique_ptr<Block> block, bool findable);
+  // Makes indirect jumps find the block.
+  void land(Block& block);
+  // Links a direct exit to `target`; checks the limit on the way where a cycle needs it.
+  void link(uint32_t site, Block& target);
+  // Makes it as if the block had never been; its memory is used again after a flush only.
+  void remove(Block& block);
+  void clear();
+
+  uint64_t count() const { return by_key_.size(); }
+  // Blocks whose depth an exit with this many unchecked blocks behind it may give its target.
+  static uint8_t depth_after(uint8_t unchecked_depth);
+
+ private:
+  void point(uint8_t* distance, uint64_t distance_end, uint64_t target);
+  uint64_t checked_entry(Block& block);
+  uint64_t in_reach(uint64_t distance_end, uint64_t target);
+  void rechain(unsigned table, uint16_t bucket);
+
+  CodeCache& cache_;
+  std::vector<std::unique_ptr<Block>> blocks_;
+  std::unordered_map<BlockKey, Block*> by_key_;
+  std::map<uint64_t, Block*> by_address_;
+  std::unordered_map<BlockKey, std::vector<uint32_t>> waiting_;
+  std::unordered_map<uint32_t, std::vector<Block*>> buckets_;  // table << 16 | low bits of pc
+  std::map<std::pair<uint32_t, uint64_t>, uint64_t> far_jumps_;  // (arena, target)
+  std::vector<ExitSite> sites_;
+};
+
+}  // namespace rchk::translate

@@ -1,0 +1,197 @@
+#include "engine/translate/code_cache.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/check.h"
+
+namespace rchk::translate {
+
+namespace {
+
+// Arenas stay this far inside the reach of a 32-bit displacement, so that the operands of the
+// code they copy, which lie around it, are reached as well.
+constexpr uint64_t kReach = (2ull << 30) - (320ull << 20);
+
+// Engines of one process must be told apart in what they leave in hosts; the number names a
+// layout and no state hangs on it.
+uint64_t next_layout() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
+
+bool in_reach(const Arena& arena, uint64_t pc) {
+  const uint64_t low = std::min(arena.address, pc);
+  const uint64_t high = std::max(arena.address + kArenaBytes, pc);
+  return high - low < kReach;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<CodeCache>> CodeCache::create() {
+  std::unique_ptr<CodeCache> cache(new CodeCache());
+  cache->memfd_ = FileDescriptor(memfd_create("rchk-code-cache", MFD_CLOEXEC));
+  if (!cache->memfd_.is_open()) return fail_errno("creating the code cache");
+  RCHK_TRY(cache->grow_file(kBaseBytes));
+  void* base = mmap(nullptr, kBaseBytes, PROT_READ | PROT_WRITE, MAP_SHARED, cache->memfd_.get(), 0);
+  if (base == MAP_FAILED) return fail_errno("mapping the code cache");
+  cache->base_bytes_ = static_cast<uint8_t*>(base);
+  cache->layout_ = next_layout();
+  return cache;
+}
+
+CodeCache::~CodeCache() {
+  if (base_bytes_ != nullptr) munmap(base_bytes_, kBaseBytes);
+  for (const auto& arena : arenas_) munmap(arena->bytes, kArenaBytes);
+}
+
+Result<void> CodeCache::grow_file(uint64_t bytes) {
+  // A whole number of pages, so that offsets of what follows are.
+  file_bytes_ += (bytes + kPageSize - 1) & ~(kPageSize - 1);
+  if (ftruncate(memfd_.get(), static_cast<off_t>(file_bytes_)) != 0) {
+    return fail_errno("growing the code cache");
+  }
+  return {};
+}
+
+uint64_t* CodeCache::table(unsigned which) {
+  return reinterpret_cast<uint64_t*>(base_bytes_ + kPageSize + which * kBranchTableBytes);
+}
+uint64_t CodeCache::table_address(unsigned which) const {
+  return base_address_ + kPageSize + which * kBranchTableBytes;
+}
+
+Result<void> CodeCache::choose_base(Host& host) {
+  // Within the first 2 GiB, where absolute addresses of 32 bits reach.
+  const auto found = host.free_range_near(range_of({0x10000}, kPageSize), kBaseBytes);
+  if (!found || found->value + kBaseBytes > 0x7fff0000ull) {
+    return fail(ErrorKind::kUnsupported, "no room below 2 GiB for the translator's state");
+  }
+  base_address_ = found->value;
+  return {};
+}
+
+Result<void> CodeCache::unmap_from(Host& host) {
+  HostTranslationState& known = host.translation_state();
+  for (const AddressRange& range : known.mapped) RCHK_TRY(host.unmap(range));
+  known.mapped.clear();
+  known.arenas_mapped = 0;
+  known.base_mapped = false;
+  known.layout = layout_;
+  return {};
+}
+
+Result<void> CodeCache::map_into(Host& host) {
+  HostTranslationState& known = host.translation_state();
+  if (known.layout != layout_) RCHK_TRY(unmap_from(host));
+  if (!known.base_mapped) {
+    if (base_address_ == 0) RCHK_TRY(choose_base(host));
+    RCHK_TRY(host.map_shared({base_address_}, kPageSize, memfd_.get(), 0, PROT_READ | PROT_WRITE));
+    known.mapped.push_back(range_of({base_address_}, kPageSize));
+    const GuestAddress tables{base_address_ + kPageSize};
+    const uint64_t bytes = kBranchTables * kBranchTableBytes;
+    RCHK_TRY(host.map_shared(tables, bytes, memfd_.get(), kPageSize, PROT_READ));
+    known.mapped.push_back(range_of(tables, bytes));
+    known.base_mapped = true;
+  }
+  while (known.arenas_mapped < arenas_.size()) {
+    const Arena& arena = *arenas_[known.arenas_mapped];
+    RCHK_TRY(host.map_shared({arena.address}, kArenaBytes, memfd_.get(), arena.file_offset,
+                             PROT_READ | PROT_EXEC));
+    known.mapped.push_back(arena.range());
+    ++known.arenas_mapped;
+  }
+  return {};
+}
+
+Result<Arena*> CodeCache::arena_for(Host& host, GuestAddress pc) {
+  for (const auto& arena : arenas_) {
+    if (in_reach(*arena, pc.value)) return arena.get();
+  }
+  const auto found = host.free_range_near(range_of(pc.page_floor(), kPageSize), kArenaBytes);
+  if (!found) return fail(ErrorKind::kUnsupported, "no room for a code cache near the code");
+  auto arena = std::make_unique<Arena>();
+  arena->index = static_cast<uint32_t>(arenas_.size());
+  arena->address = found->value;
+  arena->file_offset = file_bytes_;
+  if (!in_reach(*arena, pc.value)) {
+    return fail(ErrorKind::kUnsupported, "no room for a code cache near the code");
+  }
+  RCHK_TRY(grow_file(kArenaBytes));
+  void* bytes = mmap(nullptr, kArenaBytes, PROT_READ | PROT_WRITE, MAP_SHARED, memfd_.get(),
+                     static_cast<off_t>(arena->file_offset));
+  if (bytes == MAP_FAILED) return fail_errno("mapping the code cache");
+  arena->bytes = static_cast<uint8_t*>(bytes);
+  emit_routines(*arena);
+  const bool first = arenas_.empty();
+  arenas_.push_back(std::move(arena));
+  RCHK_TRY(map_into(host));
+  if (first) reset();
+  return arenas_.back().get();
+}
+
+Arena* CodeCache::arena_at(uint64_t address) {
+  for (const auto& arena : arenas_) {
+    if (arena->range().contains(GuestAddress{address})) return arena.get();
+  }
+  return nullptr;
+}
+
+bool CodeCache::overlaps(AddressRange range) const {
+  if (base_address_ != 0 && range.overlaps(range_of({base_address_}, kBaseBytes))) return true;
+  for (const auto& arena : arenas_) {
+    if (range.overlaps(arena->range())) return true;
+  }
+  return false;
+}
+
+Result<void> CodeCache::move_away(Host& host) {
+  RCHK_TRY(unmap_from(host));
+  for (const auto& arena : arenas_) munmap(arena->bytes, kArenaBytes);
+  arenas_.clear();
+  file_bytes_ = (kBaseBytes + kPageSize - 1) & ~(kPageSize - 1);
+  base_address_ = 0;
+  layout_ = next_layout();
+  return {};
+}
+
+void CodeCache::emit_routines(Arena& arena) {
+  Emitter out(arena.bytes, arena.address, base_address_);
+  arena.indirect_miss = out.here();
+  out.store_imm32(offsetof(StatePage, exit_site), 0);
+  uint8_t* to_leave = out.jump_short();
+  arena.leave = out.here();
+  out.store(offsetof(StatePage, rcx), kRcx);
+  out.bind_short(to_leave);
+  arena.leave_rcx_saved = out.here();
+  out.store(offsetof(StatePage, count), kR11);
+  out.bytes(0x0f, 0x05);  // syscall: the cheapest stop there is
+  out.bytes(0x0f, 0x0b);
+  arena.used = (out.size() + 63) & ~uint64_t{63};
+}
+
+void CodeCache::reset() {
+  for (const auto& arena : arenas_) emit_routines(*arena);
+  if (arenas_.empty()) return;
+  for (unsigned which = 0; which < kBranchTables; ++which) {
+    uint64_t* entries = table(which);
+    for (uint64_t i = 0; i < kBranchTableEntries; ++i) entries[i] = arenas_[0]->indirect_miss;
+  }
+}
+
+uint64_t CodeCache::used_bytes() const {
+  uint64_t total = 0;
+  for (const auto& arena : arenas_) total += arena->used;
+  return total;
+}
+
+uint64_t CodeCache::fullest_left() const {
+  uint64_t least = kArenaBytes;
+  for (const auto& arena : arenas_) least = std::min(least, arena->left());
+  return least;
+}
+
+}  // namespace rchk::translate

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "base/types.h"
+#include "engine/translate/emitter.h"
+#include "engine/translate/host.h"
+#include "engine/translate/state_page.h"
+
+namespace rchk::translate {
+
+inline constexpr uint64_t kArenaBytes = 64ull << 20;
+
+// Code cache memory near some guest code. `bytes` is the tracer's own view.
+struct Arena {
+  uint32_t index = 0;
+  uint64_t address = 0;       // in the puppet
+  uint64_t file_offset = 0;
+  uint8_t* bytes = nullptr;
+  uint64_t used = 0;
+  // Shared routines: leave to the tracer; leave with rcx already saved; an indirect jump missed.
+  uint64_t leave = 0, leave_rcx_saved = 0, indirect_miss = 0;
+
+  AddressRange range() const { return range_of({address}, kArenaBytes); }
+  uint64_t left() const { return kArenaBytes - used; }
+};
+
+// The memory that translations live in: one memfd with the state page, the branch tables and the
+// arenas, mapped by the tracer and by every host. Owns the mapping of it on the tracer's side and
+// knows where it lies in hosts; a host maps what it lacks when it is attached.
+class CodeCache {
+ public:
+  static Result<std::unique_ptr<CodeCache>> create();
+  ~CodeCache();
+  CodeCache(const CodeCache&) = delete;
+  CodeCache& operator=(const CodeCache&) = delete;
+
+  StatePage& state() { return *reinterpret_cast<StatePage*>(base_bytes_); }
+  uint64_t state_address() const { return base_address_; }
+  uint64_t* table(unsigned which);
+  uint64_t table_address(unsigned which) const;
+
+  // Maps what the host lacks; drops from it what an engine laid out otherwise put there.
+  Result<void> map_into(Host& host);
+  // The arena in reach of `pc`; makes one, mapped into `host`, when there is none.
+  Result<Arena*> arena_for(Host& host, GuestAddress pc);
+  Arena* arena_at(uint64_t address);
+  // Where indirect jumps go that find no landing. REQUIRES: there is an arena.
+  uint64_t miss_address() const { return arenas_[0]->indirect_miss; }
+
+  // True if the cache occupies a part of `range` in hosts.
+  bool overlaps(AddressRange range) const;
+  // Forgets where everything lies: the next map_into chooses again, around what it finds mapped.
+  // REQUIRES: nothing refers to the cache's contents any more.
+  Result<void> move_away(Host& host);
+
+  // Empties arenas and tables.
+  void reset();
+  uint64_t used_bytes() const;
+  // What is left in the fullest arena.
+  uint64_t fullest_left() const;
+
+ private:
+  CodeCache() = default;
+  Result<void> grow_file(uint64_t bytes);
+  Result<void> choose_base(Host& host);
+  Result<void> unmap_from(Host& host);
+  void emit_routines(Arena& arena);
+
+  FileDescriptor memfd_;
+  uint64_t file_bytes_ = 0;
+  uint8_t* base_bytes_ = nullptr;
+  uint64_t base_address_ = 0;  // 0: not chosen yet
+  uint64_t layout_ = 0;        // changes whenever addresses are given up
+  std::vector<std::unique_ptr<Arena>> arenas_;
+};
+
+}  // namespace rchk::translate

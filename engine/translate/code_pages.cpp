@@ -1,0 +1,59 @@
+#include "engine/translate/code_pages.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/translate/decode.h"
+
+namespace rchk::translate {
+
+namespace {
+constexpr int kMapError = 1;     // SEGV_MAPERR
+constexpr int kAccessError = 2;  // SEGV_ACCERR
+}  // namespace
+
+CodePageCopy& CodePages::page(Host& host, GuestAddress address) {
+  const GuestAddress base = address.page_floor();
+  auto& slot = pages_[base.value];
+  if (slot && slot->readable) return *slot;
+  if (!slot) slot = std::make_unique<CodePageCopy>();
+  CodePageCopy& copy = *slot;
+  const CodePage what = host.code_page(base);
+  copy.writable = what.writable;
+  copy.version = what.version;
+  copy.readable = what.executable;
+  copy.fault_code = kAccessError;
+  if (what.executable && what.writable && protecting_) {
+    auto& known = host.translation_state().protected_pages;
+    if (!known.contains(base) && host.protect_code_page(base, true)) known.insert(base);
+  }
+  const size_t got = host.read_memory(base, copy.bytes);
+  if (got < kPageSize) {
+    copy.readable = false;
+    if (got == 0) copy.fault_code = kMapError;
+  }
+  return copy;
+}
+
+CodePageCopy* CodePages::find(GuestAddress address) {
+  const auto found = pages_.find(address.page_floor().value);
+  return found == pages_.end() ? nullptr : found->second.get();
+}
+
+CodePages::Fetched CodePages::fetch(Host& host, GuestAddress pc, std::array<uint8_t, 16>& buffer) {
+  CodePageCopy& first = page(host, pc);
+  if (!first.readable) return {nullptr, 0, pc, first.fault_code};
+  const uint64_t offset = pc - pc.page_floor();
+  const size_t here = std::min<size_t>(kPageSize - offset, kMaxInstructionBytes);
+  if (here == kMaxInstructionBytes) return {first.bytes.data() + offset, here, {}, 0};
+  std::memcpy(buffer.data(), first.bytes.data() + offset, here);
+  Instruction probe;
+  if (decode(buffer.data(), here, probe) == DecodeStatus::kOk) return {buffer.data(), here, {}, 0};
+  const GuestAddress next = pc.page_floor() + kPageSize;
+  CodePageCopy& second = page(host, next);
+  if (!second.readable) return {buffer.data(), here, next, second.fault_code};
+  std::memcpy(buffer.data() + here, second.bytes.data(), kMaxInstructionBytes - here);
+  return {buffer.data(), kMaxInstructionBytes, {}, 0};
+}
+
+}  // namespace rchk::translate

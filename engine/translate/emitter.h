@@ -1,0 +1,124 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "engine/translate/state_page.h"
+
+namespace rchk::translate {
+
+enum Register : uint8_t {
+  kRax, kRcx, kRdx, kRbx, kRsp, kRbp, kRsi, kRdi, kR8, kR9, kR10, kR11, kR12, kR13, kR14, kR15
+};
+
+enum Condition : uint8_t { kOverflow = 0, kEqual = 4, kNotEqual = 5, kNotSign = 9 };
+
+// Writes machine code through the tracer's own view of an arena; addresses are the puppet's.
+// None of what it offers touches flags unless its name says so.
+class Emitter {
+ public:
+  Emitter(uint8_t* bytes, uint64_t address, uint64_t state_address)
+      : start_(bytes), out_(bytes), address_(address), state_(state_address) {}
+
+  uint64_t here() const { return address_ + static_cast<uint64_t>(out_ - start_); }
+  uint8_t* pointer() const { return out_; }
+  uint8_t* pointer_at(uint64_t address) const { return start_ + (address - address_); }
+  size_t size() const { return static_cast<size_t>(out_ - start_); }
+
+  void byte(uint8_t value) { *out_++ = value; }
+  template <typename... B>
+  void bytes(B... values) { (byte(static_cast<uint8_t>(values)), ...); }
+  void copy(const uint8_t* from, size_t count) {
+    std::memcpy(out_, from, count);
+    out_ += count;
+  }
+  void dword(uint32_t value) { put(&value, 4); }
+  void qword(uint64_t value) { put(&value, 8); }
+
+  uint64_t slot(size_t offset) const { return state_ + offset; }
+
+  void store(size_t slot_offset, Register from) { absolute(0x89, from, slot_offset, true); }
+  void load(Register to, size_t slot_offset) { absolute(0x8b, to, slot_offset, true); }
+  void load32(Register to, size_t slot_offset) { absolute(0x8b, to, slot_offset, false); }
+  void store_imm32(size_t slot_offset, uint32_t value) {
+    absolute(0xc7, kRax, slot_offset, false);
+    dword(value);
+  }
+  void jump_slot(size_t slot_offset) {  // jmp [slot]
+    bytes(0xff, 0x24, 0x25);
+    dword(static_cast<uint32_t>(slot(slot_offset)));
+  }
+
+  // lea r11, [r11 + delta]
+  void advance_counter(int32_t delta) {
+    if (delta >= -128 && delta < 128) bytes(0x4d, 0x8d, 0x5b, delta);
+    else { bytes(0x4d, 0x8d, 0x9b); dword(static_cast<uint32_t>(delta)); }
+  }
+  // add r11, delta: sets flags
+  void advance_counter_flags(int32_t delta) {
+    if (delta >= -128 && delta < 128) bytes(0x49, 0x83, 0xc3, delta);
+    else { bytes(0x49, 0x81, 0xc3); dword(static_cast<uint32_t>(delta)); }
+  }
+  // ecx is 0 afterwards if and only if r11 + delta >= 0, for sums within 32 bits of 0.
+  void counter_sign_to_ecx(int32_t delta) {
+    if (delta == 0) bytes(0x4c, 0x89, 0xd9);               // mov rcx, r11
+    else { bytes(0x49, 0x8d, 0x8b); dword(static_cast<uint32_t>(delta)); }  // lea rcx, [r11 + d]
+    bytes(0x48, 0x0f, 0xc9);                               // bswap rcx: the high half comes low
+  }
+  // Returns the place of the 8-bit distance.
+  uint8_t* jecxz() {
+    bytes(0x67, 0xe3, 0);
+    return out_ - 1;
+  }
+  uint8_t* jump_short() {
+    bytes(0xeb, 0);
+    return out_ - 1;
+  }
+  uint8_t* jump_short_if(uint8_t condition) {
+    bytes(0x70 | condition, 0);
+    return out_ - 1;
+  }
+  void bind_short(uint8_t* place) { *place = static_cast<uint8_t>(out_ - place - 1); }
+
+  // Return the place of the 32-bit distance.
+  uint8_t* jump(uint64_t target) {
+    byte(0xe9);
+    return distance(target);
+  }
+  uint8_t* jump_if(uint8_t condition, uint64_t target) {
+    bytes(0x0f, 0x80 | condition);
+    return distance(target);
+  }
+  uint8_t* distance(uint64_t target) {
+    dword(static_cast<uint32_t>(target - (here() + 4)));
+    return out_ - 4;
+  }
+  void bind(uint8_t* place) {
+    const auto value = static_cast<uint32_t>(out_ - place - 4);
+    std::memcpy(place, &value, 4);
+  }
+  void move_imm64(Register to, uint64_t value) {
+    bytes(0x48 | (to >> 3), 0xb8 | (to & 7));
+    qword(value);
+  }
+
+ private:
+  void put(const void* from, size_t count) {
+    std::memcpy(out_, from, count);
+    out_ += count;
+  }
+  // An instruction with a register and an absolute memory operand in the state page.
+  void absolute(uint8_t opcode, Register reg, size_t slot_offset, bool wide) {
+    if (wide || reg >= kR8) byte(static_cast<uint8_t>(0x40 | (wide ? 8 : 0) | (reg >> 3) << 2));
+    bytes(opcode, (reg & 7) << 3 | 4, 0x25);
+    dword(static_cast<uint32_t>(slot(slot_offset)));
+  }
+
+  uint8_t* start_;
+  uint8_t* out_;
+  uint64_t address_;
+  uint64_t state_;
+};
+
+}  // namespace rchk::translate

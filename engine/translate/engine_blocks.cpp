@@ -1,0 +1,121 @@
+#include <deque>
+
+#include <csignal>
+
+#include "base/check.h"
+#include "engine/translate/engine_impl.h"
+
+// Making blocks: on demand, and ahead of it.
+namespace rchk::translate {
+
+namespace {
+
+// Blocks made for one miss. A stop costs as much as translating some ten blocks.
+constexpr size_t kEagerBlocks = 20;
+
+Stop special_stop(const Trace& trace) {
+  Stop stop;
+  stop.detail = trace.detail;
+  if (trace.fetch_fault) {
+    stop.reason = StopReason::kFault;
+    stop.signal = SIGSEGV;
+    stop.signal_code = trace.fault_code;
+    stop.fault_address = trace.fault_address;
+  } else if (trace.special == InstructionClass::kSyscall) {
+    stop.reason = StopReason::kSyscall;
+  } else if (trace.special == InstructionClass::kTrapped) {
+    stop.reason = StopReason::kTrapped;
+  } else {
+    stop.reason = StopReason::kUnsupported;
+  }
+  return stop;
+}
+
+}  // namespace
+
+bool Engine::Impl::ends_trace(uint64_t pc, Flavour flavour) const {
+  if (probes_.policy == HitPolicy::kStop && breakpoints_.contains(pc)) return true;
+  // What a partial block would have to do inline is left to the engine.
+  return is_partial(flavour) && (breakpoints_.contains(pc) || state_probe(pc) != nullptr);
+}
+
+Result<Engine::Impl::Entry> Engine::Impl::entry_for(const BlockKey& key, uint8_t depth) {
+  if (Block* block = store_.find(key)) return Entry{block, {}};
+  return make_block(key, depth, true);
+}
+
+Result<Engine::Impl::Entry> Engine::Impl::make_block(const BlockKey& key, uint8_t depth,
+                                                     bool keep) {
+  TraceLimits limits;
+  if (is_partial(key.flavour)) limits.instructions = key.instructions;
+  limits.ends_before = [&](uint64_t pc) { return ends_trace(pc, key.flavour); };
+  if (probes_.state) limits.flags_seen_at = [&](uint64_t pc) { return state_probe(pc) != nullptr; };
+  const Trace trace = build_trace(pages_, *host_, key.pc, limits);
+  if (trace.steps.empty()) return Entry{nullptr, special_stop(trace)};
+  RCHK_TRY_ASSIGN(Arena * arena, cache_->arena_for(*host_, {key.pc}));
+  auto block = std::make_unique<Block>();
+  TranslationRequest request{key, depth, this};
+  Translator(*cache_, *arena, store_.sites()).translate(trace, request, *block);
+  ++statistics_.blocks;
+  statistics_.guest_instructions += trace.steps.size();
+  Block& made = store_.add(std::move(block), keep);
+  for (const TraceStep& step : trace.steps) {
+    for (const uint64_t byte : {step.pc, step.next_pc() - 1}) {
+      const uint64_t page = GuestAddress{byte}.page_floor().value;
+      if (!made.pages.empty() && made.pages.back() == page) continue;
+      if (std::find(made.pages.begin(), made.pages.end(), page) != made.pages.end()) continue;
+      made.pages.push_back(page);
+      pages_.page(*host_, {page}).blocks.push_back(&made);
+    }
+  }
+  return Entry{&made, {}};
+}
+
+// Makes the block at `pc` and those that its code leads to, breadth first.
+Result<Block*> Engine::Impl::translate_eagerly(uint64_t pc, Flavour flavour, uint8_t depth,
+                                               bool land) {
+  struct Wanted {
+    uint64_t pc;
+    uint8_t depth;
+    bool land;
+  };
+  std::deque<Wanted> wanted{{pc, depth, land}};
+  Block* first = nullptr;
+  for (size_t made = 0; made < kEagerBlocks && !wanted.empty();) {
+    const Wanted next = wanted.front();
+    wanted.pop_front();
+    const BlockKey key{next.pc, flavour, 0};
+    Block* block = store_.find(key);
+    if (block == nullptr) {
+      if (made != 0 && ends_trace(next.pc, flavour)) continue;
+      RCHK_TRY_ASSIGN(const Entry entry, make_block(key, next.depth, true));
+      ++made;
+      block = entry.block;
+      if (block == nullptr) {
+        if (made == 1) return nullptr;
+        continue;
+      }
+      for (const uint32_t exit : block->exits) {
+        const ExitSite& site = store_.site(exit);
+        if (site.linked == nullptr) {
+          wanted.push_back({site.pc, BlockStore::depth_after(site.unchecked_depth), false});
+        }
+      }
+      if (block->return_point != 0) wanted.push_back({block->return_point, 1, true});
+    }
+    if (next.land) store_.land(*block);
+    if (first == nullptr) first = block;
+  }
+  return first;
+}
+
+void Engine::Impl::flush() {
+  ++statistics_.flushes;
+  store_.clear();
+  cache_->reset();
+  for (auto& [address, page] : pages_) page->blocks.clear();
+  last_direct_exit_ = 0;
+  missed_indirect_ = false;
+}
+
+}  // namespace rchk::translate

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "engine/translate/block_store.h"
+#include "engine/translate/code_cache.h"
+#include "engine/translate/code_pages.h"
+#include "engine/translate/engine.h"
+#include "engine/translate/translator.h"
+
+namespace rchk::translate {
+
+// The engine's parts, spread over engine_*.cpp: running, making blocks, probes, code changes.
+class Engine::Impl final : public ProbeView {
+ public:
+  explicit Impl(std::unique_ptr<CodeCache> cache);
+
+  Result<void> attach(Host& host);
+  Result<void> set_probes(Probes probes);
+  Result<Stop> run(Registers& registers, const RunRequest& request);
+  Result<void> run_rep_iterations(Registers& registers, uint64_t iterations);
+  bool is_rep_string(GuestAddress pc);
+  std::optional<std::vector<AddressRange>> possible_writes(const Registers& registers);
+  void invalidate(AddressRange range);
+  Result<void> make_room(AddressRange range);
+  Statistics statistics() const;
+  std::optional<Hit> last_hit() const { return last_hit_; }
+
+  std::optional<uint32_t> remembered_breakpoint(uint64_t pc) const override;
+  const StateProbe* state_probe(uint64_t pc) const override;
+
+ private:
+  // One run() under way.
+  struct Progress {
+    Registers& registers;
+    uint64_t limit;
+    uint64_t retired = 0;
+    bool counts_here = false;   // whether probes at the present pc count
+    bool store_once = false;    // the next instruction stores to code: see code_written()
+  };
+  // What a pc leads to: a block to enter, or a stop right there.
+  struct Entry {
+    Block* block = nullptr;
+    Stop stop;
+  };
+
+  // engine_run.cpp
+  Result<std::optional<Stop>> advance(Progress& progress);
+  Result<std::optional<Stop>> enter(Progress& progress, Block& block, int64_t budget);
+  std::optional<Stop> left_through_exit(Progress& progress, int64_t budget);
+  Result<std::optional<Stop>> signalled(Progress& progress, const HostStop& stop, int64_t budget);
+  void note_inline_hit(const Progress& progress, int64_t budget);
+  std::optional<Stop> probe_here(Progress& progress, uint64_t left);
+  bool state_matches(const Registers& registers);
+
+  // engine_blocks.cpp
+  Result<Entry> entry_for(const BlockKey& key, uint8_t depth);
+  Result<Block*> translate_eagerly(uint64_t pc, Flavour flavour, uint8_t depth, bool land);
+  Result<Entry> make_block(const BlockKey& key, uint8_t depth, bool keep);
+  Result<void> resolve_miss(Progress& progress, const ExitSite& site, Flavour flavour);
+  void flush();
+  bool ends_trace(uint64_t pc, Flavour flavour) const;
+
+  // engine_code.cpp
+  void drop_page(GuestAddress page);
+  void drop_unprotected(GuestAddress page);
+  Result<std::optional<Stop>> store_to_code(Progress& progress);
+  Result<bool> code_written(Progress& progress, GuestAddress address);
+
+  std::unique_ptr<CodeCache> cache_;
+  BlockStore store_;
+  CodePages pages_;
+  Host* host_ = nullptr;
+  Probes probes_;
+  std::unordered_map<uint64_t, uint32_t> breakpoints_;
+  std::optional<Hit> last_hit_;
+  uint32_t last_direct_exit_ = 0;  // the exit through which the last run of the cache ended, if linkable
+  bool missed_indirect_ = false;
+  Statistics statistics_;
+};
+
+}  // namespace rchk::translate

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace rchk::translate {
+
+// What the puppet and the tracer tell each other without a system call: a page that both map,
+// at a low address in the puppet so that emitted code reaches it with a 32-bit displacement.
+//
+//   base                        the state page            read and write
+//   base + 4096                 branch tables             read only in the puppet
+//
+// Emitted code knows the offsets.
+struct StatePage {
+  uint64_t rcx = 0;          // the guest's, while emitted code uses the register
+  uint64_t rax = 0;
+  uint64_t r11 = 0;          // the guest's, while the register holds the counter
+  uint64_t count = 0;        // the counter, while the guest's r11 is in the register, and at exits
+  uint64_t target = 0;       // guest pc of an indirect jump under way
+  uint64_t flags = 0;        // lahf and seto of the guest's flags, while emitted code uses them
+  uint64_t return_to = 0;    // where a shared routine goes back to
+  uint64_t scratch[4] = {};
+  uint32_t exit_site = 0;    // which exit was taken: index into the engine's exit sites
+  uint32_t hit_site = 0;     // last remembered hit: index into the exit sites, 0 for none
+  uint64_t hit_count = 0;    // the counter at that hit
+};
+
+inline constexpr uint64_t kBranchTableEntries = 65536;
+inline constexpr uint64_t kBranchTableBytes = kBranchTableEntries * 8;
+inline constexpr uint64_t kBranchTables = 3;  // one for each flavour that runs on by itself
+inline constexpr uint64_t kBaseBytes = 4096 + kBranchTables * kBranchTableBytes;
+
+}  // namespace rchk::translate

@@ -1,0 +1,96 @@
+#include "engine/translate/trace.h"
+
+#include <cstring>
+
+namespace rchk::translate {
+
+namespace {
+
+bool runs_in_cache(InstructionClass kind) {
+  return kind != InstructionClass::kSyscall && kind != InstructionClass::kTrapped &&
+         kind != InstructionClass::kUnsupported;
+}
+
+// What follows `step` in the trace; false when the trace ends with it.
+bool follow(const TraceStep& step, Trace& trace, uint64_t& pc) {
+  switch (step.instruction.kind) {
+    case InstructionClass::kOrdinary:
+    case InstructionClass::kInvalid:
+    case InstructionClass::kTrap:
+      pc = step.next_pc();
+      return step.instruction.kind == InstructionClass::kOrdinary;
+    case InstructionClass::kJump:
+      if (step.target() > step.pc) {
+        pc = step.target();
+        return true;
+      }
+      break;
+    case InstructionClass::kConditionalJump:
+      if (step.target() > step.pc) {
+        pc = step.next_pc();
+        return true;
+      }
+      break;
+    default:
+      break;
+  }
+  trace.end = TraceEnd::kBranch;
+  return false;
+}
+
+void find_live_flags(Trace& trace, const TraceLimits& limits) {
+  uint8_t live = kAllFlags;
+  for (auto step = trace.steps.rbegin(); step != trace.steps.rend(); ++step) {
+    const Instruction& instruction = step->instruction;
+    if (!instruction.pure || (limits.flags_seen_at && limits.flags_seen_at(step->pc))) {
+      live = kAllFlags;  // what it leaves behind, a fault or an exit, shows them all
+    } else {
+      live = static_cast<uint8_t>((live & ~instruction.flags_killed) | instruction.flags_read);
+    }
+    step->live_flags = live;
+  }
+}
+
+}  // namespace
+
+Trace build_trace(CodePages& pages, Host& host, uint64_t pc, const TraceLimits& limits) {
+  Trace trace;
+  bool open = true;
+  while (open && trace.steps.size() < limits.instructions) {
+    const bool first = trace.steps.empty();
+    if (!first && limits.ends_before && limits.ends_before(pc)) {
+      trace.end = TraceEnd::kStopBefore;
+      break;
+    }
+    TraceStep step;
+    step.pc = pc;
+    std::array<uint8_t, 16> buffer{};
+    const CodePages::Fetched code = pages.fetch(host, {pc}, buffer);
+    if (code.count == 0 ||
+        decode(code.bytes, code.count, step.instruction) == DecodeStatus::kTruncated) {
+      trace.end = TraceEnd::kStopBefore;
+      if (first) {
+        trace.fetch_fault = true;
+        trace.fault_address = code.fault;
+        trace.fault_code = code.fault_code;
+      }
+      break;
+    }
+    if (!runs_in_cache(step.instruction.kind)) {
+      trace.end = TraceEnd::kStopBefore;
+      if (first) {
+        trace.special = step.instruction.kind;
+        trace.detail = step.instruction.detail;
+      }
+      break;
+    }
+    std::memcpy(step.bytes.data(), code.bytes, step.instruction.length);
+    trace.steps.push_back(step);
+    open = follow(trace.steps.back(), trace, pc);
+  }
+  trace.next_pc = pc;
+  find_live_flags(trace, limits);
+  return trace;
+}
+
+}  // namespace rchk::translate

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "engine/translate/block.h"
+#include "engine/translate/code_pages.h"
+#include "engine/translate/decode.h"
+
+namespace rchk::translate {
+
+// One guest instruction of a trace.
+struct TraceStep {
+  Instruction instruction;
+  uint64_t pc = 0;
+  std::array<uint8_t, 16> bytes{};
+  uint8_t live_flags = kAllFlags;  // flags whose value before it may still be seen
+
+  uint64_t next_pc() const { return pc + instruction.length; }
+  uint64_t target() const { return next_pc() + static_cast<uint64_t>(instruction.immediate); }
+};
+
+// How a trace ends.
+enum class TraceEnd : uint8_t {
+  kFallThrough,  // goes on at `next_pc`
+  kStopBefore,   // at `next_pc` is something that translations do not run: never linked
+  kBranch,       // the last step leaves it
+};
+
+struct Trace {
+  std::vector<TraceStep> steps;
+  TraceEnd end = TraceEnd::kFallThrough;
+  uint64_t next_pc = 0;
+  // Of an empty trace: why the first instruction cannot be run.
+  InstructionClass special = InstructionClass::kOrdinary;
+  const char* detail = "";
+  bool fetch_fault = false;
+  GuestAddress fault_address;
+  int fault_code = 0;
+};
+
+struct TraceLimits {
+  unsigned instructions = kMaxBlockInstructions;
+  // Whether a trace must end in front of `pc`: a breakpoint that stops, say.
+  std::function<bool(uint64_t pc)> ends_before;
+  // Whether flags at `pc` are looked at by other than the guest's code.
+  std::function<bool(uint64_t pc)> flags_seen_at;
+};
+
+// Follows guest code from `pc` through conditional branches not taken and forward jumps.
+Trace build_trace(CodePages& pages, Host& host, uint64_t pc, const TraceLimits& limits);
+
+}  // namespace rchk::translate

@@ -1,0 +1,363 @@
+#include "engine/translate/translator.h"
+
+#include <cstring>
+
+#include "base/check.h"
+
+// How a block is laid out (docs/notes/translation.md has the reasons):
+//
+//   entry:   [kPrecise: leave unless the limit lies at or behind the end]
+//            copies of the instructions, with a check of the limit in their midst
+//            the last exit
+//   behind:  paths of conditional exits: count, jump
+//            stubs: say which exit it is, leave for the tracer
+//            literals: return addresses that calls push
+//
+// Conditional exits jump straight to the next block when nothing is to be counted on the way.
+
+namespace rchk::translate {
+
+#define SLOT(name) offsetof(StatePage, name)
+
+Translator::Translator(CodeCache& cache, Arena& arena, std::vector<ExitSite>& sites)
+    : cache_(cache), arena_(arena), sites_(sites),
+      out_(arena.bytes + arena.used, arena.address + arena.used, cache.state_address()) {}
+
+void Translator::translate(const Trace& trace, const TranslationRequest& request, Block& block) {
+  RCHK_CHECK(!trace.steps.empty());
+  request_ = &request;
+  block_ = &block;
+  block.key = request.key;
+  block.depth = request.depth;
+  block.instructions = static_cast<uint8_t>(trace.steps.size());
+  block.flags_dead_at_entry = trace.steps[0].live_flags == 0;
+  block.entry = out_.here();
+  if (request.key.flavour == Flavour::kFast) plan_check(trace);
+  if (request.key.flavour == Flavour::kPrecise || request.key.flavour == Flavour::kWatch) {
+    emit_precise_check();
+  }
+  for (const TraceStep& step : trace.steps) {
+    emit_step(step);
+    ++index_;
+  }
+  emit_end(trace);
+  emit_side_exits();
+  emit_cold_exits();
+  emit_literals();
+  block.end = out_.here();
+  RCHK_CHECK(out_.size() < kMaxBytes, "block of {} bytes", out_.size());
+  arena_.used += (out_.size() + 15) & ~size_t{15};
+}
+
+// A block that closes a cycle checks the limit in its midst, at the first place where no flag that
+// is set can be seen any more. It counts there in advance what the closing exit would count, so
+// that a loop pays one add and one jump.
+void Translator::plan_check(const Trace& trace) {
+  const TraceStep& last = trace.steps.back();
+  const bool closes = trace.end == TraceEnd::kBranch &&
+                      last.instruction.kind != InstructionClass::kCounterJump &&
+                      last.instruction.kind != InstructionClass::kCall;
+  if (!closes && block_->depth < 3) return;
+  for (size_t i = 0; i < trace.steps.size(); ++i) {
+    if (trace.steps[i].live_flags != 0) continue;
+    check_at_ = static_cast<int>(i);
+    check_adds_ = static_cast<int>(trace.steps.size());
+    return;
+  }
+}
+
+void Translator::emit_check(const TraceStep& step) {
+  take_r11_out();
+  out_.advance_counter_flags(check_adds_);
+  added_ = check_adds_;
+  const uint32_t site = add_site(ExitKind::kArrive, step.pc, index_ - added_);
+  cold_exits_.push_back({out_.jump_if(kNotSign, out_.here()), site, false});
+  checked_ = true;
+}
+
+void Translator::emit_precise_check() {
+  out_.store(SLOT(rcx), kRcx);
+  out_.counter_sign_to_ecx(block_->instructions - 1);
+  uint8_t* stop = out_.jecxz();
+  uint8_t* go_on = out_.jump_short();
+  out_.bind_short(stop);
+  emit_stub(add_site(ExitKind::kArrive, request_->key.pc, 0), true);
+  out_.bind_short(go_on);
+  out_.load(kRcx, SLOT(rcx));
+}
+
+void Translator::emit_step(const TraceStep& step) {
+  if (index_ == check_at_) emit_check(step);
+  emit_probes(step);
+  switch (step.instruction.kind) {
+    case InstructionClass::kJump:
+      break;  // the trace follows it, or its end jumps
+    case InstructionClass::kConditionalJump:
+      return emit_conditional(step);
+    case InstructionClass::kCounterJump:
+      return emit_counter_jump(step);
+    case InstructionClass::kCall:
+      return emit_call(step);
+    case InstructionClass::kIndirectJump:
+    case InstructionClass::kIndirectCall:
+    case InstructionClass::kReturn:
+      return emit_indirect(step);
+    case InstructionClass::kInvalid:
+      record(step, false);
+      out_.bytes(0x0f, 0x0b);
+      return;
+    case InstructionClass::kOrdinary:
+    case InstructionClass::kTrap:
+    case InstructionClass::kSyscall:
+    case InstructionClass::kTrapped:
+    case InstructionClass::kUnsupported:
+      return emit_copy(step);
+  }
+}
+
+void Translator::emit_probes(const TraceStep& step) {
+  if (request_->probes == nullptr || (index_ == 0 && partial())) return;
+  if (const auto probe = request_->probes->remembered_breakpoint(step.pc)) {
+    take_r11_out();
+    const uint32_t site = add_site(ExitKind::kRememberedHit, step.pc, index_ - added_);
+    sites_[site].probe = *probe;
+    out_.store(SLOT(hit_count), kR11);
+    out_.store_imm32(SLOT(hit_site), site);
+  }
+  if (const StateProbe* state = request_->probes->state_probe(step.pc)) {
+    take_r11_out();
+    emit_state_probe(*state, step);
+  }
+}
+
+void Translator::take_r11_in() {
+  if (r11_in_) return;
+  out_.store(SLOT(count), kR11);
+  out_.load(kR11, SLOT(r11));
+  r11_in_ = true;
+}
+
+void Translator::take_r11_out() {
+  if (!r11_in_) return;
+  out_.store(SLOT(r11), kR11);
+  out_.load(kR11, SLOT(count));
+  r11_in_ = false;
+}
+
+void Translator::record(const TraceStep& step, bool rcx_spilled) {
+  InstructionRecord record;
+  record.cache_offset = static_cast<uint32_t>(out_.here() - block_->entry);
+  record.pc_delta = static_cast<int32_t>(step.pc - request_->key.pc);
+  record.count_delta = static_cast<int16_t>(index_ - added_);
+  record.r11_is_guest = r11_in_;
+  record.rcx_spilled = rcx_spilled;
+  record.traps = step.instruction.kind == InstructionClass::kTrap;
+  block_->records.push_back(record);
+}
+
+void Translator::emit_copy(const TraceStep& step) {
+  const Instruction& instruction = step.instruction;
+  if (instruction.uses_r11) take_r11_in();
+  record(step, false);
+  uint8_t* copy = out_.pointer();
+  out_.copy(step.bytes.data(), instruction.length);
+  if (instruction.rip_relative) {
+    int32_t displacement;
+    std::memcpy(&displacement, step.bytes.data() + instruction.displacement_offset, 4);
+    const uint64_t operand = step.next_pc() + static_cast<uint64_t>(int64_t{displacement});
+    const auto moved = static_cast<int64_t>(operand - out_.here());
+    RCHK_CHECK(moved == static_cast<int32_t>(moved), "operand out of reach at {:#x}", step.pc);
+    displacement = static_cast<int32_t>(moved);
+    std::memcpy(copy + instruction.displacement_offset, &displacement, 4);
+  }
+}
+
+void Translator::emit_conditional(const TraceStep& step) {
+  const uint8_t condition = step.instruction.opcode & 15;
+  uint8_t* distance = out_.jump_if(condition, out_.here());
+  side_exits_.push_back({distance, out_.here(), step.target(), index_ + 1 - added_, depth_now(),
+                         r11_in_});
+}
+
+// Its 8-bit distance leads over the exit that is not taken.
+void Translator::emit_counter_jump(const TraceStep& step) {
+  take_r11_out();
+  if (step.instruction.address_size_32) out_.byte(0x67);
+  out_.bytes(step.instruction.opcode, 0);
+  uint8_t* taken = out_.pointer() - 1;
+  const int delta = index_ + 1 - added_;
+  emit_exit(ExitKind::kDirect, step.next_pc(), delta, depth_now(), false);
+  out_.bind_short(taken);
+  emit_exit(ExitKind::kDirect, step.target(), delta, depth_now(), false);
+}
+
+void Translator::emit_push(uint64_t value) {
+  if (static_cast<int64_t>(value) == static_cast<int32_t>(value)) {
+    out_.byte(0x68);
+    out_.dword(static_cast<uint32_t>(value));
+    return;
+  }
+  out_.bytes(0xff, 0x35);
+  out_.dword(0);
+  literals_.push_back({out_.pointer() - 4, out_.here(), value});
+}
+
+void Translator::emit_call(const TraceStep& step) {
+  record(step, false);
+  emit_push(step.next_pc());
+  block_->return_point = step.next_pc();
+  emit_exit(ExitKind::kDirect, step.target(), index_ + 1 - added_, depth_now(), r11_in_);
+}
+
+// Loads the target of an indirect jump or call into rcx.
+void Translator::emit_indirect_operand(const TraceStep& step) {
+  const Instruction& instruction = step.instruction;
+  if (instruction.segment != 0) out_.byte(instruction.segment);
+  if (instruction.address_size_32) out_.byte(0x67);
+  out_.byte(static_cast<uint8_t>(0x48 | (instruction.rex & 3)));
+  out_.byte(0x8b);
+  const size_t rest = instruction.length - instruction.modrm_offset;
+  uint8_t* copy = out_.pointer();
+  out_.copy(step.bytes.data() + instruction.modrm_offset, rest);
+  copy[0] = static_cast<uint8_t>((copy[0] & 0xc7) | kRcx << 3);
+  if (instruction.rip_relative) {
+    int32_t displacement;
+    std::memcpy(&displacement, copy + 1, 4);
+    const uint64_t operand = step.next_pc() + static_cast<uint64_t>(int64_t{displacement});
+    displacement = static_cast<int32_t>(operand - out_.here());
+    std::memcpy(copy + 1, &displacement, 4);
+  }
+}
+
+void Translator::emit_indirect(const TraceStep& step) {
+  const Instruction& instruction = step.instruction;
+  const bool is_return = instruction.kind == InstructionClass::kReturn;
+  if (!instruction.uses_r11 || !checked_) take_r11_out();
+  out_.store(SLOT(rcx), kRcx);
+  uint8_t* stop = nullptr;
+  if (!checked_ && request_->key.flavour == Flavour::kFast) {
+    out_.counter_sign_to_ecx(index_ - added_);
+    stop = out_.jecxz();
+    if (!is_return) out_.load(kRcx, SLOT(rcx));
+  }
+  if (instruction.uses_r11) take_r11_in();
+  record(step, true);
+  if (is_return) {
+    out_.byte(0x59);  // pop rcx
+    if (instruction.immediate_bytes != 0) {
+      out_.bytes(0x48, 0x8d, 0xa4, 0x24);  // lea rsp, [rsp + imm16]
+      out_.dword(static_cast<uint32_t>(instruction.immediate & 0xffff));
+    }
+  } else {
+    emit_indirect_operand(step);
+  }
+  take_r11_out();
+  out_.store(SLOT(target), kRcx);
+  if (instruction.kind == InstructionClass::kIndirectCall) {
+    record(step, true);
+    emit_push(step.next_pc());
+    block_->return_point = step.next_pc();
+  }
+  out_.advance_counter(index_ + 1 - added_);
+  if (partial()) {
+    emit_stub(0, true);
+  } else {
+    out_.bytes(0x0f, 0xb7, 0xc9, 0xff, 0x24, 0xcd);  // movzx ecx, cx; jmp [table + rcx * 8]
+    out_.dword(static_cast<uint32_t>(cache_.table_address(table())));
+  }
+  if (stop != nullptr) {
+    out_.bind_short(stop);
+    emit_stub(add_site(ExitKind::kArrive, step.pc, index_ - added_), true);
+  }
+}
+
+void Translator::emit_end(const Trace& trace) {
+  const TraceStep& last = trace.steps.back();
+  const int delta = index_ - added_;
+  switch (trace.end) {
+    case TraceEnd::kStopBefore:
+      return emit_exit(ExitKind::kArrive, trace.next_pc, delta, depth_now(), r11_in_);
+    case TraceEnd::kFallThrough:
+      return emit_exit(ExitKind::kDirect, trace.next_pc, delta, depth_now(), r11_in_);
+    case TraceEnd::kBranch:
+      break;
+  }
+  if (last.instruction.kind == InstructionClass::kJump) {
+    emit_exit(ExitKind::kDirect, last.target(), delta, depth_now(), r11_in_);
+  } else if (last.instruction.kind == InstructionClass::kConditionalJump) {
+    emit_exit(ExitKind::kDirect, last.next_pc(), delta, depth_now(), r11_in_);
+  }
+}
+
+void Translator::emit_side_exits() {
+  for (const SideExit& exit : side_exits_) {
+    const bool bare = exit.delta == 0 && !exit.r11_in && !partial();
+    out_.bind(exit.distance);
+    if (!bare) {
+      emit_exit(ExitKind::kDirect, exit.target, exit.delta, exit.depth, exit.r11_in);
+      continue;
+    }
+    const uint32_t site = add_site(ExitKind::kDirect, exit.target, 0);
+    ExitSite& made = sites_[site];
+    made.unchecked_depth = exit.depth;
+    made.distance = exit.distance;
+    made.distance_end = exit.distance_end;
+    made.stub = out_.here();
+    block_->exits.push_back(site);
+    emit_stub(site, false);
+  }
+}
+
+void Translator::emit_exit(ExitKind kind, uint64_t target, int delta, uint8_t depth, bool r11_in) {
+  if (r11_in) {
+    out_.store(SLOT(r11), kR11);
+    out_.load(kR11, SLOT(count));
+  }
+  if (kind != ExitKind::kDirect || partial()) {
+    return emit_stub(add_site(ExitKind::kArrive, target, delta), false);
+  }
+  if (delta != 0) out_.advance_counter(delta);
+  const uint32_t site = add_site(kind, target, 0);
+  uint8_t* distance = out_.jump(out_.here() + 5);
+  ExitSite& made = sites_[site];
+  made.unchecked_depth = depth;
+  made.distance = distance;
+  made.distance_end = out_.here();
+  made.stub = out_.here();
+  block_->exits.push_back(site);
+  emit_stub(site, false);
+}
+
+uint32_t Translator::add_site(ExitKind kind, uint64_t pc, int count_delta) {
+  ExitSite site;
+  site.kind = kind;
+  site.pc = pc;
+  site.count_delta = static_cast<int16_t>(count_delta);
+  site.owner = block_;
+  sites_.push_back(site);
+  return static_cast<uint32_t>(sites_.size() - 1);
+}
+
+void Translator::emit_stub(uint32_t site, bool rcx_saved) {
+  out_.store_imm32(SLOT(exit_site), site);
+  out_.jump(rcx_saved ? arena_.leave_rcx_saved : arena_.leave);
+}
+
+void Translator::emit_cold_exits() {
+  for (const ColdExit& exit : cold_exits_) {
+    out_.bind(exit.distance);
+    emit_stub(exit.site, exit.rcx_saved);
+  }
+}
+
+void Translator::emit_literals() {
+  if (literals_.empty()) return;
+  while (out_.here() % 8 != 0) out_.byte(0xcc);
+  for (const Literal& literal : literals_) {
+    const auto distance = static_cast<uint32_t>(out_.here() - literal.displacement_end);
+    std::memcpy(literal.displacement, &distance, 4);
+    out_.qword(literal.value);
+  }
+}
+
+}  // namespace rchk::translate

@@ -1,0 +1,114 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "engine/translate/block.h"
+#include "engine/translate/code_cache.h"
+#include "engine/translate/engine.h"
+#include "engine/translate/trace.h"
+
+namespace rchk::translate {
+
+// What is looked for, as the translator asks for it.
+class ProbeView {
+ public:
+  virtual ~ProbeView() = default;
+  // The breakpoint at `pc` that is to be remembered inline.
+  virtual std::optional<uint32_t> remembered_breakpoint(uint64_t pc) const = 0;
+  // The state probe whose pc is `pc`.
+  virtual const StateProbe* state_probe(uint64_t pc) const = 0;
+};
+
+struct TranslationRequest {
+  BlockKey key;
+  uint8_t depth = 0;
+  // Whether probes at the first instruction count; partial flavours leave them to the engine.
+  const ProbeView* probes = nullptr;
+};
+
+// Emits one block for a trace: copies of its instructions, counting, checks and exits.
+// One object for one block.
+class Translator {
+ public:
+  Translator(CodeCache& cache, Arena& arena, std::vector<ExitSite>& sites);
+
+  // `trace` has at least one step. Fills in `block`; the caller registers and links it.
+  void translate(const Trace& trace, const TranslationRequest& request, Block& block);
+
+  // More code than this is never emitted for one block.
+  static constexpr uint64_t kMaxBytes = 64 << 10;
+
+ private:
+  struct SideExit {
+    uint8_t* distance;       // of the conditional jump
+    uint64_t distance_end;
+    uint64_t target;
+    int delta;
+    uint8_t depth;
+    bool r11_in;
+  };
+  struct ColdExit {
+    uint8_t* distance;  // of the jump that leads to it
+    uint32_t site;
+    bool rcx_saved;
+  };
+  struct Literal {
+    uint8_t* displacement;
+    uint64_t displacement_end;
+    uint64_t value;
+  };
+  struct ColdFault {  // inline probe code
+    uint8_t* distance;
+  };
+
+  void plan_check(const Trace& trace);
+  void emit_precise_check();
+  void emit_step(const TraceStep& step);
+  void emit_check(const TraceStep& step);
+  void emit_probes(const TraceStep& step);
+  void emit_state_probe(const StateProbe& probe, const TraceStep& step);
+  void emit_copy(const TraceStep& step);
+  void emit_conditional(const TraceStep& step);
+  void emit_counter_jump(const TraceStep& step);
+  void emit_call(const TraceStep& step);
+  void emit_indirect(const TraceStep& step);
+  void emit_indirect_operand(const TraceStep& step);
+  void emit_push(uint64_t value);
+  void emit_end(const Trace& trace);
+  void emit_side_exits();
+  void emit_cold_exits();
+  void emit_literals();
+
+  void take_r11_in();
+  void take_r11_out();
+  void record(const TraceStep& step, bool rcx_spilled);
+  // Code that leaves for `target`, linkable if `kind` says so.
+  void emit_exit(ExitKind kind, uint64_t target, int delta, uint8_t depth, bool r11_in);
+  uint32_t add_site(ExitKind kind, uint64_t pc, int count_delta);
+  void emit_stub(uint32_t site, bool rcx_saved);
+  uint8_t depth_now() const { return checked_ ? 0 : block_->depth; }
+  bool partial() const { return is_partial(request_->key.flavour); }
+  unsigned table() const { return static_cast<unsigned>(request_->key.flavour); }
+
+  CodeCache& cache_;
+  Arena& arena_;
+  std::vector<ExitSite>& sites_;
+  Emitter out_;
+  const TranslationRequest* request_ = nullptr;
+  Block* block_ = nullptr;
+  int index_ = 0;         // instructions before the current one
+  int added_ = 0;         // what the check added to the counter in advance
+  int check_at_ = -1;     // the step in front of which the check is made
+  int check_adds_ = 0;
+  bool checked_ = false;  // since the block's entry
+  bool r11_in_ = false;
+  std::vector<SideExit> side_exits_;
+  std::vector<ColdExit> cold_exits_;
+  std::vector<Literal> literals_;
+};
+
+}  // namespace rchk::translate

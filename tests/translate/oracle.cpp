@@ -1,0 +1,306 @@
+// Random programs, natively single-stepped and translated, must agree in everything.
+//
+// usage: oracle MODE [FIRST_SEED [COUNT]]
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include <sys/mman.h>
+
+#include "base/check.h"
+#include "engine/translate/decode.h"
+#include "engine/translate/engine.h"
+#include "tests/translate/generator.h"
+#include "tests/translate/puppet.h"
+
+namespace rchk::translate::testing {
+
+namespace {
+
+struct Mode {
+  bool random_limits = true;
+  bool breakpoints = false;
+  bool remember = false;
+  bool state_probe = false;
+  bool watchpoints = false;
+  GeneratorOptions generator;
+};
+
+[[noreturn]] void disagree(uint64_t seed, const char* what, const std::string& details) {
+  std::printf("FAIL seed %llu: %s\n%s\n", static_cast<unsigned long long>(seed), what,
+              details.c_str());
+  std::exit(1);
+}
+
+struct NativeStep {
+  uint64_t retired = 0;
+  int signal = 0;
+};
+
+// The truth: one process that is single-stepped.
+class Native {
+ public:
+  explicit Native(Puppet& puppet) : puppet_(puppet) {}
+  void start(const Registers& registers) {
+    registers_ = registers;
+    retired = 0;
+  }
+  const Registers& registers() const { return registers_; }
+  void set_registers(const Registers& registers) { registers_ = registers; }
+  bool at_syscall() {
+    const auto code = puppet_.read(registers_.pc(), 2);
+    return code[0] == 0x0f && code[1] == 0x05;
+  }
+  // Executes one instruction, a rep string whole. Returns the signal, 0 for none.
+  int step() {
+    const GuestAddress pc = registers_.pc();
+    uint8_t bytes[16] = {};
+    const size_t got = puppet_.read_memory(pc, bytes);
+    Instruction instruction;
+    decode(bytes, got, instruction);
+    for (;;) {
+      const HostStop stop = puppet_.single_step(registers_);
+      registers_ = stop.registers;
+      registers_.rflags &= ~0x100ull;
+      if (stop.signal != 0) return stop.signal;
+      if (instruction.rep_string && registers_.pc() == pc) continue;
+      ++retired;
+      if (instruction.map == 0 && instruction.opcode == 0x9c) clear_pushed_trap_flag();
+      return 0;
+    }
+  }
+  uint64_t retired = 0;
+
+ private:
+  // pushf pushes the trap flag by which it was stepped.
+  void clear_pushed_trap_flag() {
+    const GuestAddress second = {registers_.rsp + 1};
+    auto byte = puppet_.read(second, 1);
+    byte[0] &= 0xfe;
+    puppet_.write(second, byte);
+  }
+
+  Puppet& puppet_;
+  Registers registers_;
+};
+
+void compare(uint64_t seed, Puppet& a, Puppet& b, const Registers& expected, const Registers& found,
+             bool memory) {
+  if (!same_guest_state(expected, found)) {
+    disagree(seed, "registers", describe_difference(expected, found));
+  }
+  if (!memory) return;
+  for (const auto& [begin, size] : {std::pair{kData, kDataBytes}, {kStack, kStackBytes}, {kCode, kCodeBytes}}) {
+    const auto x = a.read({begin}, size), y = b.read({begin}, size);
+    if (x == y) continue;
+    const auto at = static_cast<size_t>(std::mismatch(x.begin(), x.end(), y.begin()).first - x.begin());
+    disagree(seed, "memory", fmt::format("at {:#x}: {:#x} and {:#x}", begin + at, x[at], y[at]));
+  }
+  if (!same_extended_state(a.extended_state(), b.extended_state())) {
+    disagree(seed, "vector state", "");
+  }
+}
+
+void prepare(Puppet& puppet, const RandomProgram& program, uint64_t seed) {
+  std::vector<uint8_t> code(kCodeBytes, 0x90);
+  std::copy(program.code.begin(), program.code.end(), code.begin());
+  puppet.write({kCode}, code);
+  std::mt19937_64 random(seed ^ 0x5555);
+  std::vector<uint8_t> data(kDataBytes);
+  for (auto& byte : data) byte = static_cast<uint8_t>(random());
+  puppet.write({kData}, data);
+  puppet.write({kStack}, data);
+}
+
+void map_guest(Puppet& puppet, bool writable_code) {
+  puppet.map(range_of({kCode}, kCodeBytes),
+             PROT_READ | PROT_EXEC | (writable_code ? PROT_WRITE : 0));
+  puppet.map(range_of({kData}, kDataBytes), PROT_READ | PROT_WRITE);
+  puppet.map(range_of({kStack}, kStackBytes), PROT_READ | PROT_WRITE);
+}
+
+constexpr uint64_t kMaxNativeSteps = 3000;
+
+class Runner {
+ public:
+  explicit Runner(const Mode& mode) : mode_(mode), native_(truth_) {
+    for (Puppet* puppet : {&truth_, &translated_}) map_guest(*puppet, mode.generator.self_modifying);
+    base_ = truth_.registers();
+    vectors_ = truth_.extended_state();
+    auto made = Engine::create();
+    RCHK_CHECK(made.has_value());
+    engine_ = std::move(*made);
+    RCHK_CHECK(engine_->attach(translated_).has_value());
+  }
+
+  void run(uint64_t seed) {
+    program_ = generate(seed, mode_.generator);
+    random_.seed(seed * 77 + 1);
+    for (Puppet* puppet : {&truth_, &translated_}) {
+      prepare(*puppet, program_, seed);
+      puppet->set_extended_state(vectors_);
+    }
+    engine_->invalidate(range_of({kCode}, kCodeBytes));
+    Registers guest = base_;
+#define COPY(name) guest.name = program_.start.name;
+    COPY(rax) COPY(rcx) COPY(rdx) COPY(rbx) COPY(rsi) COPY(rdi) COPY(rbp) COPY(rsp) COPY(r8)
+    COPY(r9) COPY(r10) COPY(r11) COPY(r12) COPY(r13) COPY(r14) COPY(r15) COPY(rip) COPY(rflags)
+#undef COPY
+    native_.start(guest);
+    guest_ = guest;
+    set_probes();
+    while (stretch(seed)) {
+    }
+    compare(seed, truth_, translated_, native_.registers(), guest_, true);
+    total += native_.retired;
+  }
+
+  uint64_t total = 0;
+  Statistics statistics() const { return engine_->statistics(); }
+
+ private:
+  void set_probes() {
+    Probes probes;
+    breakpoints_.clear();
+    if (mode_.breakpoints) {
+      for (int i = 0; i < 3; ++i) {
+        const auto& starts = program_.instruction_starts;
+        const uint64_t pc = starts[random_() % starts.size()];
+        if (std::find(breakpoints_.begin(), breakpoints_.end(), pc) != breakpoints_.end()) continue;
+        breakpoints_.push_back(pc);
+        probes.breakpoints.push_back({pc});
+      }
+      probes.policy = mode_.remember ? HitPolicy::kRemember : HitPolicy::kStop;
+    }
+    RCHK_CHECK(engine_->set_probes(probes).has_value());
+  }
+
+  bool is_breakpoint(uint64_t pc) const {
+    return std::find(breakpoints_.begin(), breakpoints_.end(), pc) != breakpoints_.end();
+  }
+
+  // One run of the engine, and as many native steps. False at the program's end.
+  bool stretch(uint64_t seed) {
+    const uint64_t limit =
+        !mode_.random_limits ? 1ull << 40
+        : random_() % 4 == 0 ? 1 + random_() % 4
+        : random_() % 3 == 0 ? 1 + random_() % 3000
+                             : 1 + random_() % 100;
+    const bool report = random_() % 3 == 0;
+    std::optional<Hit> expected_hit;
+    uint64_t steps = 0;
+    const char* ending = "limit";
+    int signal = 0;
+    while (steps < limit) {
+      const uint64_t pc = native_.registers().rip;
+      if (is_breakpoint(pc) && (steps != 0 || report)) {
+        if (!mode_.remember) {
+          ending = "breakpoint";
+          break;
+        }
+        const auto index = std::find(breakpoints_.begin(), breakpoints_.end(), pc) - breakpoints_.begin();
+        expected_hit = Hit{steps, false, static_cast<uint32_t>(index)};
+      }
+      if (native_.at_syscall()) {
+        ending = "syscall";
+        break;
+      }
+      signal = native_.step();
+      if (signal != 0) {
+        ending = "fault";
+        break;
+      }
+      ++steps;
+      if (native_.retired > kMaxNativeSteps) return false_after(seed, steps);
+    }
+    const auto stop = engine_->run(guest_, {limit, report});
+    if (!stop) disagree(seed, "error", stop.error().message());
+    static constexpr const char* kNames[] = {"limit", "syscall", "trapped", "breakpoint",
+                                             "watchpoint", "candidate", "fault", "unsupported"};
+    const std::string found = kNames[static_cast<int>(stop->reason)];
+    if (found != ending || stop->retired != steps || stop->signal != signal) {
+      disagree(seed, "stop",
+               fmt::format("expected {} after {} (signal {}), found {} after {} (signal {}) {}\n"
+                           "limit {} from retired {}\n{}",
+                           ending, steps, signal, found, stop->retired, stop->signal, stop->detail,
+                           limit, native_.retired, describe_difference(native_.registers(), guest_)));
+    }
+    check_hit(seed, expected_hit);
+    compare(seed, truth_, translated_, native_.registers(), guest_, random_() % 16 == 0);
+    return found == "limit" || found == "breakpoint";
+  }
+
+  void check_hit(uint64_t seed, const std::optional<Hit>& expected) {
+    const auto found = engine_->last_hit();
+    const bool same = found.has_value() == expected.has_value() &&
+                      (!found || (found->retired == expected->retired && found->probe == expected->probe));
+    if (same) return;
+    disagree(seed, "hit",
+             fmt::format("expected {} {}, found {} {}", expected ? expected->probe : 99,
+                         expected ? expected->retired : 0, found ? found->probe : 99,
+                         found ? found->retired : 0));
+  }
+
+  bool false_after(uint64_t seed, uint64_t steps) {
+    // Too long to step to its end: one last run to where the truth stands, without probes.
+    RCHK_CHECK(engine_->set_probes({}).has_value());
+    const auto stop = engine_->run(guest_, {steps, false});
+    if (!stop || stop->retired != steps) disagree(seed, "last run", stop ? "" : stop.error().message());
+    return false;
+  }
+
+  Mode mode_;
+  Puppet truth_ = Puppet::forked();
+  Puppet translated_ = Puppet::forked();
+  Native native_;
+  std::unique_ptr<Engine> engine_;
+  Registers base_, guest_;
+  ExtendedState vectors_;
+  RandomProgram program_;
+  std::vector<uint64_t> breakpoints_;
+  std::mt19937_64 random_;
+};
+
+Mode mode_named(const std::string& name) {
+  Mode mode;
+  if (name == "plain") mode.random_limits = false;
+  else if (name == "limits") mode.random_limits = true;
+  else if (name == "faults") mode.generator.faults = true;
+  else if (name == "breakpoints") mode.breakpoints = true;
+  else if (name == "remember") mode.breakpoints = mode.remember = true;
+  else if (name == "selfmod") mode.generator.self_modifying = true;
+  else {
+    std::fprintf(stderr, "unknown mode %s\n", name.c_str());
+    std::exit(2);
+  }
+  return mode;
+}
+
+}  // namespace
+
+int oracle_main(int argc, char** argv) {
+  setvbuf(stdout, nullptr, _IOLBF, 0);
+  pin_to_one_core();
+  const std::string mode = argc > 1 ? argv[1] : "limits";
+  const uint64_t first = argc > 2 ? std::strtoull(argv[2], nullptr, 0) : 1;
+  const uint64_t count = argc > 3 ? std::strtoull(argv[3], nullptr, 0) : 40;
+  Runner runner(mode_named(mode));
+  for (uint64_t seed = first; seed < first + count; ++seed) {
+    if (std::getenv("ORACLE_VERBOSE") != nullptr) std::printf("seed %llu\n", (unsigned long long)seed);
+    runner.run(seed);
+  }
+  const Statistics statistics = runner.statistics();
+  std::printf("%s: %llu programs, %llu instructions agree (%llu blocks, %llu stops, %llu flushes)\n", mode.c_str(),
+              static_cast<unsigned long long>(count), static_cast<unsigned long long>(runner.total),
+              static_cast<unsigned long long>(statistics.blocks),
+              static_cast<unsigned long long>(statistics.host_stops),
+              static_cast<unsigned long long>(statistics.flushes));
+  return 0;
+}
+
+}  // namespace rchk::translate::testing
+
+int main(int argc, char** argv) { return rchk::translate::testing::oracle_main(argc, argv); }
