@@ -112,9 +112,14 @@ void prctl_outputs(Walk& walk) {
     case PR_GET_IO_FLUSHER:
     case PR_SET_SYSCALL_USER_DISPATCH:
     case PR_SET_VMA:
+    case 65:  // PR_SET_MDWE
+    case 66:  // PR_GET_MDWE
+    case 67:  // PR_SET_MEMORY_MERGE
+    case 68:  // PR_GET_MEMORY_MERGE
+    case 77:  // PR_TIMER_CREATE_RESTORE_IDS
+    case 78:  // PR_FUTEX_HASH
       return;
     default:
-      // Options 65 to 79 and later ones store nothing either, but this is not known of all.
       if (walk.succeeded()) walk.doubt(fmt::format("prctl option {}", option));
   }
 }

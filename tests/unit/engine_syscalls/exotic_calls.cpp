@@ -264,6 +264,7 @@ void processes() {
   call(nr::prctl, PR_SET_MM, PR_SET_MM_MAP_SIZE, fresh(), 0, 0);
   call(nr::prctl, PR_SCHED_CORE, 0, 0, 0, fresh());
   call(nr::prctl, PR_SET_SECCOMP, 1);
+  for (const int option : {66, 68}) call(nr::prctl, option, 0, 0, 0, 0);
   call(nr::prctl, 9999, fresh(), g_other, g_buffer, g_other);
   call(nr::arch_prctl, ARCH_GET_FS, fresh());
   call(nr::arch_prctl, ARCH_GET_GS, fresh());
