@@ -476,7 +476,7 @@ TEST_P(DirtyTrackerTest, SaysThatAProcessIsGone) {
   });
 }
 
-// What the random guest does; the tests tells trackers what the recorder would.
+// What the random guest does; the test tells trackers what the recorder would.
 struct RandomStep {
   enum Kind { kWrite, kDiscard, kUnmap, kMap, kMove, kProtect, kFork, kKinds } kind;
   uint64_t first;
@@ -486,7 +486,7 @@ struct RandomStep {
 
 std::vector<RandomStep> random_steps(uint32_t seed) {
   std::mt19937 random(seed);
-  std::vector<RandomStep> steps(200);
+  std::vector<RandomStep> steps(100);
   for (RandomStep& step : steps) {
     // Writes are as likely as all else together.
     const uint32_t kind = random() % (2 * RandomStep::kKinds);
@@ -555,7 +555,7 @@ void tell_tracker(DirtyTracker& tracker, const RandomStep& step) {
 }
 
 TEST_P(DirtyTrackerTest, NeverMissesAPageOfARandomGuest) {
-  for (uint32_t seed = 1; seed <= 4; ++seed) {
+  for (uint32_t seed = 1; seed <= 3; ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     const std::vector<RandomStep> steps = random_steps(seed);
     run([&] {
