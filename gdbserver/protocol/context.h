@@ -30,9 +30,9 @@ struct Client {
   bool software_breaks = false;  // knows swbreak and hwbreak in stop replies
   bool hardware_breaks = false;
   bool exec_events = false;
-  bool thread_suffix = false;    // lldb: `;thread:ID;`, and signals by their Linux numbers
+  bool thread_suffix = false;  // lldb: `;thread:ID;`, and signals by their Linux numbers
   bool threads_in_stop_reply = false;
-  bool raw_memory = false;       // lldb before 20: x replies without the b in front
+  bool raw_memory = false;  // lldb before 20: x replies without the b in front
 };
 
 // What the next resume is turned into, whatever the debugger asks for.

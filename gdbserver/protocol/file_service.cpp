@@ -18,9 +18,9 @@ namespace {
 // same one.
 constexpr int kNameTooLong = 91;
 constexpr int kUnknownErrno = 9999;
-constexpr int kProtocolErrnos[] = {EPERM,  ENOENT, EINTR,  EBADF,  EACCES, EFAULT, EBUSY,  EEXIST,
-                                   ENODEV, ENOTDIR, EISDIR, EINVAL, ENFILE, EMFILE, EFBIG,  ENOSPC,
-                                   ESPIPE, EROFS};
+constexpr int kProtocolErrnos[] = {EPERM,  ENOENT, EINTR,  EBADF,   EACCES, EFAULT,
+                                   EBUSY,  EEXIST, ENODEV, ENOTDIR, EISDIR, EINVAL,
+                                   ENFILE, EMFILE, EFBIG,  ENOSPC,  ESPIPE, EROFS};
 // What open() may be asked for (gdb manual, "Open Flags"): 0 is reading.
 constexpr uint64_t kReadOnly = 0;
 // A debugger that opens more has lost count.
@@ -151,7 +151,8 @@ void FileService::read(std::string_view arguments, Reply& reply) {
   const size_t wanted = std::min<size_t>(*count, kMaxPacketBytes / 2 - 32);
   if (const auto* contents = std::get_if<ByteView>(file)) {
     const size_t from = std::min<size_t>(*offset, contents->size());
-    return result_with_data(reply, contents->subspan(from, std::min(wanted, contents->size() - from)));
+    return result_with_data(reply,
+                            contents->subspan(from, std::min(wanted, contents->size() - from)));
   }
   Bytes buffer(wanted);
   const ssize_t got = pread(std::get<FileDescriptor>(*file).get(), buffer.data(), wanted,

@@ -86,8 +86,7 @@ void monitor(Context& context, std::string_view arguments, Reply& reply) {
     }
     if (*command == "help") text.append(kHelp);
   } else {
-    text = *command == "help" ? std::string(kHelp)
-                              : fmt::format("unknown command: {}\n", *command);
+    text = *command == "help" ? std::string(kHelp) : fmt::format("unknown command: {}\n", *command);
   }
   // A debugger that is gone is found out about by the next read.
   (void)context.stream.send_console(text);

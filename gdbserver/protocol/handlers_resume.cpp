@@ -69,8 +69,7 @@ void run(Context& context, const ResumeRequest& wanted, Reply& reply) {
   }
   show_event(context.stream, stop->event);
   const bool interrupted = std::holds_alternative<target::Interrupted>(stop->event);
-  context.reverse.interrupted_backward =
-      interrupted && wanted.direction == Direction::kBackward;
+  context.reverse.interrupted_backward = interrupted && wanted.direction == Direction::kBackward;
   if (interrupted) context.reverse.mode = false;
   report_stop(context, *stop, reply);
 }
@@ -127,8 +126,8 @@ void step_forward(Context& context, std::string_view arguments, Reply& reply) {
 }
 
 void step_with_signal(Context& context, std::string_view arguments, Reply& reply) {
-  run_with(context, parse_resume_arguments(arguments, true), ResumeKind::kStep,
-           Direction::kForward, reply);
+  run_with(context, parse_resume_arguments(arguments, true), ResumeKind::kStep, Direction::kForward,
+           reply);
 }
 
 // bc and bs come with Hc of any thread; the one that the user looks at was chosen by Hg.

@@ -49,9 +49,8 @@ Result<std::string> libraries_document(target::Libraries& libraries) {
   if (list.main_link_map) out += fmt::format(" main-lm=\"{}\"", *list.main_link_map);
   out += ">\n";
   for (const target::Library& one : list.entries) {
-    out += fmt::format(
-        "<library name=\"{}\" lm=\"{}\" l_addr=\"{:#x}\" l_ld=\"{}\"/>\n", escaped_xml(one.path),
-        one.link_map, one.load_bias, one.dynamic_section);
+    out += fmt::format("<library name=\"{}\" lm=\"{}\" l_addr=\"{:#x}\" l_ld=\"{}\"/>\n",
+                       escaped_xml(one.path), one.link_map, one.load_bias, one.dynamic_section);
   }
   return out + "</library-list-svr4>\n";
 }
@@ -117,8 +116,8 @@ void transfer(Context& context, std::string_view arguments, Reply& reply) {
   if (request->offset > all.size()) return reply.error(PacketError::kMalformed);
   // Each byte may need two.
   const uint64_t most = std::min<uint64_t>(request->length, kMaxPacketBytes / 2 - 16);
-  const ByteView part = all.subspan(request->offset).first(
-      std::min<uint64_t>(most, all.size() - request->offset));
+  const ByteView part =
+      all.subspan(request->offset).first(std::min<uint64_t>(most, all.size() - request->offset));
   std::string& out = reply.binary();
   out.push_back(request->offset + part.size() == all.size() ? 'l' : 'm');
   append_escaped(out, part);

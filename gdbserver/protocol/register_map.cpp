@@ -194,8 +194,8 @@ void RegisterMap::add(RegisterDescription description) {
   registers_.push_back(std::move(description));
 }
 
-void RegisterMap::add_general(Feature feature, const char* name, size_t offset,
-                              uint32_t size_bytes, const char* type) {
+void RegisterMap::add_general(Feature feature, const char* name, size_t offset, uint32_t size_bytes,
+                              const char* type) {
   RegisterDescription one;
   one.name = name;
   one.feature = feature;
@@ -240,10 +240,10 @@ void RegisterMap::add_x87() {
     uint32_t home_size_bytes;
   };
   constexpr Control kControls[] = {
-      {"fctrl", kControlWord, 2},         {"fstat", kStatusWord, 2},
-      {"ftag", kShortTag, 1},             {"fiseg", kInstructionSelector, 2},
-      {"fioff", kInstructionOffset, 4},   {"foseg", kOperandSelector, 2},
-      {"fooff", kOperandOffset, 4},       {"fop", kOpcode, 2},
+      {"fctrl", kControlWord, 2},       {"fstat", kStatusWord, 2},
+      {"ftag", kShortTag, 1},           {"fiseg", kInstructionSelector, 2},
+      {"fioff", kInstructionOffset, 4}, {"foseg", kOperandSelector, 2},
+      {"fooff", kOperandOffset, 4},     {"fop", kOpcode, 2},
   };
   for (const Control& one : kControls) {
     add_xsave(Feature::kCore, one.name, x87, one.offset, 4, "int");

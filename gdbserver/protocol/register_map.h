@@ -35,9 +35,9 @@ enum class RegisterHome : uint8_t {
 struct RegisterDescription {
   std::string name;
   Feature feature = Feature::kCore;
-  const char* type = "";         // gdb's name for it
-  uint32_t size_bytes = 8;       // as the debugger sees it
-  uint32_t packet_offset = 0;    // bytes into the g packet
+  const char* type = "";       // gdb's name for it
+  uint32_t size_bytes = 8;     // as the debugger sees it
+  uint32_t packet_offset = 0;  // bytes into the g packet
   RegisterHome home = RegisterHome::kGeneral;
   target::XsaveComponent component = target::XsaveComponent::kX87;
   uint32_t home_offset = 0;

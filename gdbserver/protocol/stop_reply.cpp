@@ -55,43 +55,42 @@ void append_description(std::string_view description, std::string& out) {
 void append_event(const Context& context, const target::StopEvent& event, std::string& out) {
   const Client& client = context.client;
   const bool reasons = client.thread_suffix;
-  std::visit(
-      Overloaded{
-          [&](const target::BreakpointHit& hit) {
-            const bool hardware = hit.kind == target::StopPointKind::kHardwareBreakpoint;
-            if (hardware ? client.hardware_breaks : client.software_breaks) {
-              append_key(out, hardware ? "hwbreak" : "swbreak");
-            }
-            if (reasons) append_key(out, "reason", "breakpoint");
-          },
-          [&](const target::WatchpointHit& hit) {
-            append_key(out, watch_key(hit.kind), fmt::format("{:x}", hit.address.value));
-          },
-          [&](const target::StepDone&) {
-            if (reasons) append_key(out, "reason", "trace");
-          },
-          [&](const target::HistoryBegin&) { append_history(context, "begin", out); },
-          [&](const target::HistoryEnd&) { append_history(context, "end", out); },
-          [&](const target::Exiting&) { append_history(context, "end", out); },
-          [&](const target::SignalStop&) {
-            if (reasons) append_key(out, "reason", "signal");
-          },
-          [&](const target::Interrupted&) {
-            if (reasons) append_key(out, "reason", "signal");
-          },
-          [&](const target::SyscallStop& stop) {
-            append_key(out, stop.is_return ? "syscall_return" : "syscall_entry",
-                       fmt::format("{:x}", stop.number));
-          },
-          [&](const target::Exec& exec) {
-            if (client.exec_events) append_key(out, "exec", hex_of(exec.path));
-          },
-          [&](const target::Unsupported& unsupported) {
-            if (reasons) append_description(unsupported.reason, out);
-          },
-          [](const target::Exited&) {},
-      },
-      event);
+  std::visit(Overloaded{
+                 [&](const target::BreakpointHit& hit) {
+                   const bool hardware = hit.kind == target::StopPointKind::kHardwareBreakpoint;
+                   if (hardware ? client.hardware_breaks : client.software_breaks) {
+                     append_key(out, hardware ? "hwbreak" : "swbreak");
+                   }
+                   if (reasons) append_key(out, "reason", "breakpoint");
+                 },
+                 [&](const target::WatchpointHit& hit) {
+                   append_key(out, watch_key(hit.kind), fmt::format("{:x}", hit.address.value));
+                 },
+                 [&](const target::StepDone&) {
+                   if (reasons) append_key(out, "reason", "trace");
+                 },
+                 [&](const target::HistoryBegin&) { append_history(context, "begin", out); },
+                 [&](const target::HistoryEnd&) { append_history(context, "end", out); },
+                 [&](const target::Exiting&) { append_history(context, "end", out); },
+                 [&](const target::SignalStop&) {
+                   if (reasons) append_key(out, "reason", "signal");
+                 },
+                 [&](const target::Interrupted&) {
+                   if (reasons) append_key(out, "reason", "signal");
+                 },
+                 [&](const target::SyscallStop& stop) {
+                   append_key(out, stop.is_return ? "syscall_return" : "syscall_entry",
+                              fmt::format("{:x}", stop.number));
+                 },
+                 [&](const target::Exec& exec) {
+                   if (client.exec_events) append_key(out, "exec", hex_of(exec.path));
+                 },
+                 [&](const target::Unsupported& unsupported) {
+                   if (reasons) append_description(unsupported.reason, out);
+                 },
+                 [](const target::Exited&) {},
+             },
+             event);
 }
 
 void append_threads(Context& context, std::string& out) {
@@ -140,22 +139,21 @@ int signal_of(const target::StopEvent& event) {
 }
 
 std::string_view reason_of(const target::StopEvent& event) {
-  return std::visit(
-      Overloaded{
-          [](const target::BreakpointHit&) { return "breakpoint"; },
-          [](const target::WatchpointHit&) { return "watchpoint"; },
-          [](const target::StepDone&) { return "trace"; },
-          [](const target::HistoryBegin&) { return "exception"; },
-          [](const target::HistoryEnd&) { return "exception"; },
-          [](const target::SignalStop&) { return "signal"; },
-          [](const target::Interrupted&) { return "signal"; },
-          [](const target::SyscallStop&) { return "signal"; },
-          [](const target::Exec&) { return "exec"; },
-          [](const target::Exiting&) { return "exception"; },
-          [](const target::Exited&) { return "none"; },
-          [](const target::Unsupported&) { return "exception"; },
-      },
-      event);
+  return std::visit(Overloaded{
+                        [](const target::BreakpointHit&) { return "breakpoint"; },
+                        [](const target::WatchpointHit&) { return "watchpoint"; },
+                        [](const target::StepDone&) { return "trace"; },
+                        [](const target::HistoryBegin&) { return "exception"; },
+                        [](const target::HistoryEnd&) { return "exception"; },
+                        [](const target::SignalStop&) { return "signal"; },
+                        [](const target::Interrupted&) { return "signal"; },
+                        [](const target::SyscallStop&) { return "signal"; },
+                        [](const target::Exec&) { return "exec"; },
+                        [](const target::Exiting&) { return "exception"; },
+                        [](const target::Exited&) { return "none"; },
+                        [](const target::Unsupported&) { return "exception"; },
+                    },
+                    event);
 }
 
 void append_stop_reply(Context& context, const target::Stop& stop, std::string& out) {

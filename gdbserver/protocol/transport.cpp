@@ -33,12 +33,18 @@ bool DescriptorTransport::readable() {
 
 Result<void> DescriptorTransport::write(std::string_view bytes) {
   while (!bytes.empty()) {
-    const ssize_t count = ::write(output_number(), bytes.data(), bytes.size());
+    // gdb's pipes are sockets too: MSG_NOSIGNAL spares them SIGPIPE, so that a debugger that left
+    // is an error.
+    const ssize_t count =
+        output_is_socket_ ? send(output_number(), bytes.data(), bytes.size(), MSG_NOSIGNAL)
+                          : ::write(output_number(), bytes.data(), bytes.size());
     if (count >= 0) {
       bytes.remove_prefix(static_cast<size_t>(count));
     } else if (errno == EAGAIN) {
       pollfd wanted = {output_number(), POLLOUT, 0};
       poll(&wanted, 1, -1);
+    } else if (errno == ENOTSOCK) {
+      output_is_socket_ = false;
     } else if (errno != EINTR) {
       return fail_errno("cannot write to the debugger");
     }
@@ -82,9 +88,9 @@ Result<Listener> Listener::open(const std::string& host, uint16_t port) {
   if (getsockname(listening.get(), reinterpret_cast<sockaddr*>(&bound), &size) != 0) {
     return fail_errno("cannot tell the port");
   }
-  const uint16_t chosen = ntohs(bound.ss_family == AF_INET6
-                                    ? reinterpret_cast<sockaddr_in6*>(&bound)->sin6_port
-                                    : reinterpret_cast<sockaddr_in*>(&bound)->sin_port);
+  const uint16_t chosen =
+      ntohs(bound.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&bound)->sin6_port
+                                        : reinterpret_cast<sockaddr_in*>(&bound)->sin_port);
   return Listener(std::move(listening), chosen);
 }
 

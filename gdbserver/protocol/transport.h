@@ -23,8 +23,8 @@ class Transport {
   virtual Result<void> write(std::string_view bytes) = 0;
 };
 
-// Two descriptors, which may be the same socket.
-// REQUIRES: SIGPIPE is ignored in this process, so that a debugger that left is an error (EPIPE).
+// Two descriptors, which may be the same socket. A debugger that left is an error of write();
+// where the output is a pipe proper, only if SIGPIPE is ignored in this process.
 class DescriptorTransport : public Transport {
  public:
   DescriptorTransport(FileDescriptor input, FileDescriptor output)
@@ -39,7 +39,8 @@ class DescriptorTransport : public Transport {
   int output_number() const { return output_.is_open() ? output_.get() : input_.get(); }
 
   FileDescriptor input_;
-  FileDescriptor output_;  // not open: `input_` is a socket
+  FileDescriptor output_;         // not open: `input_` is a socket
+  bool output_is_socket_ = true;  // until a write tells otherwise
 };
 
 // For `target remote | rchk ...`: takes standard input and output for the protocol and puts

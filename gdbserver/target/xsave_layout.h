@@ -22,7 +22,7 @@ enum class XsaveComponent : uint8_t {
 // gap where Intel had MPX), so a recording is read with the layout of the machine it was made on.
 struct XsaveLayout {
   static constexpr uint32_t kMaxComponents = 20;
-  uint64_t components = 3;                        // bit i: component i is there (XCR0)
+  uint64_t components = 3;                         // bit i: component i is there (XCR0)
   std::array<uint32_t, kMaxComponents> offsets{};  // in bytes; 0 and 1 are in the legacy area
 
   bool has(XsaveComponent component) const {

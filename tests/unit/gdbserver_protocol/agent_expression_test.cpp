@@ -57,32 +57,98 @@ constexpr Case kCases[] = {
     {"const16", "23123427", 0x1234},
     {"const32", "241234567827", 0x12345678},
     {"const64", "25123456789abcdef027", 0x123456789abcdef0},
-    {"add", "2205220302" "27", 8},
-    {"sub", "22052203" "0327", 2},
-    {"sub_wraps", "22032205" "0327", minus(2)},
-    {"mul", "22052203" "0427", 15},
-    {"div_signed", "22f71608" "2202" "0527", minus(4)},
-    {"div_unsigned", "22092202" "0627", 4},
-    {"rem_signed", "22f71608" "2202" "0727", minus(1)},
-    {"rem_unsigned", "22082203" "0827", 2},
-    {"lsh", "22012204" "0927", 16},
-    {"lsh_too_far", "22012240" "0927", 0},
-    {"rsh_signed", "22f016082202" "0a27", minus(4)},
-    {"rsh_signed_too_far", "22f01608" "22ff" "0a27", minus(1)},
-    {"rsh_unsigned", "22f02204" "0b27", 15},
-    {"rsh_unsigned_too_far", "22f02240" "0b27", 0},
+    {"add",
+     "2205220302"
+     "27",
+     8},
+    {"sub",
+     "22052203"
+     "0327",
+     2},
+    {"sub_wraps",
+     "22032205"
+     "0327",
+     minus(2)},
+    {"mul",
+     "22052203"
+     "0427",
+     15},
+    {"div_signed",
+     "22f71608"
+     "2202"
+     "0527",
+     minus(4)},
+    {"div_unsigned",
+     "22092202"
+     "0627",
+     4},
+    {"rem_signed",
+     "22f71608"
+     "2202"
+     "0727",
+     minus(1)},
+    {"rem_unsigned",
+     "22082203"
+     "0827",
+     2},
+    {"lsh",
+     "22012204"
+     "0927",
+     16},
+    {"lsh_too_far",
+     "22012240"
+     "0927",
+     0},
+    {"rsh_signed",
+     "22f016082202"
+     "0a27",
+     minus(4)},
+    {"rsh_signed_too_far",
+     "22f01608"
+     "22ff"
+     "0a27",
+     minus(1)},
+    {"rsh_unsigned",
+     "22f02204"
+     "0b27",
+     15},
+    {"rsh_unsigned_too_far",
+     "22f02240"
+     "0b27",
+     0},
     {"log_not_of_0", "22000e27", 1},
     {"log_not_of_5", "22050e27", 0},
-    {"bit_and", "220c220a" "0f27", 8},
-    {"bit_or", "220c220a" "1027", 14},
-    {"bit_xor", "220c220a" "1127", 6},
+    {"bit_and",
+     "220c220a"
+     "0f27",
+     8},
+    {"bit_or",
+     "220c220a"
+     "1027",
+     14},
+    {"bit_xor",
+     "220c220a"
+     "1127",
+     6},
     {"bit_not", "22001227", UINT64_MAX},
-    {"equal", "22052205" "1327", 1},
-    {"not_equal", "22052206" "1327", 0},
+    {"equal",
+     "22052205"
+     "1327",
+     1},
+    {"not_equal",
+     "22052206"
+     "1327",
+     0},
     {"less_signed", "22ff160822011427", 1},
     {"less_unsigned", "22ff160822011527", 0},
-    {"ext", "22801608" "27", minus(0x80)},
-    {"ext_of_positive", "227f1608" "27", 0x7f},
+    {"ext",
+     "22801608"
+     "27",
+     minus(0x80)},
+    {"ext_of_positive",
+     "227f1608"
+     "27",
+     0x7f},
     {"ext_64", "2280164027", 0x80},
     {"zero_ext", "23ffff2a0827", 0xff},
     {"zero_ext_64", "22802a4027", 0x80},
@@ -95,14 +161,24 @@ constexpr Case kCases[] = {
     {"reg_orig_rax", "26003927", 7},
     {"reg_gs_base", "26003b27", 9},
     {"dup", "2205280227", 10},
-    {"pop", "2205220629" "27", 5},
+    {"pop",
+     "2205220629"
+     "27",
+     5},
     {"swap", "220522062b0327", 1},
     {"pick_0", "2205220632000327", 0},
-    {"pick_1", "220522063201" "27", 5},
-    {"rot_top", "2201220222033327", 2},                // 1 2 3 => 3 1 2
-    {"rot_rest", "22012202220333290327", 2},           // 3 1 2, pop, 3 - 1
+    {"pick_1",
+     "220522063201"
+     "27",
+     5},
+    {"rot_top", "2201220222033327", 2},       // 1 2 3 => 3 1 2
+    {"rot_rest", "22012202220333290327", 2},  // 3 1 2, pop, 3 - 1
     {"goto", "21000522ff220127", 1},
-    {"if_goto_taken", "2201200007" "22ff" "220227", 2},
+    {"if_goto_taken",
+     "2201200007"
+     "22ff"
+     "220227",
+     2},
     {"if_goto_not_taken", "220020000722032722ff", 3},
 };
 
@@ -164,7 +240,9 @@ INSTANTIATE_TEST_SUITE_P(Agent, BadBytecode, ::testing::ValuesIn(kBadCases),
                          [](const auto& info) { return std::string(info.param.name); });
 
 TEST(Agent, DividesTheSmallestNumberByMinusOne) {
-  const std::string smallest = "258000000000000000" "22ff1608";
+  const std::string smallest =
+      "258000000000000000"
+      "22ff1608";
   EXPECT_EQ(evaluate(*decode_hex(smallest + "0527"), Machine()).value(), uint64_t{1} << 63);
   EXPECT_EQ(evaluate(*decode_hex(smallest + "0727"), Machine()).value(), 0u);
 }

@@ -76,7 +76,8 @@ size_t FakeTarget::read_memory(GuestAddress address, std::span<uint8_t> bytes) {
       bytes[count] = kCode[at - kStart];
     } else if (range_of(kData, now().data.size()).contains(at)) {
       bytes[count] = now().data[at - kData];
-    } else if (range_of(kStart, kPageSize).contains(at) || range_of(kStack, kStackBytes).contains(at)) {
+    } else if (range_of(kStart, kPageSize).contains(at) ||
+               range_of(kStack, kStackBytes).contains(at)) {
       bytes[count] = 0;
     } else {
       break;
@@ -105,9 +106,8 @@ Result<void> FakeTarget::insert(const target::StopPoint& point) {
 }
 
 Result<void> FakeTarget::remove(StopPointKind kind, AddressRange range) {
-  std::erase_if(points, [&](const target::StopPoint& one) {
-    return one.kind == kind && one.range == range;
-  });
+  std::erase_if(
+      points, [&](const target::StopPoint& one) { return one.kind == kind && one.range == range; });
   return {};
 }
 
@@ -125,8 +125,8 @@ FakeTarget::State FakeTarget::next_state() const {
     registers.rip = kDec.value;
   } else if (now().registers.pc() == kDec) {
     --registers.rcx;
-    registers.rflags = registers.rcx == 0 ? registers.rflags | kZeroFlag
-                                          : registers.rflags & ~kZeroFlag;
+    registers.rflags =
+        registers.rcx == 0 ? registers.rflags | kZeroFlag : registers.rflags & ~kZeroFlag;
     registers.rip = kJne.value;
   } else if (now().registers.pc() == kJne) {
     registers.rip = (registers.rflags & kZeroFlag) != 0 ? kExit.value : kLoop.value;

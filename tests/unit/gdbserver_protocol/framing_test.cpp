@@ -45,15 +45,16 @@ TEST(Framer, UndoesEscapes) {
 
 TEST(Framer, TakesAnInterruptByteInsideOfAPacketForContents) {
   Framer framer;
-  EXPECT_THAT(frames_in(framer, framed("X1,1:\x03"), 1), ::testing::ElementsAre(FrameKind::kPacket));
+  EXPECT_THAT(frames_in(framer, framed("X1,1:\x03"), 1),
+              ::testing::ElementsAre(FrameKind::kPacket));
   EXPECT_EQ(framer.contents(), "X1,1:\x03");
 }
 
 TEST(Framer, TellsDamagedPackets) {
   Framer framer;
-  EXPECT_THAT(frames_in(framer, "$g#68$g#xy$g#67", 100),
-              ::testing::ElementsAre(FrameKind::kBadChecksum, FrameKind::kBadChecksum,
-                                     FrameKind::kPacket));
+  EXPECT_THAT(
+      frames_in(framer, "$g#68$g#xy$g#67", 100),
+      ::testing::ElementsAre(FrameKind::kBadChecksum, FrameKind::kBadChecksum, FrameKind::kPacket));
 }
 
 TEST(Framer, StartsAnewAtADollar) {

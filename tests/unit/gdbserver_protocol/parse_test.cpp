@@ -92,8 +92,8 @@ TEST(ParseResumeActions, TakesAllKinds) {
 }
 
 TEST(ParseResumeActions, RefusesAllElse) {
-  for (const char* text : {"", "x", "c:", "c:x", "C", "Cxyz", "C100", "r1", "r1,", "cc", "s1", ";c",
-                           "c;;s"}) {
+  for (const char* text :
+       {"", "x", "c:", "c:x", "C", "Cxyz", "C100", "r1", "r1,", "cc", "s1", ";c", "c;;s"}) {
     EXPECT_FALSE(parse_resume_actions(text)) << text;
   }
 }
@@ -155,9 +155,9 @@ TEST(Signals, GoForthAndBack) {
 }
 
 TEST(Signals, KnowWhereTheNumbersDiffer) {
-  EXPECT_EQ(gdb_signal_of(7), 10);    // SIGBUS
-  EXPECT_EQ(gdb_signal_of(10), 30);   // SIGUSR1
-  EXPECT_EQ(gdb_signal_of(17), 20);   // SIGCHLD
+  EXPECT_EQ(gdb_signal_of(7), 10);   // SIGBUS
+  EXPECT_EQ(gdb_signal_of(10), 30);  // SIGUSR1
+  EXPECT_EQ(gdb_signal_of(17), 20);  // SIGCHLD
   EXPECT_EQ(gdb_signal_of(33), 45);
   EXPECT_EQ(gdb_signal_of(63), 75);
 }

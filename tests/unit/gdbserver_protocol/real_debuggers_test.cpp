@@ -15,8 +15,8 @@
 namespace rchk::protocol {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::FakeTarget;
+using ::testing::HasSubstr;
 
 bool is_installed(const std::string& program) {
   return std::system(("command -v " + program + " >/dev/null 2>&1").c_str()) == 0;
@@ -56,9 +56,9 @@ std::string serve_while(target::Target& target, std::string command) {
 }
 
 std::string gdb(target::Target& target, const std::string& commands) {
-  return serve_while(target,
-                     "gdb -nx -batch -iex 'set auto-load off' -ex 'target remote 127.0.0.1:PORT' " +
-                         commands);
+  return serve_while(
+      target,
+      "gdb -nx -batch -iex 'set auto-load off' -ex 'target remote 127.0.0.1:PORT' " + commands);
 }
 
 std::string lldb(target::Target& target, const std::string& commands) {
@@ -121,8 +121,9 @@ TEST_F(RealGdb, WatchesMemoryInBothDirections) {
 }
 
 TEST_F(RealGdb, IsToldOfBothEndsOfHistory) {
-  const std::string output = gdb(target, "-ex continue -ex 'p/x $pc' -ex reverse-continue "
-                                         "-ex 'p/x $pc' -ex 'info threads'");
+  const std::string output = gdb(target,
+                                 "-ex continue -ex 'p/x $pc' -ex reverse-continue "
+                                 "-ex 'p/x $pc' -ex 'info threads'");
   EXPECT_THAT(output, HasSubstr("[the program exits with status 0]"));
   EXPECT_THAT(output, HasSubstr("No more reverse-execution history"));
   EXPECT_THAT(output, HasSubstr("$1 = 0x401017\n"));

@@ -10,9 +10,9 @@
 namespace rchk::protocol {
 namespace {
 
+using target::XsaveComponent;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using target::XsaveComponent;
 
 // An Intel machine's layout: AVX, AVX-512 behind the gap of MPX, and protection keys.
 target::XsaveLayout full_layout() {
@@ -139,8 +139,8 @@ TEST(RegisterMap, FindsEachComponent) {
 TEST(RegisterMap, SplitsTheX87Environment) {
   const RegisterMap map(full_layout());
   RegisterValues values{Registers{}, state_with(1)};
-  const uint8_t legacy[] = {0x7f, 0x02, 0x00, 0x38, 0, 0, 0x12, 0x03, 0x44, 0x33, 0x22, 0x11,
-                            0x66, 0x55, 0x00, 0x00, 0x88, 0x77, 0x66, 0x55, 0xaa, 0x99};
+  const uint8_t legacy[] = {0x7f, 0x02, 0x00, 0x38, 0,    0,    0x12, 0x03, 0x44, 0x33, 0x22,
+                            0x11, 0x66, 0x55, 0x00, 0x00, 0x88, 0x77, 0x66, 0x55, 0xaa, 0x99};
   std::copy(std::begin(legacy), std::end(legacy), values.extended.begin());
   EXPECT_EQ(value_of(map, "fctrl", values), "7f020000");
   EXPECT_EQ(value_of(map, "fstat", values), "00380000");

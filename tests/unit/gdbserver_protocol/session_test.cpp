@@ -12,16 +12,16 @@
 namespace rchk::protocol {
 namespace {
 
-using ::testing::ElementsAre;
-using ::testing::EndsWith;
-using ::testing::HasSubstr;
-using ::testing::Not;
-using ::testing::StartsWith;
 using target::Direction;
 using target::ResumeKind;
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using testing::FakeClient;
 using testing::FakeTarget;
 using testing::framed;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
 
 class SessionTest : public ::testing::Test {
  protected:
@@ -83,14 +83,54 @@ TEST_F(SessionTest, AnswersUnknownPacketsWithTheEmptyReply) {
 }
 
 TEST_F(SessionTest, AnswersMalformedPacketsWithAnError) {
-  for (const char* packet :
-       {"m", "mx,1", "m1", "m1,1x", "M1,1:", "M1,1:zz", "X1,2:a", "p", "pxyz", "pfff", "P", "P1",
-        "P1=00", "P0=zz", "G00", "Hx1", "Hg", "Hgx", "Txyz", "vCont", "vCont;x", "vCont;t", "Z0",
-        "Z0,x,1", "z0,1", "Z0,1,1;X", "C", "Cxx", "cxyz", "qXfer:auxv:read::0", "qRcmd,0",
-        "qXfer:features:read:other.xml:0,10", "qMemoryRegionInfo:x", "vFile:open:0,0,0",
-        "vFile:pread:0", "vFile:close:x", "vKill;x", "QPassSignals:x", "QCatchSyscalls:2",
-        "QCatchSyscalls:1;x", "_Mx", "_M10,q", "_mx", "qThreadExtraInfo,x", "qThreadStopInfox",
-        "QRestoreRegisterState:x", "QRestoreRegisterState:5", "g;thread:x;"}) {
+  for (const char* packet : {"m",
+                             "mx,1",
+                             "m1",
+                             "m1,1x",
+                             "M1,1:",
+                             "M1,1:zz",
+                             "X1,2:a",
+                             "p",
+                             "pxyz",
+                             "pfff",
+                             "P",
+                             "P1",
+                             "P1=00",
+                             "P0=zz",
+                             "G00",
+                             "Hx1",
+                             "Hg",
+                             "Hgx",
+                             "Txyz",
+                             "vCont",
+                             "vCont;x",
+                             "vCont;t",
+                             "Z0",
+                             "Z0,x,1",
+                             "z0,1",
+                             "Z0,1,1;X",
+                             "C",
+                             "Cxx",
+                             "cxyz",
+                             "qXfer:auxv:read::0",
+                             "qRcmd,0",
+                             "qXfer:features:read:other.xml:0,10",
+                             "qMemoryRegionInfo:x",
+                             "vFile:open:0,0,0",
+                             "vFile:pread:0",
+                             "vFile:close:x",
+                             "vKill;x",
+                             "QPassSignals:x",
+                             "QCatchSyscalls:2",
+                             "QCatchSyscalls:1;x",
+                             "_Mx",
+                             "_M10,q",
+                             "_mx",
+                             "qThreadExtraInfo,x",
+                             "qThreadStopInfox",
+                             "QRestoreRegisterState:x",
+                             "QRestoreRegisterState:5",
+                             "g;thread:x;"}) {
     EXPECT_THAT(client.ask(packet), StartsWith("E")) << packet;
   }
   EXPECT_EQ(client.ask("qC"), "QC111");
@@ -121,8 +161,8 @@ TEST_F(SessionTest, OffersNothingThatTheTargetLacks) {
   target.offers_features = false;
   target.goes_back = false;
   const std::string offered = client.ask("qSupported");
-  for (const char* feature : {"Reverse", "auxv", "exec-file", "siginfo", "libraries",
-                              "QPassSignals", "QCatchSyscalls"}) {
+  for (const char* feature :
+       {"Reverse", "auxv", "exec-file", "siginfo", "libraries", "QPassSignals", "QCatchSyscalls"}) {
     EXPECT_THAT(offered, Not(HasSubstr(feature)));
   }
   for (const char* packet :
@@ -236,7 +276,9 @@ TEST_F(SessionTest, SaysNothingOfBreakpointsToWhoDoesNotKnow) {
 
 TEST_F(SessionTest, EvaluatesConditions) {
   // $rax == 3
-  client.ask("Z0,401012,1;X6,260000220313" "27");
+  client.ask(
+      "Z0,401012,1;X6,260000220313"
+      "27");
   EXPECT_EQ(client.ask("Z0,401012,1;X7,26000022031327"), "OK");
   client.ask("c");
   EXPECT_EQ(target.registers_of_main().rax, 3u);
@@ -259,8 +301,7 @@ TEST_F(SessionTest, StopsAtWatchpoints) {
 }
 
 TEST_F(SessionTest, StepsARange) {
-  EXPECT_THAT(client.ask("vCont;r401007,401015:p1.111;c:p1.-1"),
-              HasSubstr("10:1510400000000000;"));
+  EXPECT_THAT(client.ask("vCont;r401007,401015:p1.111;c:p1.-1"), HasSubstr("10:1510400000000000;"));
   EXPECT_EQ(target.requests.back().kind, ResumeKind::kRangeStep);
   EXPECT_EQ(target.requests.back().thread, FakeTarget::kMain);
   EXPECT_EQ(target.requests.back().range,
@@ -449,8 +490,9 @@ TEST_F(SessionTest, GoesBackInReverseMode) {
   EXPECT_EQ(monitor("reverse-mode on"), "");
   EXPECT_THAT(client.ask("vCont;s:111"), HasSubstr("10:0010400000000000;"));
   // lldb before 22 would resume forever at a reason that it does not know.
-  EXPECT_THAT(client.ask("c"), EndsWith("reason:exception;description:" +
-                                        hex_of("begin of the recorded history") + ";"));
+  EXPECT_THAT(
+      client.ask("c"),
+      EndsWith("reason:exception;description:" + hex_of("begin of the recorded history") + ";"));
   EXPECT_EQ(monitor("reverse-mode off"), "");
   EXPECT_THAT(client.ask("vCont;s:111"), HasSubstr("10:0710400000000000;"));
   EXPECT_EQ(monitor("reverse-mode maybe"), "reverse-mode: on or off\n");
