@@ -165,7 +165,9 @@ long Puppet::system_call(long number, const std::vector<uint64_t>& arguments) {
   uint64_t Registers::*const order[] = {&Registers::rdi, &Registers::rsi, &Registers::rdx,
                                         &Registers::r10, &Registers::r8,  &Registers::r9};
   for (size_t i = 0; i < arguments.size(); ++i) call.*order[i] = arguments[i];
-  const HostStop stop = single_step(call);
+  HostStop stop = single_step(call);
+  // Out of a stop of PTRACE_SYSEMU the first step ends before it executes anything.
+  if (stop.registers.rip == gate_.value) stop = single_step(call);
   // The step over a system call is reported as TRAP_BRKPT.
   RCHK_CHECK(stop.signal == 0 || stop.signal == SIGTRAP, "signal {} in a system call", stop.signal);
   Registers restored = before;
@@ -207,7 +209,8 @@ Puppet Puppet::clone() {
   call.orig_rax = ~0ull;
   call.rdi = CLONE_PTRACE | SIGCHLD;
   call.rsi = call.rdx = call.r10 = call.r8 = 0;
-  const HostStop stop = single_step(call);
+  HostStop stop = single_step(call);
+  if (stop.registers.rip == gate_.value) stop = single_step(call);
   const auto child = static_cast<pid_t>(stop.registers.rax);
   RCHK_CHECK(child > 0, "clone gave {}", child);
   Registers restored = before;
