@@ -58,7 +58,7 @@ Result<void> PacketStream::send_console(std::string_view text) {
   constexpr size_t kMostAtOnce = kMaxPacketBytes / 2 - 16;
   std::string packet;
   while (!text.empty()) {
-    packet = "O";
+    packet.assign(1, 'O');
     append_hex(packet, text.substr(0, kMostAtOnce));
     RCHK_TRY(send(packet, Encoding::kText));
     text.remove_prefix(std::min(text.size(), kMostAtOnce));

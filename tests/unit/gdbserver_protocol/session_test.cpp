@@ -1,6 +1,7 @@
 #include "gdbserver/protocol/session.h"
 
 #include <csignal>
+#include <random>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -538,6 +539,60 @@ TEST_F(SessionTest, ArmsARefresh) {
 }
 
 // The rest
+
+TEST_F(SessionTest, SurvivesDamagedPackets) {
+  const std::vector<std::string> packets = {"g",
+                                            "p10;thread:111;",
+                                            "P3=0100000000000000",
+                                            "m401000,10",
+                                            "M402000,2:abcd",
+                                            "x402000,4",
+                                            "X402000,2:ab",
+                                            "Z0,401012,1;X7,26000022031327",
+                                            "z2,402000,8",
+                                            "vCont;r401000,401010:p1.2;c",
+                                            "C05;401000",
+                                            "bs",
+                                            "bc",
+                                            "Hgp111.222",
+                                            "qXfer:features:read:target.xml:0,ffb",
+                                            "qXfer:siginfo:write::4:ab",
+                                            "qSupported:multiprocess+;x",
+                                            "vFile:open:2f,0,0",
+                                            "vFile:pread:0,10,0",
+                                            "qRcmd,61726d2072616e67652031203220",
+                                            "QPassSignals:e;14",
+                                            "QCatchSyscalls:1;0;e7",
+                                            "qMemoryRegionInfo:401010",
+                                            "_M10,rwx",
+                                            "jThreadsInfo",
+                                            "?",
+                                            "QSaveRegisterState;thread:111;",
+                                            "QRestoreRegisterState:1;",
+                                            "qThreadStopInfo111"};
+  std::mt19937 random(1);
+  for (int i = 0; i < 20000; ++i) {
+    std::string packet = packets[random() % packets.size()];
+    for (size_t changes = random() % 4; changes > 0 && !packet.empty(); --changes) {
+      constexpr std::string_view kSymbols = "0123456789abcdef:;,.-=Xxpzg\xff";
+      const size_t at = random() % packet.size();
+      switch (random() % 3) {
+        case 0:
+          packet[at] = kSymbols[random() % kSymbols.size()];
+          break;
+        case 1:
+          packet.erase(at, 1 + random() % 3);
+          break;
+        default:
+          packet.insert(at, 1, kSymbols[random() % kSymbols.size()]);
+      }
+    }
+    target.next_stop = target.current_stop();
+    const auto replies = client.exchange(packet);
+    EXPECT_FALSE(replies.empty()) << packet;
+    EXPECT_EQ(client.end(), SessionEnd::kDisconnected) << packet;
+  }
+}
 
 TEST_F(SessionTest, RunsMonitorCommands) {
   EXPECT_EQ(monitor("when"), "did when\n");
