@@ -37,7 +37,7 @@ struct InstructionRecord {
   int16_t count_delta = 0;    // instructions retired before it = counter + count_delta
   bool r11_is_guest = false;  // the counter is in StatePage::count, r11 in the register
   bool rcx_spilled = false;   // the guest's rcx is in StatePage::rcx
-  bool flags_saved = false;   // rax and flags are in StatePage too: inline probe code
+  bool flags_saved = false;   // rax and flags are in StatePage: inside the state probe
   bool traps = false;         // int3 and its like: the signal comes behind it
 };
 
@@ -55,8 +55,15 @@ struct Block {
   std::vector<InstructionRecord> records;
   std::vector<uint32_t> exits;     // sites of its direct exits
   std::vector<uint32_t> incoming;  // sites that are linked to it
-  std::vector<uint64_t> pages;     // guest pages its code lies on
+  std::vector<AddressRange> code;  // of the guest: where it was translated from
 };
+
+inline bool is_translated_from(const Block& block, AddressRange range) {
+  for (const AddressRange& code : block.code) {
+    if (code.overlaps(range)) return true;
+  }
+  return false;
+}
 
 enum class ExitKind : uint8_t {
   kIndirect,     // an indirect jump that found no landing

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <deque>
 
 #include <csignal>
@@ -59,16 +60,24 @@ Result<Engine::Impl::Entry> Engine::Impl::make_block(const BlockKey& key, uint8_
   ++statistics_.blocks;
   statistics_.guest_instructions += trace.steps.size();
   Block& made = store_.add(std::move(block), keep);
+  note_code(made, trace);
+  return Entry{&made, {}};
+}
+
+void Engine::Impl::note_code(Block& block, const Trace& trace) {
   for (const TraceStep& step : trace.steps) {
-    for (const uint64_t byte : {step.pc, step.next_pc() - 1}) {
-      const uint64_t page = GuestAddress{byte}.page_floor().value;
-      if (!made.pages.empty() && made.pages.back() == page) continue;
-      if (std::find(made.pages.begin(), made.pages.end(), page) != made.pages.end()) continue;
-      made.pages.push_back(page);
-      pages_.page(*host_, {page}).blocks.push_back(&made);
+    const AddressRange bytes = range_of({step.pc}, step.instruction.length);
+    if (!block.code.empty() && block.code.back().end == bytes.begin) block.code.back().end = bytes.end;
+    else block.code.push_back(bytes);
+  }
+  std::vector<GuestAddress> pages;
+  for (const AddressRange& code : block.code) {
+    for (GuestAddress page = code.begin.page_floor(); page < code.end; page = page + kPageSize) {
+      if (std::find(pages.begin(), pages.end(), page) != pages.end()) continue;
+      pages.push_back(page);
+      pages_.page(*host_, page).blocks.push_back(&block);
     }
   }
-  return Entry{&made, {}};
 }
 
 // Makes the block at `pc` and those that its code leads to, breadth first.

@@ -101,13 +101,43 @@ Result<void> Engine::Impl::make_room(AddressRange range) {
   return cache_->move_away(*host_);
 }
 
-Result<void> Engine::Impl::set_probes(Probes probes) {
-  flush();
-  probes_ = std::move(probes);
-  breakpoints_.clear();
-  for (uint32_t i = 0; i < probes_.breakpoints.size(); ++i) {
-    breakpoints_.try_emplace(probes_.breakpoints[i].value, i);
+void Engine::Impl::drop_blocks_at(uint64_t pc) {
+  CodePageCopy* copy = pages_.find({pc});
+  if (copy == nullptr) return;
+  std::vector<Block*> kept;
+  for (Block* block : copy->blocks) {
+    if (block->dead) continue;
+    if (is_translated_from(*block, range_of({pc}, 1))) store_.remove(*block);
+    else kept.push_back(block);
   }
+  copy->blocks = std::move(kept);
+}
+
+// Drops the translations that would do something else now, and no others.
+Result<void> Engine::Impl::set_probes(Probes probes) {
+  std::unordered_map<uint64_t, uint32_t> breakpoints;
+  for (uint32_t i = 0; i < probes.breakpoints.size(); ++i) {
+    breakpoints.try_emplace(probes.breakpoints[i].value, i);
+  }
+  const bool inline_now = probes.policy == HitPolicy::kRemember;
+  const bool policy_changes = probes.policy != probes_.policy;
+  auto changed = [&](uint64_t pc, uint32_t index, const auto& others) {
+    const auto other = others.find(pc);
+    // The index is part of what is emitted for a remembered hit.
+    return policy_changes || other == others.end() || (inline_now && other->second != index);
+  };
+  for (const auto& [pc, index] : breakpoints) {
+    if (changed(pc, index, breakpoints_)) drop_blocks_at(pc);
+  }
+  for (const auto& [pc, index] : breakpoints_) {
+    if (changed(pc, index, breakpoints)) drop_blocks_at(pc);
+  }
+  if (probes.state != probes_.state) {
+    if (probes_.state) drop_blocks_at(probes_.state->expected.rip);
+    if (probes.state) drop_blocks_at(probes.state->expected.rip);
+  }
+  breakpoints_ = std::move(breakpoints);
+  probes_ = std::move(probes);
   return {};
 }
 

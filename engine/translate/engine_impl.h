@@ -62,6 +62,8 @@ class Engine::Impl final : public ProbeView {
   Result<Block*> translate_eagerly(uint64_t pc, Flavour flavour, uint8_t depth, bool land);
   Result<Entry> make_block(const BlockKey& key, uint8_t depth, bool keep);
   Result<void> resolve_miss(Progress& progress, const ExitSite& site, Flavour flavour);
+  void note_code(Block& block, const Trace& trace);
+  void drop_blocks_at(uint64_t pc);
   void flush();
   bool ends_trace(uint64_t pc, Flavour flavour) const;
 

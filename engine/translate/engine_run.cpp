@@ -20,6 +20,11 @@ constexpr uint64_t kReserveBytes = 4 << 20;
 // Up to here one partial block does it without a precise one.
 constexpr uint64_t kShortRun = 16;
 
+// Undoes lahf and seto al.
+uint64_t unpacked_flags(uint64_t rflags, uint64_t packed) {
+  return (rflags & ~uint64_t{0x8d5}) | ((packed >> 8) & 0xd5) | (packed & 1) << 11;
+}
+
 }  // namespace
 
 Result<Stop> Engine::Impl::run(Registers& registers, const RunRequest& request) {
@@ -185,6 +190,13 @@ Result<std::optional<Stop>> Engine::Impl::signalled(Progress& progress, const Ho
   progress.retired +=
       static_cast<uint64_t>(static_cast<int64_t>(counter) + budget + record->count_delta);
   guest.rip = block->key.pc + static_cast<uint64_t>(int64_t{record->pc_delta});
+  if (record->flags_saved) {
+    // A word of the state probe is not mapped: no match, and the guest knows nothing of it.
+    guest.rax = state.rax;
+    guest.rflags = unpacked_flags(guest.rflags, state.flags);
+    progress.counts_here = false;
+    return std::nullopt;
+  }
   if (record->traps) {
     std::array<uint8_t, 16> buffer{};
     Instruction instruction;

@@ -61,9 +61,6 @@ class Translator {
     uint64_t displacement_end;
     uint64_t value;
   };
-  struct ColdFault {  // inline probe code
-    uint8_t* distance;
-  };
 
   void plan_check(const Trace& trace);
   void emit_precise_check();
@@ -71,6 +68,10 @@ class Translator {
   void emit_check(const TraceStep& step);
   void emit_probes(const TraceStep& step);
   void emit_state_probe(const StateProbe& probe, const TraceStep& step);
+  void emit_compare(Register number, uint64_t expected, std::vector<uint8_t*>& failures);
+  // Put flags away into the state page, and back; rax is free in between.
+  void save_flags();
+  void restore_flags();
   void emit_copy(const TraceStep& step);
   void emit_conditional(const TraceStep& step);
   void emit_counter_jump(const TraceStep& step);

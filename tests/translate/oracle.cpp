@@ -151,6 +151,7 @@ class Runner {
 #undef COPY
     native_.start(guest);
     guest_ = guest;
+    if (mode_.state_probe) choose_state(seed);
     set_probes();
     while (stretch(seed)) {
     }
@@ -175,7 +176,38 @@ class Runner {
       }
       probes.policy = mode_.remember ? HitPolicy::kRemember : HitPolicy::kStop;
     }
+    if (mode_.state_probe) probes.state = state_;
     RCHK_CHECK(engine_->set_probes(probes).has_value());
+  }
+
+  // Runs the program once to take a state of it, then makes everything as it was.
+  void choose_state(uint64_t seed) {
+    const uint64_t steps = random_() % 300;
+    for (uint64_t i = 0; i < steps && !native_.at_syscall() && native_.step() == 0; ++i) {
+    }
+    state_ = StateProbe{};
+    state_.expected = native_.registers();
+    for (int i = 0; i < 2; ++i) {
+      const GuestAddress address{kData + kDataBytes / 4 + 8 * (random_() % 128)};
+      uint64_t value = 0;
+      const auto bytes = truth_.read(address, 8);
+      std::memcpy(&value, bytes.data(), 8);
+      state_.words.push_back({address, value});
+    }
+    if (random_() % 8 == 0) state_.words.push_back({{0x10}, 0});  // not mapped: never matches
+    prepare(truth_, program_, seed);
+    truth_.set_extended_state(vectors_);
+    native_.start(guest_);
+  }
+
+  bool at_state() {
+    if (!mode_.state_probe || !same_guest_state(state_.expected, native_.registers())) return false;
+    for (const WordProbe& word : state_.words) {
+      uint64_t value = 0;
+      std::span<uint8_t> bytes(reinterpret_cast<uint8_t*>(&value), 8);
+      if (truth_.read_memory(word.address, bytes) != 8 || value != word.expected) return false;
+    }
+    return true;
   }
 
   bool is_breakpoint(uint64_t pc) const {
@@ -204,6 +236,10 @@ class Runner {
         const auto index = std::find(breakpoints_.begin(), breakpoints_.end(), pc) - breakpoints_.begin();
         expected_hit = Hit{steps, false, static_cast<uint32_t>(index)};
       }
+      if ((steps != 0 || report) && at_state()) {
+        ending = "candidate";
+        break;
+      }
       if (native_.at_syscall()) {
         ending = "syscall";
         break;
@@ -230,7 +266,7 @@ class Runner {
     }
     check_hit(seed, expected_hit);
     compare(seed, truth_, translated_, native_.registers(), guest_, random_() % 16 == 0);
-    return found == "limit" || found == "breakpoint";
+    return found == "limit" || found == "breakpoint" || found == "candidate";
   }
 
   void check_hit(uint64_t seed, const std::optional<Hit>& expected) {
@@ -259,6 +295,7 @@ class Runner {
   std::unique_ptr<Engine> engine_;
   Registers base_, guest_;
   ExtendedState vectors_;
+  StateProbe state_;
   RandomProgram program_;
   std::vector<uint64_t> breakpoints_;
   std::mt19937_64 random_;
@@ -271,6 +308,7 @@ Mode mode_named(const std::string& name) {
   else if (name == "faults") mode.generator.faults = true;
   else if (name == "breakpoints") mode.breakpoints = true;
   else if (name == "remember") mode.breakpoints = mode.remember = true;
+  else if (name == "state") mode.state_probe = true;
   else if (name == "selfmod") mode.generator.self_modifying = true;
   else {
     std::fprintf(stderr, "unknown mode %s\n", name.c_str());
