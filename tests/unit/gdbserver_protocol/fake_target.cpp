@@ -136,8 +136,6 @@ FakeTarget::State FakeTarget::next_state() const {
 
 bool FakeTarget::step_forward() {
   if (now().registers.pc() == kExit) return false;
-  // The endless loop leaves no history.
-  if (now().registers.pc() == kForever) return true;
   if (position_ + 1 == history_.size()) history_.push_back(next_state());
   ++position_;
   return true;
@@ -181,7 +179,9 @@ target::StopEvent FakeTarget::run(const target::ResumeRequest& request,
   for (uint64_t steps = 0;; ++steps) {
     if (steps % 256 == 255 && control.interrupted()) return target::Interrupted{};
     const State before = now();
-    if (backward) {
+    if (now().registers.pc() == kForever) {
+      // The endless loop leaves no history, and has none.
+    } else if (backward) {
       if (!step_backward()) return target::HistoryBegin{};
     } else if (!step_forward()) {
       return target::Exiting{"[the program exits with status 0]"};

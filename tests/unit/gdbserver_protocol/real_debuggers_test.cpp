@@ -40,7 +40,9 @@ std::string serve_while(target::Target& target, std::string command) {
   if (!listener) return listener.error().message();
   const std::string port = std::to_string(listener->port());
   command.replace(command.find("PORT"), 4, port);
-  auto output = std::async(std::launch::async, [&] { return output_of("timeout 60 " + command); });
+  // A command that begins with an option is for `timeout` itself.
+  const std::string limit = command.front() == '-' ? "timeout " : "timeout 60 ";
+  auto output = std::async(std::launch::async, [&] { return output_of(limit + command); });
   const auto transport = listener->accept();
   if (!transport) return transport.error().message();
   SessionOptions options;
@@ -155,6 +157,56 @@ TEST_F(RealGdb, ReadsAndWritesAllKindsOfRegisters) {
   }
 }
 
+TEST_F(RealGdb, InterruptsARunningTarget) {
+  target.registers_of_main().rip = FakeTarget::kForever.value;
+  // gdb takes the signal for the user's ^C, and goes on with its commands.
+  const std::string output = serve_while(
+      target,
+      "-s INT --foreground 1 gdb -nx -batch -ex 'target remote 127.0.0.1:PORT' -ex continue "
+      "-ex 'p/x $pc'");
+  EXPECT_THAT(output, HasSubstr("Program received signal SIGINT"));
+  EXPECT_THAT(output, HasSubstr("$1 = 0x401019"));
+}
+
+TEST_F(RealGdb, KeepsThreadsApart) {
+  target.thread_list.push_back({FakeTarget::kOther, "worker"});
+  const std::string output =
+      gdb(target,
+          "-ex 'thread 2' -ex 'p/x $pc' -ex stepi -ex 'thread 1' -ex 'p/x $pc' "
+          "-ex 'info threads' -ex reverse-stepi -ex 'p/x $pc'");
+  EXPECT_THAT(output, HasSubstr("$1 = 0x401100\n"));
+  EXPECT_EQ(target.requests.at(0).thread, FakeTarget::kOther);
+  EXPECT_EQ(target.requests.at(1).thread, FakeTarget::kMain);
+  EXPECT_THAT(output, HasSubstr("\"worker\""));
+}
+
+TEST_F(RealGdb, RunsAgainFromTheStart) {
+  const std::string output = serve_while(
+      target,
+      "gdb -nx -batch -iex 'set confirm off' -ex 'target extended-remote 127.0.0.1:PORT' "
+      "-ex 'set remote exec-file /no/such/program' -ex stepi -ex stepi -ex starti -ex 'p/x $pc'");
+  EXPECT_THAT(output, HasSubstr("$1 = 0x401000\n"));
+  EXPECT_EQ(target.requests.size(), 2u);
+}
+
+TEST_F(RealGdb, StepsBackThroughARange) {
+  const std::string output =
+      gdb(target,
+          "-ex stepi -ex stepi -ex stepi -ex stepi -ex 'monitor arm range 0x40100a 0x401016' "
+          "-ex reverse-stepi -ex 'p/x $pc'");
+  EXPECT_THAT(output, HasSubstr("$1 = 0x401007\n"));
+  EXPECT_EQ(target.requests.size(), 5u);
+}
+
+TEST_F(RealGdb, LooksAgainAfterAMove) {
+  const std::string output =
+      gdb(target,
+          "-ex stepi -ex stepi -ex 'monitor seek 0' -ex 'monitor arm refresh' -ex stepi "
+          "-ex 'p/x $pc' -ex 'p $rax'");
+  EXPECT_THAT(output, HasSubstr("$1 = 0x401000\n$2 = 0\n"));
+  EXPECT_EQ(target.requests.size(), 2u);
+}
+
 TEST_F(RealGdb, RunsMonitorCommandsAndDetaches) {
   const std::string output = gdb(target, "-ex 'monitor something' -ex detach");
   EXPECT_THAT(output, HasSubstr("did something\n"));
@@ -176,6 +228,58 @@ TEST_F(RealLldb, StepsBreaksAndGoesBack) {
   EXPECT_THAT(output, HasSubstr("rax = 0x0000000000000001\n     rip = 0x0000000000401012"));
   EXPECT_THAT(output, HasSubstr("history boundary"));
   EXPECT_THAT(output, HasSubstr("rip = 0x0000000000401017"));
+}
+
+TEST_F(RealLldb, StopsAtWatchpoints) {
+  const std::string output =
+      lldb(target,
+           "-o 'script lldb.target.WatchAddress(0x402000, 8, False, True, lldb.SBError())' -o "
+           "'process continue' "
+           "-o 'register read rip' -o 'process continue' -o 'register read rip rax' "
+           "-o 'process continue --reverse' -o 'register read rip'");
+  EXPECT_THAT(output, HasSubstr("rip = 0x0000000000401012"));
+  EXPECT_THAT(output, HasSubstr("rax = 0x0000000000000002"));
+  EXPECT_THAT(output, HasSubstr("rip = 0x000000000040100a"));
+}
+
+TEST_F(RealLldb, SetsABreakpointWhileRunningBackward) {
+  // lldb interrupts the endless loop to send Z0, and goes on with a bare c.
+  target.registers_of_main().rip = FakeTarget::kForever.value;
+  const std::string output = lldb(
+      target,
+      "-o 'script lldb.debugger.SetAsync(True)' "
+      "-o 'script lldb.process.ContinueInDirection(lldb.eRunReverse)' "
+      "-o 'script import time; time.sleep(0.5)' "
+      "-o 'script lldb.target.BreakpointCreateByAddress(0x401007)' "
+      "-o 'script time.sleep(0.5)' -o 'script lldb.process.Stop()' -o 'script time.sleep(0.5)' "
+      "-o 'register read rip'");
+  ASSERT_GE(target.requests.size(), 2u) << output;
+  EXPECT_EQ(target.requests[0].direction, target::Direction::kBackward);
+  EXPECT_EQ(target.requests[1].direction, target::Direction::kBackward);
+  EXPECT_THAT(output, HasSubstr("rip = 0x0000000000401019"));
+}
+
+TEST_F(RealLldb, KeepsThreadsApart) {
+  target.thread_list.push_back({FakeTarget::kOther, "worker"});
+  const std::string output =
+      lldb(target,
+           "-o 'thread list' -o 'thread select 2' -o 'register read rip' "
+           "-o 'thread select 1' -o 'thread step-inst' -o 'register read rip'");
+  EXPECT_THAT(output, HasSubstr("'worker'"));
+  EXPECT_THAT(output, HasSubstr("rip = 0x0000000000401100"));
+  EXPECT_THAT(output, HasSubstr("rip = 0x0000000000401007"));
+}
+
+TEST_F(RealLldb, GoesBackInReverseMode) {
+  const std::string output =
+      lldb(target,
+           "-o 'thread step-inst' -o 'thread step-inst' "
+           "-o 'process plugin packet monitor arm backward' -o 'thread step-inst' "
+           "-o 'register read rip' -o 'process plugin packet monitor reverse-mode on' "
+           "-o 'process continue' -o 'register read rip'");
+  EXPECT_THAT(output, HasSubstr("rip = 0x0000000000401007"));
+  EXPECT_THAT(output, HasSubstr("rip = 0x0000000000401000"));
+  EXPECT_THAT(output, HasSubstr("begin of the recorded history"));
 }
 
 TEST_F(RealLldb, ReadsVectorRegistersAndMemory) {
