@@ -73,8 +73,7 @@ bool parse_line(std::string_view line, ProcMapsEntry& entry) {
       !cursor.number(minor_number, 16, ' ') || !cursor.last_number(entry.inode)) {
     return false;
   }
-  entry.device =
-      makedev(static_cast<unsigned>(major_number), static_cast<unsigned>(minor_number));
+  entry.device = makedev(static_cast<unsigned>(major_number), static_cast<unsigned>(minor_number));
   entry.name = cursor.name();
   return !entry.range.empty();
 }

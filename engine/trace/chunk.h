@@ -81,8 +81,7 @@ uint64_t payload_checksum(ByteView payload);
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(uint64_t size_bytes)
-      : bytes_(new uint8_t[size_bytes]), size_bytes_(size_bytes) {}
+  explicit Buffer(uint64_t size_bytes) : bytes_(new uint8_t[size_bytes]), size_bytes_(size_bytes) {}
   uint8_t* data() { return bytes_.get(); }
   uint64_t size() const { return size_bytes_; }
   ByteView view() const { return {bytes_.get(), size_bytes_}; }

@@ -42,9 +42,7 @@ enum SignalFlag : uint8_t { kSignalSynchronous = 1, kSignalFatal = 2, kSignalAtE
 enum InfoFlag : uint8_t { kInfoCpuidTrapped = 1, kInfoTscTrapped = 2 };
 
 // Small differences of either sign become small numbers.
-inline uint64_t zigzag(uint64_t difference) {
-  return (difference << 1) ^ (0 - (difference >> 63));
-}
+inline uint64_t zigzag(uint64_t difference) { return (difference << 1) ^ (0 - (difference >> 63)); }
 inline uint64_t unzigzag(uint64_t number) { return (number >> 1) ^ (0 - (number & 1)); }
 
 using RegisterArray = std::array<uint64_t, sizeof(Registers) / sizeof(uint64_t)>;

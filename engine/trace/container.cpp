@@ -164,11 +164,11 @@ Result<void> Container::end_torn(uint64_t offset, std::string_view reason) {
       chunks_.pop_back();
     }
   }
-  torn_tail_note_ = fmt::format("{}: the recording was not closed; it is usable up to offset {}",
-                                name_, end);
+  torn_tail_note_ =
+      fmt::format("{}: the recording was not closed; it is usable up to offset {}", name_, end);
   if (end != size_bytes_) {
-    torn_tail_note_ += fmt::format(", and the {} bytes behind that are lost ({})",
-                                   size_bytes_ - end, reason);
+    torn_tail_note_ +=
+        fmt::format(", and the {} bytes behind that are lost ({})", size_bytes_ - end, reason);
   }
   return {};
 }
@@ -198,8 +198,9 @@ Result<void> Container::check(const IndexEntry& entry) const {
 Result<Buffer> Container::load(const IndexEntry& entry, ChunkDecoder& decoder) const {
   RCHK_TRY_ASSIGN(StoredChunk chunk, read_chunk(entry));
   if (chunk.header.version != 1) {
-    return bad(entry.offset, fmt::format("a chunk of type {}, version {}; this rchk reads version 1",
-                                         chunk.header.type, chunk.header.version));
+    return bad(entry.offset,
+               fmt::format("a chunk of type {}, version {}; this rchk reads version 1",
+                           chunk.header.type, chunk.header.version));
   }
   auto raw = decoder.decode(chunk.header, std::move(chunk.payload));
   if (!raw) return bad(entry.offset, raw.error().context);

@@ -32,7 +32,8 @@ class Container {
   Failure bad(uint64_t offset, std::string_view reason) const;
 
  private:
-  Container(FileDescriptor file, std::string name) : file_(std::move(file)), name_(std::move(name)) {}
+  Container(FileDescriptor file, std::string name)
+      : file_(std::move(file)), name_(std::move(name)) {}
 
   struct StoredChunk {
     ChunkHeader header;

@@ -28,12 +28,18 @@ class EventParser {
     state_.time_ns += elapsed;
     event.time_ns = state_.time_ns;
     switch (static_cast<EventKind>(kind)) {
-      case EventKind::kExec: return read_body(event.body.emplace<ExecEvent>());
-      case EventKind::kSyscall: return read_body(event.body.emplace<SyscallEvent>());
-      case EventKind::kTrap: return read_body(event.body.emplace<TrapEvent>());
-      case EventKind::kSignal: return read_body(event.body.emplace<SignalEvent>());
-      case EventKind::kChecksum: return read_body(event.body.emplace<ChecksumEvent>());
-      case EventKind::kExit: return read_body(event.body.emplace<ExitEvent>());
+      case EventKind::kExec:
+        return read_body(event.body.emplace<ExecEvent>());
+      case EventKind::kSyscall:
+        return read_body(event.body.emplace<SyscallEvent>());
+      case EventKind::kTrap:
+        return read_body(event.body.emplace<TrapEvent>());
+      case EventKind::kSignal:
+        return read_body(event.body.emplace<SignalEvent>());
+      case EventKind::kChecksum:
+        return read_body(event.body.emplace<ChecksumEvent>());
+      case EventKind::kExit:
+        return read_body(event.body.emplace<ExitEvent>());
     }
     return in_.bad(fmt::format("{} is no kind of event", kind));
   }
@@ -156,8 +162,10 @@ class EventParser {
   Result<void> change(AddressSpaceChange& out) {
     RCHK_TRY_ASSIGN(const auto kind, in_.value<uint8_t>());
     switch (static_cast<ChangeKind>(kind)) {
-      case ChangeKind::kMap: return mapping(out.emplace<MapChange>().mapping);
-      case ChangeKind::kUnmap: return page_range(out.emplace<UnmapChange>().range);
+      case ChangeKind::kMap:
+        return mapping(out.emplace<MapChange>().mapping);
+      case ChangeKind::kUnmap:
+        return page_range(out.emplace<UnmapChange>().range);
       case ChangeKind::kProtect: {
         auto& change = out.emplace<ProtectChange>();
         RCHK_TRY(page_range(change.range));
@@ -169,7 +177,8 @@ class EventParser {
         RCHK_TRY(page_range(change.to));
         return boolean(change.keep_old);
       }
-      case ChangeKind::kDiscard: return page_range(out.emplace<DiscardChange>().range);
+      case ChangeKind::kDiscard:
+        return page_range(out.emplace<DiscardChange>().range);
     }
     return in_.bad(fmt::format("{} is no kind of change of an address space", kind));
   }

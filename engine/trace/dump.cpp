@@ -74,18 +74,24 @@ std::string protection_text(uint8_t protection) {
 
 std::string_view name_of(TrappedInstruction instruction) {
   switch (instruction) {
-    case TrappedInstruction::kCpuid: return "cpuid";
-    case TrappedInstruction::kRdtsc: return "rdtsc";
-    case TrappedInstruction::kRdtscp: return "rdtscp";
+    case TrappedInstruction::kCpuid:
+      return "cpuid";
+    case TrappedInstruction::kRdtsc:
+      return "rdtsc";
+    case TrappedInstruction::kRdtscp:
+      return "rdtscp";
   }
   return "?";
 }
 
 std::string_view name_of(OutputStream stream) {
   switch (stream) {
-    case OutputStream::kNone: return "none";
-    case OutputStream::kStdout: return "stdout";
-    case OutputStream::kStderr: return "stderr";
+    case OutputStream::kNone:
+      return "none";
+    case OutputStream::kStdout:
+      return "stdout";
+    case OutputStream::kStderr:
+      return "stderr";
   }
   return "?";
 }
@@ -133,8 +139,8 @@ struct LineText {
 
   std::string operator()(const ExecEvent& event) const {
     return fmt::format("exec {}, {} mappings, {} bytes of contents, pc {}",
-                       quoted(event.executable), event.mappings.size(),
-                       total_bytes(event.contents), event.registers.pc());
+                       quoted(event.executable), event.mappings.size(), total_bytes(event.contents),
+                       event.registers.pc());
   }
   std::string operator()(const SyscallEvent& event) const {
     const Registers& in = event.before;
@@ -157,10 +163,9 @@ struct LineText {
   std::string operator()(const TrapEvent& event) const {
     const Registers& after = event.after;
     if (event.instruction == TrappedInstruction::kCpuid) {
-      return fmt::format("cpuid({:#x}, {:#x}) = {:#x} {:#x} {:#x} {:#x}",
-                         static_cast<uint32_t>(event.before.rax),
-                         static_cast<uint32_t>(event.before.rcx), after.rax, after.rbx, after.rcx,
-                         after.rdx);
+      return fmt::format(
+          "cpuid({:#x}, {:#x}) = {:#x} {:#x} {:#x} {:#x}", static_cast<uint32_t>(event.before.rax),
+          static_cast<uint32_t>(event.before.rcx), after.rax, after.rbx, after.rcx, after.rdx);
     }
     return fmt::format("{} = {:#x}", name_of(event.instruction), after.rdx << 32 | after.rax);
   }
@@ -179,9 +184,15 @@ struct LineText {
   std::string operator()(const ExitEvent& event) const {
     std::string out;
     switch (event.reason) {
-      case ExitReason::kExited: out = fmt::format("exit, status {}", event.status); break;
-      case ExitReason::kKilled: out = "killed by " + signal_text(event.status); break;
-      case ExitReason::kRecorderStopped: out = "end of the recording"; break;
+      case ExitReason::kExited:
+        out = fmt::format("exit, status {}", event.status);
+        break;
+      case ExitReason::kKilled:
+        out = "killed by " + signal_text(event.status);
+        break;
+      case ExitReason::kRecorderStopped:
+        out = "end of the recording";
+        break;
     }
     if (event.core_dumped) out += ", core dumped";
     if (!event.message.empty()) out += ": " + quoted(event.message);
@@ -248,8 +259,8 @@ class Details {
   template <typename Runs>
   void runs(const Runs& runs, std::string_view what) {
     for (const auto& run : runs) {
-      line(fmt::format("{} {} {} bytes {}", what, run.address, run.bytes.size(),
-                       quoted(run.bytes)));
+      line(
+          fmt::format("{} {} {} bytes {}", what, run.address, run.bytes.size(), quoted(run.bytes)));
     }
   }
   void checksums(const std::vector<MemoryChecksum>& checksums) {

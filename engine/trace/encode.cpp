@@ -24,8 +24,7 @@ using namespace detail;
   [[maybe_unused]] const auto& [c1, c2] = checksum;
   [[maybe_unused]] const auto& [x1, x2, x3, x4, x5, x6] = exit;
   [[maybe_unused]] const auto& [m1, m2, m3, m4, m5, m6] = mapping;
-  [[maybe_unused]] const auto& [r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12, r13] =
-      recording;
+  [[maybe_unused]] const auto& [r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12, r13] = recording;
   [[maybe_unused]] const auto& [f1, f2, f3, f4, f5, f6] = file;
 }
 
@@ -138,10 +137,9 @@ class EventWriter {
   void write_body(const SyscallEvent& event) {
     const bool number_is_rax = event.number == static_cast<int32_t>(event.before.rax);
     const bool has_output = event.output != OutputStream::kNone || !event.output_bytes.empty();
-    out_.value(static_cast<uint8_t>((number_is_rax ? 0 : kSyscallNumber) |
-                                    (event.changes.empty() ? 0 : kSyscallChanges) |
-                                    (event.writes.empty() ? 0 : kSyscallWrites) |
-                                    (has_output ? kSyscallOutput : 0)));
+    out_.value(static_cast<uint8_t>(
+        (number_is_rax ? 0 : kSyscallNumber) | (event.changes.empty() ? 0 : kSyscallChanges) |
+        (event.writes.empty() ? 0 : kSyscallWrites) | (has_output ? kSyscallOutput : 0)));
     registers_at(EventKind::kSyscall, event.before);
     registers(event.after, guess_after_syscall(event.before));
     if (!number_is_rax) out_.value(event.number);

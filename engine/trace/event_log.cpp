@@ -71,9 +71,9 @@ class EventLog::Impl {
     }
     const uint64_t open_first = event_count_ - open_.count();
     if (number.value >= open_first) return open_event(number.value - open_first);
-    const auto next = std::upper_bound(
-        batches_.begin(), batches_.end(), number.value,
-        [](uint64_t value, const Batch& batch) { return value < batch.first; });
+    const auto next =
+        std::upper_bound(batches_.begin(), batches_.end(), number.value,
+                         [](uint64_t value, const Batch& batch) { return value < batch.first; });
     const Batch& batch = *std::prev(next);
     const auto load = [&] { return decode_batch(batch.bytes, batch.count, "the event log", 0); };
     RCHK_TRY_ASSIGN(const auto events, cache_.get(batch.first, load));
@@ -141,7 +141,7 @@ class EventLog::Impl {
   std::deque<Batch> batches_;
   BatchEncoder open_;
   uint64_t event_count_ = 0;
-  std::deque<File> files_;      // by FileId
+  std::deque<File> files_;  // by FileId
   std::deque<Bytes> contents_;
   RecentlyUsed<std::vector<Event>> cache_{kCachedBatches};
   std::shared_ptr<std::deque<Event>> decoded_open_;

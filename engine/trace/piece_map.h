@@ -42,8 +42,8 @@ template <typename Copy>
 Result<Bytes> assemble(const FileInfo& file, const PieceMap& pieces, uint64_t offset,
                        uint64_t size_bytes, Copy copy) {
   const auto missing = [&](uint64_t at) {
-    return fail(ErrorKind::kBadTrace, fmt::format("the recording lacks the contents of {} at {:#x}",
-                                                  file.path, at));
+    return fail(ErrorKind::kBadTrace,
+                fmt::format("the recording lacks the contents of {} at {:#x}", file.path, at));
   };
   const uint64_t stop = offset + size_bytes;
   if (stop < offset || size_bytes > kMostAssembledBytes) return missing(offset);

@@ -6,10 +6,10 @@
 
 #include <fcntl.h>
 
-#include "engine/trace/recently_used.h"
 #include "engine/trace/codec.h"
 #include "engine/trace/container.h"
 #include "engine/trace/piece_map.h"
+#include "engine/trace/recently_used.h"
 
 namespace rchk::trace {
 namespace {
@@ -35,7 +35,8 @@ class TraceReader::Impl {
     }
     if (container_.chunks().empty()) {
       return fail(ErrorKind::kBadTrace, fmt::format("{}: a recording that ends before its first "
-                                                    "event", container_.name()));
+                                                    "event",
+                                                    container_.name()));
     }
     return {};
   }
@@ -50,9 +51,9 @@ class TraceReader::Impl {
       return fail(ErrorKind::kMisuse, fmt::format("event {} was asked for; the recording has {}",
                                                   number, event_count_));
     }
-    const auto next = std::upper_bound(
-        batches_.begin(), batches_.end(), number.value,
-        [](uint64_t value, const IndexEntry& batch) { return value < batch.key; });
+    const auto next =
+        std::upper_bound(batches_.begin(), batches_.end(), number.value,
+                         [](uint64_t value, const IndexEntry& batch) { return value < batch.key; });
     const IndexEntry& batch = *std::prev(next);
     const auto load = [&]() -> Result<std::vector<Event>> { return load_batch(batch); };
     std::lock_guard lock(mutex_);
@@ -62,8 +63,8 @@ class TraceReader::Impl {
 
   Result<FileInfo> file_info(FileId file) const {
     if (file.value >= files_.size()) {
-      return fail(ErrorKind::kBadTrace, fmt::format("{}: has no file {}", container_.name(),
-                                                    file.value));
+      return fail(ErrorKind::kBadTrace,
+                  fmt::format("{}: has no file {}", container_.name(), file.value));
     }
     return files_[file.value];
   }
@@ -85,12 +86,17 @@ class TraceReader::Impl {
     std::lock_guard lock(mutex_);
     for (const IndexEntry& chunk : container_.chunks()) {
       switch (chunk.chunk_type()) {
-        case ChunkType::kEvents: RCHK_TRY(load_batch(chunk)); continue;
+        case ChunkType::kEvents:
+          RCHK_TRY(load_batch(chunk));
+          continue;
         case ChunkType::kInfo:
         case ChunkType::kFileInfo:
-        case ChunkType::kFileContents: RCHK_TRY(container_.load(chunk, decoder_)); continue;
+        case ChunkType::kFileContents:
+          RCHK_TRY(container_.load(chunk, decoder_));
+          continue;
         case ChunkType::kIndex:
-        case ChunkType::kEnd: break;
+        case ChunkType::kEnd:
+          break;
       }
       RCHK_TRY(container_.check(chunk));
     }
@@ -127,12 +133,12 @@ class TraceReader::Impl {
       }
       case ChunkType::kFileContents:
         if (chunk.label >= files_.size()) {
-          return container_.bad(chunk.offset, fmt::format("contents of the unknown file {}",
-                                                          chunk.label));
+          return container_.bad(chunk.offset,
+                                fmt::format("contents of the unknown file {}", chunk.label));
         }
         if (chunk.raw_bytes > kFilePieceBytes || chunk.key + chunk.raw_bytes < chunk.key) {
-          return container_.bad(chunk.offset, fmt::format("{} bytes of a file at {}",
-                                                          chunk.raw_bytes, chunk.key));
+          return container_.bad(
+              chunk.offset, fmt::format("{} bytes of a file at {}", chunk.raw_bytes, chunk.key));
         }
         pieces_[chunk.label].add(chunk.key, chunk.key + chunk.raw_bytes, index);
         return {};

@@ -146,8 +146,7 @@ class TraceWriter::Impl {
     if (file.value >= files_.size()) {
       return fail(ErrorKind::kMisuse, fmt::format("file {} was not added", file.value));
     }
-    for (const PieceMap::Piece& piece :
-         files_[file.value].add(offset, offset + bytes.size(), 0)) {
+    for (const PieceMap::Piece& piece : files_[file.value].add(offset, offset + bytes.size(), 0)) {
       for (uint64_t at = piece.begin; at < piece.end; at += kFilePieceBytes) {
         const uint64_t size = std::min(kFilePieceBytes, piece.end - at);
         const ByteView part = bytes.subspan(at - offset, size);

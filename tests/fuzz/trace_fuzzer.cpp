@@ -93,8 +93,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       use(file);
       break;
     }
-    case 1: use_chunks(input, false); break;
-    case 2: use_chunks(input, true); break;
+    case 1:
+      use_chunks(input, false);
+      break;
+    case 2:
+      use_chunks(input, true);
+      break;
     case 3: {
       const uint8_t count = input.byte();
       const auto events = decode_batch(input.rest(), count, "fuzzed", 0);
@@ -106,7 +110,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       if (!again || *again != *events) std::abort();
       break;
     }
-    case 4: (void)decode_info(input.rest(), "fuzzed", 0); break;
+    case 4:
+      (void)decode_info(input.rest(), "fuzzed", 0);
+      break;
     default:
       (void)decode_file_info(input.rest(), "fuzzed", 0);
       (void)decode_index(input.rest(), "fuzzed", 0);

@@ -32,8 +32,7 @@ std::vector<Event> some_events(size_t count, uint64_t seed = 21) {
 
 Result<std::unique_ptr<TraceReader>> open_bytes(ByteView bytes) {
   FileDescriptor file(memfd_create("recording", MFD_CLOEXEC));
-  EXPECT_EQ(pwrite(file.get(), bytes.data(), bytes.size(), 0),
-            static_cast<ssize_t>(bytes.size()));
+  EXPECT_EQ(pwrite(file.get(), bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size()));
   return TraceReader::open(std::move(file), "test recording");
 }
 
@@ -299,7 +298,8 @@ TEST_F(Hostile, ContentsOfFilesThatAreUnknownOrOutOfBounds) {
 }
 
 TEST_F(Hostile, IndicesThatDoNotFitTheFile) {
-  for (const uint64_t offset : {uint64_t{0}, kFrontBytes, kFirstChunk, UINT64_MAX, uint64_t{1} << 40}) {
+  for (const uint64_t offset :
+       {uint64_t{0}, kFrontBytes, kFirstChunk, UINT64_MAX, uint64_t{1} << 40}) {
     FileBuilder builder;
     builder.info().events(some_events(2), 0).end();
     builder.change_last([&](ChunkHeader& header) { header.key = offset; });

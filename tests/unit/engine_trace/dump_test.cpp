@@ -72,8 +72,9 @@ TEST(Dump, DescribesEveryKindOnOneLineAndInDetail) {
     const std::string detail = describe_in_detail({i}, event);
     EXPECT_TRUE(detail.starts_with(line + "\n"));
     EXPECT_EQ(detail.back(), '\n');
-    EXPECT_TRUE(std::all_of(detail.begin(), detail.end(),
-                            [](char letter) { return letter == '\n' || (letter >= 32 && letter < 127); }));
+    EXPECT_TRUE(std::all_of(detail.begin(), detail.end(), [](char letter) {
+      return letter == '\n' || (letter >= 32 && letter < 127);
+    }));
   }
 }
 

@@ -55,16 +55,22 @@ class RandomEvents {
   }
   AddressSpaceChange change() {
     switch (below(5)) {
-      case 0: return MapChange{mapping()};
-      case 1: return UnmapChange{pages()};
-      case 2: return ProtectChange{pages(), static_cast<uint8_t>(below(8))};
-      case 3: return RemapChange{pages(), pages(), coin()};
-      default: return DiscardChange{pages()};
+      case 0:
+        return MapChange{mapping()};
+      case 1:
+        return UnmapChange{pages()};
+      case 2:
+        return ProtectChange{pages(), static_cast<uint8_t>(below(8))};
+      case 3:
+        return RemapChange{pages(), pages(), coin()};
+      default:
+        return DiscardChange{pages()};
     }
   }
   MemoryWrite write() { return {{number() >> 1}, bytes(300)}; }
   PageContents page() {
-    return {{below(uint64_t{1} << 40) * kPageSize}, Bytes(kPageSize, static_cast<uint8_t>(below(256)))};
+    return {{below(uint64_t{1} << 40) * kPageSize},
+            Bytes(kPageSize, static_cast<uint8_t>(below(256)))};
   }
   MemoryChecksum checksum() { return {range_of({number() >> 1}, number() >> 1), number()}; }
 
@@ -78,14 +84,18 @@ class RandomEvents {
   EventBody body(uint64_t kind) {
     switch (kind) {
       case 0:
-        return ExecEvent{text(40),    list(5, [&] { return mapping(); }),
+        return ExecEvent{text(40),
+                         list(5, [&] { return mapping(); }),
                          list(3, [&] { return write(); }),
-                         registers(), bytes(900), bytes(300), {number()}};
+                         registers(),
+                         bytes(900),
+                         bytes(300),
+                         {number()}};
       case 1: {
         SyscallEvent event;
         event.before = registers();
-        event.number = coin() ? static_cast<int32_t>(event.before.rax)
-                              : static_cast<int32_t>(number());
+        event.number =
+            coin() ? static_cast<int32_t>(event.before.rax) : static_cast<int32_t>(number());
         event.after = registers();
         event.changes = list(3, [&] { return change(); });
         event.writes = list(3, [&] { return write(); });
@@ -107,10 +117,15 @@ class RandomEvents {
         event.dirty = list(2, [&] { return page(); });
         return event;
       }
-      case 4: return ChecksumEvent{registers(), list(4, [&] { return checksum(); })};
+      case 4:
+        return ChecksumEvent{registers(), list(4, [&] { return checksum(); })};
       default:
-        return ExitEvent{static_cast<ExitReason>(below(3)), static_cast<int32_t>(number()), coin(),
-                         text(30), registers(), list(4, [&] { return checksum(); })};
+        return ExitEvent{static_cast<ExitReason>(below(3)),
+                         static_cast<int32_t>(number()),
+                         coin(),
+                         text(30),
+                         registers(),
+                         list(4, [&] { return checksum(); })};
     }
   }
 

@@ -175,6 +175,33 @@ TEST(Recording, ReadsBackFromMemoryWhileItGrows) {
   expect_recorded(log, events);
 }
 
+TEST(Recording, IsReadByOneThreadWhileAnotherWrites) {
+  const TemporaryFile file;
+  RandomEvents random(13);
+  std::vector<Event> events;
+  for (int i = 0; i < 12000; ++i) events.push_back(random.event());
+  EventLog log({});
+  auto writer = TraceWriter::create(file.path(), {});
+  ASSERT_TRUE(writer);
+  TeeSink tee(log, **writer);
+  std::thread reader([&] {
+    for (uint64_t number = 0; number < events.size();) {
+      if (number >= log.event_count()) {
+        std::this_thread::yield();
+        continue;
+      }
+      const auto event = log.event({number});
+      ASSERT_TRUE(event) << event.error().message();
+      ASSERT_EQ(**event, events[number]) << number;
+      ++number;
+    }
+  });
+  for (const Event& event : events) ASSERT_TRUE(tee.append(event));
+  reader.join();
+  ASSERT_TRUE(tee.close());
+  EXPECT_EQ((*TraceReader::open(file.path()))->event_count(), events.size());
+}
+
 TEST(Recording, FeedsTwoSinksAlike) {
   const TemporaryFile file;
   EventLog log(RandomEvents(6).info());

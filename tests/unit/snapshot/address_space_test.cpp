@@ -38,8 +38,7 @@ uint64_t offset_pages_at(const AddressSpace& space, uint64_t page) {
   const Mapping* mapping = space.find({page * kPageSize});
   EXPECT_NE(mapping, nullptr) << "page " << page;
   if (mapping == nullptr || !mapping->backing) return ~uint64_t{0};
-  return mapping->backing->offset_bytes / kPageSize + page -
-         mapping->range.begin.value / kPageSize;
+  return mapping->backing->offset_bytes / kPageSize + page - mapping->range.begin.value / kPageSize;
 }
 
 TEST(AddressSpace, FindsNothingInAnEmptyOne) {
