@@ -1,8 +1,10 @@
 #include <chrono>
+#include <csignal>
 #include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "engine/trace/codec.h"
@@ -262,7 +264,7 @@ TEST(Recording, RefusesContentsOfAFileThatWasNotAdded) {
   EXPECT_EQ(EventLog({}).add_file_range({0}, 0, Bytes(1)).error().kind, ErrorKind::kMisuse);
 }
 
-TEST(Recording, SurfacesTheErrorsOfItsWorker) {
+TEST(Recording, CannotBeginWhereNothingCanBeWritten) {
   // Writing to /dev/full fails with ENOSPC (full(4)).
   const auto none = TraceWriter::create("/dev/full", {});
   ASSERT_FALSE(none);
@@ -270,6 +272,42 @@ TEST(Recording, SurfacesTheErrorsOfItsWorker) {
   const auto nowhere = TraceWriter::create("/nonexistent/folder/file", {});
   ASSERT_FALSE(nowhere);
   EXPECT_EQ(nowhere.error().errno_value, ENOENT);
+}
+
+TEST(Recording, SurfacesTheErrorsOfItsWorkerAndKeepsWhatWasWritten) {
+  const TemporaryFile file;
+  auto writer = TraceWriter::create(file.path(), {});
+  ASSERT_TRUE(writer);
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto old_action = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit limit{1 << 20, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  RandomEvents random(17);
+  std::vector<Event> events;
+  Result<void> failed;
+  while (failed && events.size() < 100'000) {
+    events.push_back(random.event());
+    const auto number = (*writer)->append(events.back());
+    if (!number) failed = tl::make_unexpected(number.error());
+  }
+  EXPECT_FALSE((*writer)->flush());
+  EXPECT_FALSE((*writer)->close());
+  EXPECT_FALSE((*writer)->append(events[0]));
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, old_action);
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().errno_value, EFBIG);
+  EXPECT_THAT(failed.error().message(), HasSubstr(file.path()));
+
+  writer->reset();
+  const auto reader = TraceReader::open(file.path());
+  ASSERT_TRUE(reader) << reader.error().message();
+  EXPECT_THAT((*reader)->torn_tail_note(), HasSubstr("are lost"));
+  ASSERT_GT((*reader)->event_count(), 0u);
+  for (uint64_t i = 0; i < (*reader)->event_count(); ++i) {
+    ASSERT_EQ(**(*reader)->event({i}), events[i]);
+  }
 }
 
 }  // namespace
