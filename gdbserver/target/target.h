@@ -53,7 +53,8 @@ class Target {
  public:
   virtual ~Target() = default;
 
-  // The process that the debugger sees, and its live threads; the first one is the leader.
+  // The process that the debugger sees, and its live threads; the first one is the leader. Ids
+  // are never 0, which means "any" in the protocol, and stay the same for the target's life.
   virtual Tid process() const = 0;
   virtual std::vector<ThreadInfo> threads() = 0;
   // True if rchk came to a program that ran already: leaving it then means to detach.
