@@ -1,4 +1,5 @@
 #include <cstring>
+#include <ctime>
 
 #include <asm/prctl.h>
 #include <sched.h>
@@ -96,25 +97,31 @@ std::string Recorder::Impl::obstacle(const Call& call, const Registers& register
 }
 
 // Makes it so that the call at whose entry the guest stands has not begun.
-Result<void> Recorder::Impl::take_call_back(const Registers& before) {
-  Registers skip = before;
+Result<void> Recorder::Impl::take_call_back() {
+  PendingCall call = std::move(*call_);
+  call_.reset();
+  Registers skip = call.before;
   skip.rip += kSyscallInstructionBytes;
   skip.orig_rax = kNoCall;
   RCHK_TRY(tracee_.set_registers(skip));
-  RCHK_TRY(tracee_.resume(ResumeMode::kSyscall));
-  RCHK_TRY_ASSIGN(const StopStatus stop, tracee_.wait());
-  if (stop.kind != StopStatus::Kind::kSyscall) {
-    return fail(ErrorKind::kGone, "the guest ended in a system call");
+  for (;;) {
+    RCHK_TRY(tracee_.resume(ResumeMode::kSyscall));
+    RCHK_TRY_ASSIGN(const StopStatus stop, tracee_.wait());
+    if (stop.kind == StopStatus::Kind::kSyscall) break;
+    if (stop.kind != StopStatus::Kind::kInterrupted) {
+      return fail(ErrorKind::kGone, "the guest ended in a system call");
+    }
   }
-  call_.reset();
-  return tracee_.set_registers(before);
+  const Registers again = call.continued ? call.again : call.before;
+  if (call.continued) restarted_ = std::move(call);
+  return tracee_.set_registers(again);
 }
 
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits& limits) {
   RCHK_TRY_ASSIGN(Registers registers, tracee_.registers());
   pending_at_event_ = 0;
   const auto number = static_cast<int32_t>(registers.orig_rax);
-  if (restarted_ && number == nr::restart_syscall) {
+  if (restarted_ && registers.rip == restarted_->before.rip + kSyscallInstructionBytes) {
     call_ = std::exchange(restarted_, std::nullopt);
     return MaybeStop();
   }
@@ -126,14 +133,16 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
   call.before.rip -= kSyscallInstructionBytes;
   const Call made = syscalls::call_of(number, registers);
   if (const std::string reason = obstacle(made, registers); !reason.empty()) {
-    RCHK_TRY(take_call_back(call.before));
+    call_ = std::move(call);
+    RCHK_TRY(take_call_back());
     RCHK_TRY_ASSIGN(RecorderStop stop, stop_recording(reason));
     return MaybeStop(std::move(stop));
   }
   const bool exits = number == nr::exit_group || number == nr::exit;
   if (exits && limits.stop_before_exit && !exit_reported_) {
     exit_reported_ = true;
-    RCHK_TRY(take_call_back(call.before));
+    call_ = std::move(call);
+    RCHK_TRY(take_call_back());
     RecorderStop stop{.cause = StopCause::kAboutToExit};
     stop.status = static_cast<int>(made.arguments[0] & 0xff);
     return MaybeStop(std::move(stop));
@@ -142,6 +151,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
     say_once(fmt::format("{} is not known: memory that it changes is not recorded.",
                          syscalls::describe_call(made)));
   }
+  call.entered_ns = now_ns();
   call.entry = syscalls::at_entry(made, GuestReader(tracee_));
   call.answer = own_answer(made);
   if (call.answer) {
@@ -183,14 +193,63 @@ Result<bool> Recorder::Impl::restart_interrupted(const Registers& after) {
   // After SIGCONT some calls fail with EINTR natively as well (signal(7)).
   const bool by_recorder = interrupt_in_flight_ || deliverable != 0;
   if (result == -EINTR && (stops || !by_recorder)) return false;
-  Registers again = call_->before;
+  call_->continued = true;
+  call_->again = call_->before;
   if (result == kRestartBlock) {
-    again.rax = static_cast<uint64_t>(nr::restart_syscall);
-    restarted_ = std::move(call_);
+    call_->again.rax = static_cast<uint64_t>(nr::restart_syscall);
+  } else if (result == -EINTR) {
+    RCHK_TRY(shorten_time_out(*call_));
   }
-  call_.reset();
-  RCHK_TRY(tracee_.set_registers(again));
+  RCHK_TRY(tracee_.set_registers(call_->again));
+  restarted_ = std::exchange(call_, std::nullopt);
   return true;
+}
+
+// Calls that fail with EINTR leave their caller to work out how long to wait on.
+Result<void> Recorder::Impl::shorten_time_out(PendingCall& call) {
+  constexpr uint64_t kNsPerMs = 1'000'000, kNsPerSecond = 1'000'000'000;
+  const uint64_t waited_ns = now_ns() - call.entered_ns;
+  GuestAddress pointer;
+  switch (call.entry.call.number) {
+    case nr::epoll_wait:
+    case nr::epoll_pwait: {
+      const auto milliseconds = static_cast<int32_t>(call.before.r10);
+      if (milliseconds <= 0) return {};
+      const uint64_t whole_ns = static_cast<uint64_t>(milliseconds) * kNsPerMs;
+      const uint64_t rest_ns = whole_ns > waited_ns ? whole_ns - waited_ns : 0;
+      call.again.r10 = (rest_ns + kNsPerMs - 1) / kNsPerMs;
+      return {};
+    }
+    case nr::rt_sigtimedwait: pointer = {call.before.rdx}; break;
+    case nr::epoll_pwait2: pointer = {call.before.r10}; break;
+    case nr::semtimedop: pointer = {call.before.r10}; break;
+    case nr::io_getevents: pointer = {call.before.r8}; break;
+    default: return {};
+  }
+  timespec time{};
+  if (pointer.value == 0) return {};
+  if (!call.time_out) {
+    trace::MemoryWrite own{pointer, Bytes(sizeof(time))};
+    if (tracee_.read_memory(pointer, own.bytes) != sizeof(time)) return {};
+    call.time_out = std::move(own);
+  }
+  std::memcpy(&time, call.time_out->bytes.data(), sizeof(time));
+  const uint64_t whole_ns =
+      static_cast<uint64_t>(time.tv_sec) * kNsPerSecond + static_cast<uint64_t>(time.tv_nsec);
+  const uint64_t rest_ns = whole_ns > waited_ns ? whole_ns - waited_ns : 0;
+  time.tv_sec = static_cast<time_t>(rest_ns / kNsPerSecond);
+  time.tv_nsec = static_cast<long>(rest_ns % kNsPerSecond);
+  return tracee_.write_memory(pointer, {reinterpret_cast<const uint8_t*>(&time), sizeof(time)});
+}
+
+Result<void> Recorder::Impl::restore_time_out(const PendingCall& call, Registers& after) {
+  if (call.time_out) {
+    // It may be in memory that the guest itself cannot write.
+    RCHK_TRY(tracee_.write_memory(call.time_out->address, call.time_out->bytes));
+  }
+  if (call.again.r10 == call.before.r10) return {};
+  after.r10 = call.before.r10;
+  return tracee_.set_registers(after);
 }
 
 Result<void> Recorder::Impl::note_pending_signals(const PendingCall& call, int64_t result) {
@@ -287,6 +346,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
     after.rax = static_cast<uint64_t>(result);
     RCHK_TRY(tracee_.set_registers(after));
   }
+  if (call.continued) RCHK_TRY(restore_time_out(call, after));
   const Call& made = call.entry.call;
   trace::SyscallEvent event;
   event.number = made.number;

@@ -126,7 +126,7 @@ Result<RecorderStop> Recorder::Impl::stop_recording(std::string_view reason) {
   stop.message = fmt::format("{}; the program goes on without being recorded", reason);
   breakpoints_.remove_all(tracee_);
   watchpoints_.disarm(tracee_);
-  if (call_) RCHK_TRY(take_call_back(call_->before));
+  if (call_) RCHK_TRY(take_call_back());
   trace::ExitEvent event;
   event.reason = trace::ExitReason::kRecorderStopped;
   event.message = stop.message;

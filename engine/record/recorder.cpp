@@ -152,11 +152,11 @@ Result<void> Recorder::Impl::require_guest() const {
   return fail(ErrorKind::kGone, "the program is not there any more");
 }
 
-// A call that is to be continued by restart_syscall looks as if it had not begun.
+// A call that is made again looks as it did the first time.
 Result<Registers> Recorder::Impl::registers() const {
   RCHK_TRY(require_guest());
   RCHK_TRY_ASSIGN(Registers registers, tracee_.registers());
-  if (restarted_ && registers.rip == restarted_->before.rip) registers.rax = restarted_->before.rax;
+  if (restarted_ && registers.rip == restarted_->before.rip) return restarted_->before;
   return registers;
 }
 

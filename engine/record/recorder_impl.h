@@ -22,6 +22,13 @@ struct PendingCall {
   // The call does not reach the kernel, and the guest gets this result.
   std::optional<int64_t> answer;
   bool breakpoints_were_in = false;
+
+  // For a call that was interrupted and is made again, unnoticed by the guest: the registers that
+  // it is made again with, and a time-out in the guest's memory that is shorter meanwhile.
+  bool continued = false;
+  Registers again;
+  uint64_t entered_ns = 0;
+  std::optional<trace::MemoryWrite> time_out;  // the guest's own
 };
 
 // The recorder's state and loop. Its parts: recorder.cpp (start, the debugger's requests),
@@ -58,6 +65,8 @@ class Recorder::Impl {
   Result<void> resume(tracee::ResumeMode mode);
   Result<tracee::StopStatus> wait_for_stop(const RunLimits& limits);
   Result<void> interrupt_if_asked(const RunLimits& limits);
+  // The loop's one round: lets the guest run to its next stop and deals with that.
+  Result<MaybeStop> advance(tracee::ResumeMode mode, const RunLimits& limits);
   Result<MaybeStop> handle(const tracee::StopStatus& stop, const RunLimits& limits);
   Result<RecorderStop> recover(const Error& error);
 
@@ -68,8 +77,10 @@ class Recorder::Impl {
   std::optional<int64_t> own_answer(const syscalls::Call& call) const;
   // Why the recording cannot go on with this call; empty if it can.
   std::string obstacle(const syscalls::Call& call, const Registers& registers);
-  Result<void> take_call_back(const Registers& before);
+  Result<void> take_call_back();
   Result<bool> restart_interrupted(const Registers& after);
+  Result<void> shorten_time_out(PendingCall& call);
+  Result<void> restore_time_out(const PendingCall& call, Registers& after);
   Result<void> note_pending_signals(const PendingCall& call, int64_t result);
   Result<void> add_writes(const PendingCall& call, const Registers& after,
                           trace::SyscallEvent& event);
@@ -105,7 +116,8 @@ class Recorder::Impl {
   uint64_t start_ns_ = 0;
 
   std::optional<PendingCall> call_;
-  // A call that was interrupted and that the kernel is to continue by restart_syscall.
+  // A call that was interrupted and that the guest is about to make again. Until then it counts as
+  // not begun.
   std::optional<PendingCall> restarted_;
   uint64_t calls_done_ = 0;
   GuestAddress brk_;
@@ -123,7 +135,7 @@ class Recorder::Impl {
   bool in_group_stop_ = false;
   bool stepping_ = false;
   Breakpoints step_target_;            // behind a string instruction that is stepped over
-  bool interrupt_in_flight_ = false;   // PTRACE_INTERRUPT was sent, its stop has not come
+  bool interrupt_in_flight_ = false;   // PTRACE_INTERRUPT was sent and no stop has come since
   bool interrupt_wanted_ = false;      // by this run()
   std::chrono::steady_clock::time_point next_poll_;
 

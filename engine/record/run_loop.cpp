@@ -95,11 +95,21 @@ Result<RecorderStop> Recorder::Impl::run_guest(const RunLimits& limits) {
   }
   if (limits.stop_at_breakpoints) breakpoints_.insert_all(tracee_);
   for (;;) {
-    RCHK_TRY(resume(ResumeMode::kSyscall));
-    RCHK_TRY_ASSIGN(const StopStatus stop, wait_for_stop(limits));
-    RCHK_TRY_ASSIGN(const MaybeStop result, handle(stop, limits));
+    RCHK_TRY_ASSIGN(const MaybeStop result, advance(ResumeMode::kSyscall, limits));
     if (result) return *result;
   }
+}
+
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::advance(ResumeMode mode,
+                                                          const RunLimits& limits) {
+  RCHK_TRY(resume(mode));
+  RCHK_TRY_ASSIGN(const StopStatus stop, wait_for_stop(limits));
+  RCHK_TRY_ASSIGN(MaybeStop result, handle(stop, limits));
+  // Any stop takes the place of the one that was asked for (kernel/signal.c, ptrace_stop).
+  const bool interrupted = std::exchange(interrupt_in_flight_, false) && interrupt_wanted_;
+  if (result || !interrupted || exit_recorded_) return result;
+  if (call_) RCHK_TRY(take_call_back());
+  return MaybeStop(RecorderStop{.cause = StopCause::kInterrupted});
 }
 
 // Lets one instruction run, be it a system call. Breakpoints are not in memory.
@@ -127,9 +137,7 @@ Result<RecorderStop> Recorder::Impl::step(const RunLimits& limits) {
     const uint64_t calls = calls_done_;
     const uint64_t events = event_count_;
     stepping_ = true;
-    RCHK_TRY(resume(mode));
-    RCHK_TRY_ASSIGN(const StopStatus stop, wait_for_stop(limits));
-    Result<MaybeStop> result = handle(stop, limits);
+    Result<MaybeStop> result = advance(mode, limits);
     stepping_ = false;
     if (!finished_ && !step_target_.empty()) step_target_.remove_all(tracee_);
     step_target_ = {};
@@ -151,9 +159,7 @@ Result<RecorderStop> Recorder::Impl::step(const RunLimits& limits) {
     if (call_) {
       // Inside a call: run to its end.
       while (call_) {
-        RCHK_TRY(resume(ResumeMode::kSyscall));
-        RCHK_TRY_ASSIGN(const StopStatus next, wait_for_stop(limits));
-        RCHK_TRY_ASSIGN(const MaybeStop inner, handle(next, limits));
+        RCHK_TRY_ASSIGN(const MaybeStop inner, advance(ResumeMode::kSyscall, limits));
         if (inner) return *inner;
       }
       if (calls_done_ != calls) return RecorderStop{.cause = StopCause::kStepped};
@@ -194,7 +200,7 @@ Result<StopStatus> Recorder::Impl::wait_for_stop(const RunLimits& limits) {
 
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
                                                          const RunLimits& limits) {
-  const bool was_in_group_stop = std::exchange(in_group_stop_, false);
+  in_group_stop_ = false;
   switch (stop.kind) {
     case StopStatus::Kind::kSyscall:
       return call_ ? on_call_exit(limits) : on_call_entry(limits);
@@ -209,14 +215,9 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
       return MaybeStop();
     case StopStatus::Kind::kGroupStop:
       in_group_stop_ = true;
-      if (!interrupt_wanted_) return MaybeStop();
-      interrupt_in_flight_ = false;
-      return MaybeStop(RecorderStop{.cause = StopCause::kInterrupted});
-    case StopStatus::Kind::kInterrupted:
-      // The end of a group stop looks the same, and may take the place of an interrupt's stop.
-      if (!was_in_group_stop || interrupt_wanted_) interrupt_in_flight_ = false;
-      if (!interrupt_wanted_) return MaybeStop();
-      return MaybeStop(RecorderStop{.cause = StopCause::kInterrupted});
+      return MaybeStop();
+    case StopStatus::Kind::kInterrupted:  // or the end of a group stop
+      return MaybeStop();
     case StopStatus::Kind::kExited:
     case StopStatus::Kind::kKilled: {
       RCHK_TRY_ASSIGN(RecorderStop end, finish(stop));

@@ -1,0 +1,193 @@
+#include "engine/record/recorder.h"
+
+#include <csignal>
+
+#include "tests/unit/engine_record/guests.h"
+#include "tests/unit/engine_record/session.h"
+
+namespace rchk::record::test {
+namespace {
+
+using trace::ExitReason;
+using trace::OutputStream;
+
+trace::ExitEvent last_exit(Session& session) {
+  const auto exits = session.events<trace::ExitEvent>();
+  EXPECT_EQ(exits.size(), 1u);
+  return exits.empty() ? trace::ExitEvent{} : exits.back();
+}
+
+TEST(Recorder, WritesTheImageFirst) {
+  Session session("nothing");
+  ASSERT_EQ(session.log().event_count(), 1u);
+  const auto images = session.events<trace::ExecEvent>();
+  ASSERT_EQ(images.size(), 1u);
+  EXPECT_EQ(images[0].registers.rip, session.recorder().registers()->rip);
+  EXPECT_FALSE(images[0].mappings.empty());
+  EXPECT_FALSE(images[0].contents.empty());
+  for (const auto& mapping : images[0].mappings) EXPECT_NE(mapping.name, "[vdso]");
+  EXPECT_NE(images[0].brk.value, 0u);
+}
+
+TEST(Recorder, RecordsTheExitStatus) {
+  Session session("landmarks");
+  const RecorderStop stop = session.run();
+  EXPECT_EQ(stop.cause, StopCause::kExited);
+  EXPECT_EQ(stop.status, 5);
+  EXPECT_EQ(session.output(), "landmarks\n");
+  const auto exit = last_exit(session);
+  EXPECT_EQ(exit.reason, ExitReason::kExited);
+  EXPECT_EQ(exit.status, 5);
+  EXPECT_FALSE(exit.memory.empty());
+  EXPECT_EQ(session.run().cause, StopCause::kExited);
+  EXPECT_TRUE(session.messages().empty());
+}
+
+TEST(Recorder, NamesWhatReachedStandardOutput) {
+  Session session("write_to_many_descriptors");
+  session.run();
+  EXPECT_EQ(session.output(), "ab");
+  std::string out, error;
+  for (const auto& call : session.events<trace::SyscallEvent>()) {
+    const std::string bytes(call.output_bytes.begin(), call.output_bytes.end());
+    if (call.output == OutputStream::kStdout) out += bytes;
+    if (call.output == OutputStream::kStderr) error += bytes;
+  }
+  EXPECT_EQ(out, "a");
+  EXPECT_EQ(error, "b");
+}
+
+TEST(Recorder, FollowsExecve) {
+  Session session("exec");
+  EXPECT_EQ(session.run().status, 0);
+  EXPECT_EQ(session.output(), "other\n");
+  EXPECT_EQ(session.events<trace::ExecEvent>().size(), 2u);
+}
+
+TEST(Recorder, AnswersTheTimeStampCounter) {
+  for (const char* guest : {"rdtsc", "rdtsc_blocked"}) {
+    Session session(guest);
+    session.run();
+    EXPECT_EQ(session.output(), guest == std::string("rdtsc") ? "later\n" : "blocked\n");
+    EXPECT_GE(session.events<trace::TrapEvent>().size(), 1u);
+  }
+  Session session("ask_about_the_tsc");
+  session.run();
+  EXPECT_EQ(session.output(), "enabled\n");
+}
+
+TEST(Recorder, RecordsChangesOfTheAddressSpace) {
+  Session session("change_the_address_space");
+  session.run();
+  EXPECT_EQ(session.output(), "mapped\n");
+  size_t kinds[std::variant_size_v<trace::AddressSpaceChange>] = {};
+  for (const auto& call : session.events<trace::SyscallEvent>()) {
+    for (const auto& change : call.changes) ++kinds[change.index()];
+  }
+  for (const size_t count : kinds) EXPECT_GT(count, 0u);
+}
+
+TEST(RecorderSignals, AFaultIsSynchronous) {
+  Session session("store_to_null");
+  const RecorderStop stop = session.run();
+  EXPECT_EQ(stop.cause, StopCause::kExited);
+  EXPECT_EQ(stop.signal, SIGSEGV);
+  const auto signals = session.events<trace::SignalEvent>();
+  ASSERT_EQ(signals.size(), 1u);
+  EXPECT_TRUE(signals[0].synchronous);
+  EXPECT_TRUE(signals[0].fatal);
+  EXPECT_EQ(last_exit(session).reason, ExitReason::kKilled);
+}
+
+TEST(RecorderSignals, ASignalToItselfComesAtTheEvent) {
+  for (const char* guest : {"abort", "write_into_a_closed_pipe"}) {
+    Session session(guest);
+    EXPECT_EQ(session.run().signal, guest == std::string("abort") ? SIGABRT : SIGPIPE);
+    const auto signals = session.events<trace::SignalEvent>();
+    ASSERT_EQ(signals.size(), 1u);
+    EXPECT_FALSE(signals[0].synchronous);
+    EXPECT_TRUE(signals[0].at_event) << guest;
+    EXPECT_TRUE(signals[0].dirty.empty());
+  }
+}
+
+TEST(RecorderSignals, ASignalInComputationHasItsState) {
+  Session session("alarm_while_computing");
+  EXPECT_EQ(session.run().signal, SIGALRM);
+  const auto signals = session.events<trace::SignalEvent>();
+  ASSERT_EQ(signals.size(), 1u);
+  EXPECT_FALSE(signals[0].synchronous);
+  EXPECT_FALSE(signals[0].at_event);
+  EXPECT_FALSE(signals[0].extended_state.empty());
+  EXPECT_FALSE(signals[0].dirty.empty());
+}
+
+TEST(RecorderSignals, ASignalEndsACall) {
+  Session session("alarm_while_waiting");
+  EXPECT_EQ(session.run().signal, SIGALRM);
+  const auto signals = session.events<trace::SignalEvent>();
+  ASSERT_EQ(signals.size(), 1u);
+  EXPECT_TRUE(signals[0].at_event);
+}
+
+TEST(RecorderSignals, AnIgnoredSignalWakesNothing) {
+  Session session("wait_with_ignored_signals");
+  session.run();
+  EXPECT_EQ(session.output(), "timeout\n");
+  EXPECT_TRUE(session.events<trace::SignalEvent>().empty());
+}
+
+TEST(RecorderSignals, SigkillIsRecorded) {
+  Session session("spin");
+  RunLimits soon;
+  soon.deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+  EXPECT_EQ(session.run(soon).cause, StopCause::kInterrupted);
+  kill(session.recorder().pid(), SIGKILL);
+  const RecorderStop stop = session.run();
+  EXPECT_EQ(stop.cause, StopCause::kExited);
+  EXPECT_EQ(stop.signal, SIGKILL);
+  EXPECT_EQ(last_exit(session).reason, ExitReason::kKilled);
+}
+
+struct Unrecordable {
+  const char* guest;
+  const char* word;
+  const char* output;
+  int status;
+};
+
+class RecorderStops : public testing::TestWithParam<Unrecordable> {};
+
+TEST_P(RecorderStops, AndTheGuestGoesOn) {
+  Session session(GetParam().guest);
+  const RecorderStop stop = session.run();
+  EXPECT_EQ(stop.cause, StopCause::kRecordingStopped);
+  EXPECT_NE(stop.message.find(GetParam().word), std::string::npos) << stop.message;
+  const auto end = session.recorder().wait_for_guest();
+  ASSERT_TRUE(end) << end.error().message();
+  EXPECT_EQ(end->kind, tracee::StopStatus::Kind::kExited);
+  EXPECT_EQ(end->value, GetParam().status);
+  EXPECT_EQ(session.output(), GetParam().output);
+  EXPECT_EQ(last_exit(session).reason, ExitReason::kRecorderStopped);
+  EXPECT_EQ(session.messages().size(), 1u);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Guests, RecorderStops,
+    testing::Values(Unrecordable{"make_a_child", "clone(", "child\nparent\n", 4},
+                    Unrecordable{"handle_a_signal", "SIGUSR1", "handled\nend\n", 9},
+                    Unrecordable{"call_in_32_bits", "int 0x80", "pid\n", 0}),
+    [](const auto& param) { return std::string(param.param.guest); });
+
+TEST(RecorderStart, NamesAProgramThatIsNotThere) {
+  RecorderOptions options;
+  options.program.arguments = {"/no/such/program"};
+  trace::EventLog log({});
+  const auto recorder = Recorder::start(options, log);
+  ASSERT_FALSE(recorder);
+  EXPECT_EQ(recorder.error().kind, ErrorKind::kMisuse);
+  EXPECT_EQ(recorder.error().errno_value, ENOENT);
+}
+
+}  // namespace
+}  // namespace rchk::record::test
