@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "cli/commands.h"
+#include "cli/describe_recording.h"
 #include "cli/guest_streams.h"
 #include "cli/serve.h"
 #include "cli/trace_folder.h"
@@ -39,7 +40,7 @@ Result<int> serve_live(const LiveOptions& options) {
   RCHK_TRY_ASSIGN(GuestStreams streams, GuestStreams::sort_out(options));
   for (size_t i = 0; i < 3; ++i) settings.program.standard_fds[i] = streams.guest[i].get();
 
-  const trace::RecordingInfo info = record::Recorder::describe(settings);
+  const trace::RecordingInfo info = describe_recording(settings);
   trace::EventLog log(info);
   RCHK_TRY_ASSIGN(const auto writer, trace::TraceWriter::create(path, info));
   trace::TeeSink sink(log, *writer);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/commands.h"
+#include "cli/describe_recording.h"
 #include "cli/trace_folder.h"
 #include "engine/record/recorder.h"
 #include "engine/trace/writer.h"
@@ -49,7 +50,7 @@ Result<int> record(const RecordOptions& options) {
   }
   settings.message = [](std::string_view text) { fmt::print(stderr, "rchk: {}\n", text); };
   RCHK_TRY_ASSIGN(const auto writer,
-                  trace::TraceWriter::create(path, record::Recorder::describe(settings)));
+                  trace::TraceWriter::create(path, describe_recording(settings)));
   auto recorder = record::Recorder::start(settings, *writer);
   if (!recorder) {
     if (options.output.empty()) unlink(path.c_str());

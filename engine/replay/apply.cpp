@@ -1,7 +1,7 @@
 // Applying events to a guest, and checking the guest against them.
 
 #include <algorithm>
-#include <cstring>
+#include <utility>
 
 #include "engine/replay/replayer.h"
 #include "snapshot/checksum.h"
@@ -13,6 +13,18 @@ namespace {
 // Both are the hardware's at a system call: SYSCALL puts the return address into rcx and the
 // flags into r11 (SDM vol. 2, SYSCALL).
 void forget_syscall_scratch(Registers& registers) { registers.rcx = registers.r11 = 0; }
+
+// Leaves of CPUID that look at ecx (SDM vol. 2A, CPUID; AMD's manual vol. 3, appendix E).
+bool depends_on_subleaf(uint32_t leaf) {
+  switch (leaf) {
+    case 0x4: case 0x7: case 0xb: case 0xd: case 0xf: case 0x10: case 0x12: case 0x14: case 0x17:
+    case 0x18: case 0x1b: case 0x1d: case 0x1e: case 0x1f: case 0x20: case 0x23: case 0x24:
+    case 0x8000001d: case 0x80000020: case 0x80000026:
+      return true;
+    default:
+      return false;
+  }
+}
 
 template <typename... Ts>
 struct Overloaded : Ts... {
@@ -88,6 +100,33 @@ Result<void> Replayer::apply(Guest& guest, const trace::SyscallEvent& event) {
   return {};
 }
 
+// Where CPUID cannot be made to fault the guest executed it itself, on the core it was pinned to.
+// The recording has the answers of that core (SDM vol. 2A, CPUID).
+bool Replayer::answer_cpuid(Guest& guest) {
+  const trace::RecordingInfo& info = source_.info();
+  if (info.cpuid_trapped) return false;
+  uint8_t code[2] = {};
+  const bool is_cpuid = guest.puppet->read_memory(guest.registers.pc(), code) == sizeof(code) &&
+                        code[0] == 0x0f && code[1] == 0xa2;
+  if (!is_cpuid) return false;
+  const auto leaf = static_cast<uint32_t>(guest.registers.rax);
+  const auto subleaf = static_cast<uint32_t>(guest.registers.rcx);
+  trace::CpuidLeaf answer{};
+  for (const trace::CpuidLeaf& entry : info.cpuid) {
+    if (entry.leaf != leaf) continue;
+    if (entry.subleaf == subleaf || !depends_on_subleaf(leaf)) {
+      answer = entry;
+      break;
+    }
+  }
+  guest.registers.rax = answer.eax;
+  guest.registers.rbx = answer.ebx;
+  guest.registers.rcx = answer.ecx;
+  guest.registers.rdx = answer.edx;
+  guest.registers.rip += sizeof(code);
+  return true;
+}
+
 Result<void> Replayer::check_registers(const Guest& guest, Registers expected,
                                        bool behind_syscall) {
   Registers found = guest.registers;
@@ -101,15 +140,10 @@ Result<void> Replayer::check_registers(const Guest& guest, Registers expected,
 
 Result<void> Replayer::check_memory(const Guest& guest,
                                     const std::vector<trace::MemoryChecksum>& memory) {
+  // Shared memory of files is left out by the recorder: it changes with the file, whoever writes.
   snapshot::AddressSpace wanted;
-  for (const trace::MemoryChecksum& item : memory) {
-    snapshot::Mapping mapping;
-    if (const snapshot::Mapping* here = guest.puppet->space().find(item.range.begin)) {
-      mapping = *here;
-    }
-    mapping.range = item.range;
-    mapping.protection |= snapshot::kRead;
-    wanted.map(mapping);
+  for (const auto& [begin, mapping] : guest.puppet->space().mappings()) {
+    if (!mapping.shared || !mapping.backing) wanted.map(mapping);
   }
   RCHK_TRY_ASSIGN(const std::vector<snapshot::RunChecksum> found,
                   snapshot::checksum_memory(guest.puppet->pid(), wanted));

@@ -14,8 +14,11 @@ namespace rchk::replay {
 
 namespace {
 
-constexpr uint64_t kReach = 1ull << 31;
+// Less than the 2 GiB that a displacement spans: code also names data beside it.
+constexpr uint64_t kReach = 3ull << 29;
 constexpr uint64_t kUserEnd = 0x7ffffffff000;
+constexpr uint64_t kLowestPlace = 0x20000;
+constexpr GuestAddress kProgramStart{0x400000};
 constexpr GuestAddress kScratch = kGadgetPage + 256;
 // Signals of faults; all others stay blocked in a puppet.
 constexpr uint64_t kBlockedSignals =
@@ -257,7 +260,7 @@ std::optional<GuestAddress> Puppet::free_range_near(AddressRange code, uint64_t 
   // Every byte of the range must reach every byte of the code.
   const uint64_t lowest = code.end.value > kReach ? code.end.value - kReach : 0;
   const uint64_t highest = std::min(code.begin.value + kReach, kUserEnd);
-  std::vector<AddressRange> taken{kReservedRange};
+  std::vector<AddressRange> taken{range_of(kGadgetPage, kPageSize)};
   for (const auto& [begin, mapping] : space_.mappings()) {
     AddressRange range = mapping.range;
     if (mapping.grows_down) {
@@ -270,14 +273,17 @@ std::optional<GuestAddress> Puppet::free_range_near(AddressRange code, uint64_t 
   std::sort(taken.begin(), taken.end());
   taken.push_back({{highest}, {kUserEnd}});
 
-  // Of the gaps that are large enough take the highest place of the one above the libraries, else
+  // Near the very bottom (what must have an address of 31 bits) the lowest place is the one that
+  // no program's heap grows into. Else, of the gaps that are large enough, take the highest place of the one above the libraries, else
   // the place nearest below the code: the kernel puts new mappings below the lowest library and
   // the heap above the program.
   std::optional<GuestAddress> above, below;
-  uint64_t gap_start = std::max(lowest, kReservedRange.end.value);
+  const bool at_bottom = code.begin <= kGadgetPage;
+  uint64_t gap_start = std::max(lowest, at_bottom ? kLowestPlace : kProgramStart.value);
   for (const AddressRange& range : taken) {
     const uint64_t gap_end = std::min(range.begin.value, highest);
     if (gap_end > gap_start && gap_end - gap_start >= size_bytes) {
+      if (at_bottom) return GuestAddress{gap_start};
       const GuestAddress place = GuestAddress{gap_end - size_bytes}.page_floor();
       if (place >= code.end) {
         above = place;

@@ -20,10 +20,9 @@ namespace rchk::replay {
 // Where rchk's own pages live in a puppet, below anything that a guest maps by itself:
 //
 //   0x10000  gadget page: a `syscall` instruction for remote system calls, scratch space
-//   0x20000  the translation engine's state page and branch table
+//   0x20000  the translation engine's state page and branch tables, where they fit
 //   0x400000 the lowest address of a program that is not position independent
 inline constexpr GuestAddress kGadgetPage{0x10000};
-inline constexpr AddressRange kReservedRange{{0x10000}, {0x400000}};
 
 // The process in which a replay runs: one kernel thread, stopped between calls, that holds the
 // guest's memory and nothing else. It never executes the program: guest code is data to it, and

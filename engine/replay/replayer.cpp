@@ -268,21 +268,34 @@ Result<std::optional<Outcome>> Replayer::cross(Guest& guest, const Segment& segm
 Result<translate::Stop> Replayer::run_engine(Guest& guest, uint64_t limit, bool report_at_start) {
   // The engine counts in a signed register: leave room.
   constexpr uint64_t kLongestRun = 1ull << 62;
-  translate::RunRequest run{std::min(limit, kLongestRun), report_at_start};
-  auto stop = engine_->run(guest.registers, run);
-  if (!stop) {
-    return fail_with(stop.error(), fmt::format("replay at position {}", guest.position));
+  uint64_t left = std::min(limit, kLongestRun);
+  uint64_t retired = 0;
+  for (;;) {
+    auto stop = engine_->run(guest.registers, {left, report_at_start});
+    if (!stop) {
+      return fail_with(stop.error(), fmt::format("replay at position {}", guest.position));
+    }
+    if (const std::optional<translate::Hit> hit = engine_->last_hit()) {
+      Position position = guest.position;
+      position.instructions += hit->retired;
+      position.rep_iterations = 0;
+      last_hit_ = FoundHit{position, hit->is_watchpoint, hit->probe};
+    }
+    const bool answered = stop->reason == StopReason::kTrapped && answer_cpuid(guest);
+    if (answered) ++stop->retired;
+    guest.position.instructions += stop->retired;
+    if (stop->retired > 0) guest.position.rep_iterations = 0;
+    instructions_ += stop->retired;
+    retired += stop->retired;
+    left -= stop->retired;
+    if (answered && left > 0) {
+      report_at_start = true;
+      continue;
+    }
+    if (answered) stop->reason = StopReason::kInstructionLimit;
+    stop->retired = retired;
+    return *stop;
   }
-  if (const std::optional<translate::Hit> hit = engine_->last_hit()) {
-    Position position = guest.position;
-    position.instructions += hit->retired;
-    position.rep_iterations = 0;
-    last_hit_ = FoundHit{position, hit->is_watchpoint, hit->probe};
-  }
-  guest.position.instructions += stop->retired;
-  if (stop->retired > 0) guest.position.rep_iterations = 0;
-  instructions_ += stop->retired;
-  return *stop;
 }
 
 std::optional<Outcome> Replayer::probe_outcome(const Guest&, const translate::Stop& stop) const {

@@ -127,6 +127,8 @@ class Replayer {
   Result<void> apply(Guest& guest, const trace::AddressSpaceChange& change);
   Result<void> write(Guest& guest, const trace::MemoryWrite& write);
   Result<void> map(Guest& guest, const snapshot::Mapping& mapping);
+  // Performs the CPUID that the guest stands at, if it does and the recorder did not trap it.
+  bool answer_cpuid(Guest& guest);
   Result<void> check_registers(const Guest& guest, Registers expected, bool behind_syscall);
   Result<void> check_memory(const Guest& guest, const std::vector<trace::MemoryChecksum>& memory);
 

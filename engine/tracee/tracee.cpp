@@ -186,6 +186,8 @@ void Tracee::kill() {
   memory_fd_ = -1;
   if (pid_ < 0) return;
   ::kill(pid_, SIGKILL);
+  // The signal does not wake what is stopped on its way out already.
+  trace(PTRACE_CONT, pid_, 0, 0);
   int status = 0;
   while (waitpid(pid_, &status, __WALL) == pid_ || errno == EINTR) {
     if (WIFEXITED(status) || WIFSIGNALED(status)) break;
@@ -273,12 +275,12 @@ Result<uint64_t> Tracee::event_message() const {
 }
 
 Result<void> Tracee::kill_with_tracer(bool on) {
-  const unsigned long options = kOptions | (on ? PTRACE_O_EXITKILL : 0ul);
+  const unsigned long options = kOptions | (on ? static_cast<unsigned long>(PTRACE_O_EXITKILL) : 0ul);
   if (trace(PTRACE_SETOPTIONS, pid_, 0, options) != 0) return ptrace_failed("options", pid_);
   return {};
 }
 
-Result<void> Tracee::open_memory() {
+Result<void> Tracee::open_memory() const {
   if (memory_fd_ >= 0) return {};
   const std::string path = fmt::format("/proc/{}/mem", pid_);
   memory_fd_ = open(path.c_str(), O_RDWR | O_CLOEXEC);
@@ -291,39 +293,29 @@ void Tracee::forget_memory() {
   memory_fd_ = -1;
 }
 
+// Through /proc/PID/mem rather than process_vm_readv: that pins the pages, and the kernel then
+// copies each one that is shared with a fork (docs/notes/dirty-trackers.md); it is also stopped by
+// pages that the guest itself may not read.
 size_t Tracee::read_memory(GuestAddress address, std::span<uint8_t> bytes) const {
-  iovec local{bytes.data(), bytes.size()};
-  iovec remote{reinterpret_cast<void*>(address.value), bytes.size()};
-  const ssize_t quick = process_vm_readv(pid_, &local, 1, &remote, 1, 0);
-  if (quick == static_cast<ssize_t>(bytes.size())) return bytes.size();
-  // process_vm_readv stops at a page that the guest itself may not read; /proc/PID/mem does not.
-  if (!const_cast<Tracee*>(this)->open_memory()) return quick > 0 ? quick : 0;
-  size_t done = quick > 0 ? quick : 0;
+  if (!open_memory()) return 0;
+  size_t done = 0;
   while (done < bytes.size()) {
-    const ssize_t got =
-        pread(memory_fd_, bytes.data() + done, bytes.size() - done, address.value + done);
-    if (got <= 0) {
-      // A long read fails as a whole when its first page does; try no further than that.
-      break;
-    }
-    done += got;
+    const ssize_t got = pread(memory_fd_, bytes.data() + done, bytes.size() - done,
+                              static_cast<off_t>(address.value + done));
+    if (got <= 0) break;
+    done += static_cast<size_t>(got);
   }
   return done;
 }
 
 Result<void> Tracee::write_memory(GuestAddress address, std::span<const uint8_t> bytes) {
-  iovec local{const_cast<uint8_t*>(bytes.data()), bytes.size()};
-  iovec remote{reinterpret_cast<void*>(address.value), bytes.size()};
-  if (process_vm_writev(pid_, &local, 1, &remote, 1, 0) == static_cast<ssize_t>(bytes.size())) {
-    return {};
-  }
   RCHK_TRY(open_memory());
   size_t done = 0;
   while (done < bytes.size()) {
-    const ssize_t put =
-        pwrite(memory_fd_, bytes.data() + done, bytes.size() - done, address.value + done);
+    const ssize_t put = pwrite(memory_fd_, bytes.data() + done, bytes.size() - done,
+                               static_cast<off_t>(address.value + done));
     if (put <= 0) return fail_errno(fmt::format("writing memory at {}", address + done));
-    done += put;
+    done += static_cast<size_t>(put);
   }
   return {};
 }
@@ -352,6 +344,16 @@ Result<void> Tracee::interrupt() {
   return {};
 }
 
+void Tracee::note(const StopStatus& stop) {
+  if (stop.is_gone()) pid_ = -1;
+  // A descriptor of /proc/PID/mem stays with the memory that execve did away with.
+  const bool execs = stop.kind == StopStatus::Kind::kEvent && stop.value == kEventExec;
+  if (memory_fd_ >= 0 && (stop.is_gone() || execs)) {
+    close(memory_fd_);
+    memory_fd_ = -1;
+  }
+}
+
 Result<StopStatus> Tracee::wait(bool give_up_on_signal) {
   int status = 0;
   for (;;) {
@@ -362,7 +364,7 @@ Result<StopStatus> Tracee::wait(bool give_up_on_signal) {
     }
   }
   const StopStatus stop = decode_wait_status(status);
-  if (stop.is_gone()) pid_ = -1;
+  note(stop);
   return stop;
 }
 
@@ -372,7 +374,7 @@ Result<std::optional<StopStatus>> Tracee::poll() {
   if (got == 0) return std::optional<StopStatus>();
   if (got != pid_) return ptrace_failed("waiting", pid_);
   const StopStatus stop = decode_wait_status(status);
-  if (stop.is_gone()) pid_ = -1;
+  note(stop);
   return std::optional<StopStatus>(stop);
 }
 

@@ -137,7 +137,8 @@ class Tracee {
 
  private:
   explicit Tracee(pid_t pid) : pid_(pid) {}
-  Result<void> open_memory();
+  Result<void> open_memory() const;
+  void note(const StopStatus& stop);
   Result<void> run_to_gadget_entry(GuestAddress gadget);
   Result<StopStatus> wait_for_syscall_stop(std::optional<pid_t>* new_process);
 
