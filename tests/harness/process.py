@@ -45,10 +45,22 @@ def descendants(pid):
     return found
 
 
+def session_members(session):
+    """Every process of a session: also those whose parent has gone."""
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and os.getsid(int(entry)) == session:
+                found.append(int(entry))
+        except OSError:
+            pass
+    return found
+
+
 def stack_dump(pid):
     """The stacks of a process and its descendants. A traced one shows the kernel's view only."""
     text = ""
-    for each in descendants(pid):
+    for each in sorted({*descendants(pid), *session_members(pid)}):
         text += f"--- process {each}\n"
         for name in ("cmdline", "wchan", "syscall"):
             try:
@@ -89,14 +101,25 @@ def run(command, *, stdin=b"", timeout=60, cwd=None, env=None, during=None):
         except subprocess.TimeoutExpired:
             stacks = stack_dump(process.pid)
             kill_tree(process.pid)
-            out, err = process.communicate()
+            out, err = remains(process)
             return Outcome(command, 124, out, err, timed_out=True, stacks=stacks)
     status = process.returncode
     return Outcome(command, 128 - status if status < 0 else status, out, err)
 
 
+def remains(process):
+    """What a killed process wrote. Not for ever: somebody may still hold its pipes open."""
+    try:
+        return process.communicate(timeout=10)
+    except subprocess.TimeoutExpired as timeout:
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            pipe.close()
+        return timeout.stdout or b"", timeout.stderr or b""
+
+
 def kill_tree(pid):
-    for each in reversed(descendants(pid)):
+    """A process, all below it, and the rest of its session."""
+    for each in [*reversed(descendants(pid)), *session_members(pid)]:
         try:
             os.kill(each, signal.SIGKILL)
         except OSError:
