@@ -152,6 +152,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
                          syscalls::describe_call(made)));
   }
   call.entered_ns = now_ns();
+  save_remainder(call);
   call.entry = syscalls::at_entry(made, GuestReader(tracee_));
   call.answer = own_answer(made);
   if (call.answer) {
@@ -195,6 +196,9 @@ Result<bool> Recorder::Impl::restart_interrupted(const Registers& after) {
   if (result == -EINTR && (stops || !by_recorder)) return false;
   call_->continued = true;
   call_->again = call_->before;
+  if (call_->remainder) {
+    RCHK_TRY(tracee_.write_memory(call_->remainder->address, call_->remainder->bytes));
+  }
   if (result == kRestartBlock) {
     call_->again.rax = static_cast<uint64_t>(nr::restart_syscall);
   } else if (result == -EINTR) {
@@ -203,6 +207,16 @@ Result<bool> Recorder::Impl::restart_interrupted(const Registers& after) {
   RCHK_TRY(tracee_.set_registers(call_->again));
   restarted_ = std::exchange(call_, std::nullopt);
   return true;
+}
+
+void Recorder::Impl::save_remainder(PendingCall& call) {
+  GuestAddress pointer;
+  const auto number = static_cast<int32_t>(call.before.rax);
+  if (number == nr::nanosleep) pointer = {call.before.rsi};
+  if (number == nr::clock_nanosleep) pointer = {call.before.r10};
+  if (pointer.value == 0) return;
+  trace::MemoryWrite own{pointer, Bytes(sizeof(timespec))};
+  if (tracee_.read_memory(pointer, own.bytes) == own.bytes.size()) call.remainder = std::move(own);
 }
 
 // Calls that fail with EINTR leave their caller to work out how long to wait on.

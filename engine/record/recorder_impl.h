@@ -29,6 +29,8 @@ struct PendingCall {
   Registers again;
   uint64_t entered_ns = 0;
   std::optional<trace::MemoryWrite> time_out;  // the guest's own
+  // What is where a sleep that is interrupted says how long it had to go on.
+  std::optional<trace::MemoryWrite> remainder;
 };
 
 // The recorder's state and loop. Its parts: recorder.cpp (start, the debugger's requests),
@@ -79,6 +81,7 @@ class Recorder::Impl {
   std::string obstacle(const syscalls::Call& call, const Registers& registers);
   Result<void> take_call_back();
   Result<bool> restart_interrupted(const Registers& after);
+  void save_remainder(PendingCall& call);
   Result<void> shorten_time_out(PendingCall& call);
   Result<void> restore_time_out(const PendingCall& call, Registers& after);
   Result<void> note_pending_signals(const PendingCall& call, int64_t result);
