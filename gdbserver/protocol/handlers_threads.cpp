@@ -28,7 +28,7 @@ void append_json_registers(Context& context, Tid thread, std::string& out) {
   const RegisterValues values{*general, {}};
   out += ",\"registers\":{";
   const char* separator = "";
-  for (const RegisterNumber number : {kRbpNumber, kRspNumber, kRipNumber}) {
+  for (const RegisterNumber number : kExpedited) {
     out += fmt::format("{}\"{}\":\"", separator, number.value);
     context.registers.append_value(out, *context.registers.find(number), values);
     out.push_back('"');

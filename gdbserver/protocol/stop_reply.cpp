@@ -111,7 +111,7 @@ void append_threads(Context& context, std::string& out) {
 void append_expedited(const Context& context, const Registers& general, std::string& out) {
   // The extended state is not needed for these.
   const RegisterValues values{general, {}};
-  for (const RegisterNumber number : {kRbpNumber, kRspNumber, kRipNumber}) {
+  for (const RegisterNumber number : kExpedited) {
     const auto digits = static_cast<uint8_t>(number.value);
     append_hex(out, ByteView(&digits, 1));
     out.push_back(':');

@@ -249,7 +249,8 @@ TEST_F(SessionTest, AllocatesMemory) {
 TEST_F(SessionTest, TellsWhyItStopped) {
   connect_as_gdb();
   EXPECT_EQ(client.ask("?"),
-            "T0506:0009fe7f00000000;07:0008fe7f00000000;10:0010400000000000;thread:p111.111;");
+            "T0501:0000000000000000;06:0009fe7f00000000;07:0008fe7f00000000;10:0010400000000000;"
+            "thread:p111.111;");
 }
 
 TEST_F(SessionTest, StepsForwardAndBackward) {
@@ -474,9 +475,11 @@ TEST_F(SessionTest, TellsLldbAllThreads) {
   EXPECT_EQ(client.ask("qThreadStopInfo222"), "T00thread:222;");
   EXPECT_EQ(client.ask("jThreadsInfo"),
             "[{\"tid\":273,\"signal\":5,\"reason\":\"trace\",\"name\":\"main\",\"registers\":{"
-            "\"6\":\"0009fe7f00000000\",\"7\":\"0008fe7f00000000\",\"16\":\"0710400000000000\"}},"
+            "\"1\":\"0000000000000000\",\"6\":\"0009fe7f00000000\",\"7\":\"0008fe7f00000000\","
+            "\"16\":\"0710400000000000\"}},"
             "{\"tid\":546,\"signal\":0,\"reason\":\"none\",\"name\":\"a\\\"b\",\"registers\":{"
-            "\"6\":\"0000000000000000\",\"7\":\"0000000000000000\",\"16\":\"0011400000000000\"}}]");
+            "\"1\":\"0000000000000000\",\"6\":\"0000000000000000\",\"7\":\"0000000000000000\","
+            "\"16\":\"0011400000000000\"}}]");
 }
 
 TEST_F(SessionTest, TellsLldbOfHostAndProcess) {
