@@ -70,6 +70,7 @@ enum class ExitKind : uint8_t {
   kArrive,       // at `pc`: whatever is to be done there
   kDirect,       // as kArrive, and can be linked to a block there
   kCandidate,    // the state probe's inline comparison matched at `pc`
+  kLook,         // at `pc`, whose instruction may access watched memory
   kWatchStop,    // a watchpoint hit; `pc` is behind the instruction
   kRememberedHit,  // no exit: describes a remembered hit
 };

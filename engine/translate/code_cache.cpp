@@ -58,10 +58,10 @@ Result<void> CodeCache::grow_file(uint64_t bytes) {
 }
 
 uint64_t* CodeCache::table(unsigned which) {
-  return reinterpret_cast<uint64_t*>(base_bytes_ + kPageSize + which * kBranchTableBytes);
+  return reinterpret_cast<uint64_t*>(base_bytes_ + kBranchTablesOffset + which * kBranchTableBytes);
 }
 uint64_t CodeCache::table_address(unsigned which) const {
-  return base_address_ + kPageSize + which * kBranchTableBytes;
+  return base_address_ + kBranchTablesOffset + which * kBranchTableBytes;
 }
 
 Result<void> CodeCache::choose_base(Host& host) {
@@ -89,12 +89,12 @@ Result<void> CodeCache::map_into(Host& host) {
   if (known.layout != layout_) RCHK_TRY(unmap_from(host));
   if (!known.base_mapped) {
     if (base_address_ == 0) RCHK_TRY(choose_base(host));
-    RCHK_TRY(host.map_shared({base_address_}, kPageSize, memfd_.get(), 0, PROT_READ | PROT_WRITE));
-    known.mapped.push_back(range_of({base_address_}, kPageSize));
-    const GuestAddress tables{base_address_ + kPageSize};
-    const uint64_t bytes = kBranchTables * kBranchTableBytes;
-    RCHK_TRY(host.map_shared(tables, bytes, memfd_.get(), kPageSize, PROT_READ));
-    known.mapped.push_back(range_of(tables, bytes));
+    RCHK_TRY(host.map_shared({base_address_}, kWritableBytes, memfd_.get(), 0,
+                             PROT_READ | PROT_WRITE));
+    known.mapped.push_back(range_of({base_address_}, kWritableBytes));
+    const AddressRange tables = range_of({base_address_ + kWritableBytes}, kBaseBytes - kWritableBytes);
+    RCHK_TRY(host.map_shared(tables.begin, tables.size(), memfd_.get(), kWritableBytes, PROT_READ));
+    known.mapped.push_back(tables);
     known.base_mapped = true;
   }
   while (known.arenas_mapped < arenas_.size()) {
@@ -170,7 +170,75 @@ void CodeCache::emit_routines(Arena& arena) {
   out.store(offsetof(StatePage, count), kR11);
   out.bytes(0x0f, 0x05);  // syscall: the cheapest stop there is
   out.bytes(0x0f, 0x0b);
+  emit_compare_watched(arena, out);
   arena.used = (out.size() + 63) & ~uint64_t{63};
+}
+
+// Entered behind a store, with the guest's rcx saved, StatePage::return_to and watch_site set, and
+// the counter in r11. Compares every watched word with its last value.
+void CodeCache::emit_compare_watched(Arena& arena, Emitter& out) {
+#define SLOT(name) offsetof(StatePage, name)
+  auto restore = [&] {
+    out.load(kRdx, SLOT(scratch));
+    out.load(kRsi, SLOT(scratch) + 8);
+    out.load(kRax, SLOT(flags));
+    out.bytes(0x04, 0x7f, 0x9e);  // add al, 127; sahf
+    out.load(kRax, SLOT(rax));
+  };
+  arena.compare_watched = out.here();
+  out.store(SLOT(count), kR11);
+  out.store(SLOT(rax), kRax);
+  out.bytes(0x9f, 0x0f, 0x90, 0xc0);  // lahf; seto al
+  out.store(SLOT(flags), kRax);
+  out.store(SLOT(scratch), kRdx);
+  out.store(SLOT(scratch) + 8, kRsi);
+  out.byte(0xbe);  // mov esi, list
+  out.dword(static_cast<uint32_t>(watched_words_address()));
+  out.bytes(0x31, 0xc9);  // xor ecx, ecx
+  const uint64_t again = out.here();
+  out.bytes(0x48, 0x8b, 0x06, 0x48, 0x85, 0xc0);  // mov rax, [rsi]; test rax, rax
+  uint8_t* done = out.jump_short_if(kEqual);
+  arena.compare_watched_load = out.here();
+  out.bytes(0x48, 0x8b, 0x00, 0x48, 0x89, 0xc2);  // mov rax, [rax]; mov rdx, rax
+  out.bytes(0x48, 0x33, 0x46, 0x10);              // xor rax, [rsi + value]
+  out.bytes(0x48, 0x23, 0x46, 0x08);              // and rax, [rsi + mask]
+  uint8_t* same = out.jump_short_if(kEqual);
+  out.bytes(0x48, 0x89, 0x56, 0x10);              // mov [rsi + value], rdx
+  out.bytes(0x8b, 0x4e, 0x18);                    // mov ecx, [rsi + probe]
+  out.bind_short(same);
+  out.bytes(0x48, 0x83, 0xc6, 0x20);              // add rsi, 32
+  out.jump(again);
+  out.bind_short(done);
+  out.bytes(0x85, 0xc9);                          // test ecx, ecx
+  uint8_t* no_hit = out.jump_short_if(kEqual);
+  out.bytes(0x89, 0x0c, 0x25);                    // mov [hit_probe], ecx
+  out.dword(static_cast<uint32_t>(out.slot(SLOT(hit_probe_plus_1))));
+  out.load32(kRcx, SLOT(watch_remember));
+  uint8_t* stop = out.jecxz();
+  out.load(kRax, SLOT(count));
+  out.store(SLOT(hit_count), kRax);
+  out.load32(kRax, SLOT(watch_site));
+  out.bytes(0x89, 0x04, 0x25);                    // mov [hit_site], eax
+  out.dword(static_cast<uint32_t>(out.slot(SLOT(hit_site))));
+  out.bind_short(no_hit);
+  restore();
+  out.load(kRcx, SLOT(rcx));
+  out.jump_slot(SLOT(return_to));
+  out.bind_short(stop);
+  out.load32(kRcx, SLOT(watch_site));
+  out.bytes(0x8d, 0x49, 0x01);                    // lea ecx, [rcx + 1]
+  out.bytes(0x89, 0x0c, 0x25);                    // mov [exit_site], ecx
+  out.dword(static_cast<uint32_t>(out.slot(SLOT(exit_site))));
+  restore();
+  out.jump(arena.leave_rcx_saved);
+#undef SLOT
+}
+
+bool CodeCache::is_watched_load(uint64_t address) const {
+  for (const auto& arena : arenas_) {
+    if (arena->compare_watched_load == address) return true;
+  }
+  return false;
 }
 
 void CodeCache::reset() {

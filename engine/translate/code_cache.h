@@ -24,6 +24,8 @@ struct Arena {
   uint64_t used = 0;
   // Shared routines: leave to the tracer; leave with rcx already saved; an indirect jump missed.
   uint64_t leave = 0, leave_rcx_saved = 0, indirect_miss = 0;
+  // Compares the watched words after a store; where it reads them.
+  uint64_t compare_watched = 0, compare_watched_load = 0;
 
   AddressRange range() const { return range_of({address}, kArenaBytes); }
   uint64_t left() const { return kArenaBytes - used; }
@@ -41,6 +43,12 @@ class CodeCache {
 
   StatePage& state() { return *reinterpret_cast<StatePage*>(base_bytes_); }
   uint64_t state_address() const { return base_address_; }
+  WatchedWord* watched_words() { return reinterpret_cast<WatchedWord*>(base_bytes_ + kWatchListOffset); }
+  uint64_t watched_words_address() const { return base_address_ + kWatchListOffset; }
+  uint8_t* watch_filter() { return base_bytes_ + kWatchFilterOffset; }
+  uint64_t watch_filter_address() const { return base_address_ + kWatchFilterOffset; }
+  // Whether a host's thread stopped where compare_watched reads.
+  bool is_watched_load(uint64_t address) const;
   uint64_t* table(unsigned which);
   uint64_t table_address(unsigned which) const;
 
@@ -70,6 +78,7 @@ class CodeCache {
   Result<void> choose_base(Host& host);
   Result<void> unmap_from(Host& host);
   void emit_routines(Arena& arena);
+  void emit_compare_watched(Arena& arena, Emitter& out);
 
   FileDescriptor memfd_;
   uint64_t file_bytes_ = 0;

@@ -186,7 +186,7 @@ void describe_one_byte_high(Instruction& out) {
     case 0xe8: case 0xe9: case 0xeb:
       flags(out, 0, 0);
       out.kind = op == 0xe8 ? InstructionClass::kCall : InstructionClass::kJump;
-      if (out.operand_size_16) unsupported(out, "a near branch with an operand size prefix");
+      if (out.operand_size_16 && (out.rex & 8) == 0) unsupported(out, "a near branch with an operand size prefix");
       return;
     case 0xf5:
       flags(out, kCF, kCF);
@@ -228,7 +228,7 @@ void describe_one_byte(Instruction& out) {
   if (op >= 0x70 && op < 0x80) {
     flags(out, condition_reads(op), 0);
     out.kind = InstructionClass::kConditionalJump;
-    if (out.operand_size_16) unsupported(out, "a near branch with an operand size prefix");
+    if (out.operand_size_16 && (out.rex & 8) == 0) unsupported(out, "a near branch with an operand size prefix");
     return;
   }
   if (op >= 0x6c && op <= 0x6f) return describe_one_byte_high(out);
@@ -282,7 +282,7 @@ void describe_two_byte(Instruction& out) {
   if (op >= 0x80 && op <= 0x8f) {
     flags(out, condition_reads(op), 0);
     out.kind = InstructionClass::kConditionalJump;
-    if (out.operand_size_16) unsupported(out, "a near branch with an operand size prefix");
+    if (out.operand_size_16 && (out.rex & 8) == 0) unsupported(out, "a near branch with an operand size prefix");
     return;
   }
   if ((op >= 0x40 && op <= 0x4f) || (op >= 0x90 && op <= 0x9f)) {

@@ -55,7 +55,7 @@ Result<Engine::Impl::Entry> Engine::Impl::make_block(const BlockKey& key, uint8_
   if (trace.steps.empty()) return Entry{nullptr, special_stop(trace)};
   RCHK_TRY_ASSIGN(Arena * arena, cache_->arena_for(*host_, {key.pc}));
   auto block = std::make_unique<Block>();
-  TranslationRequest request{key, depth, this};
+  TranslationRequest request{key, depth, this, watches_reads_};
   Translator(*cache_, *arena, store_.sites()).translate(trace, request, *block);
   ++statistics_.blocks;
   statistics_.guest_instructions += trace.steps.size();

@@ -77,10 +77,11 @@ Result<bool> Engine::Impl::code_written(Progress& progress, GuestAddress address
 Result<std::optional<Stop>> Engine::Impl::store_to_code(Progress& progress) {
   progress.store_once = false;
   const GuestAddress pc = progress.registers.pc();
+  const bool watching = !probes_.watchpoints.empty() && !watches_reads_;
   const GuestAddress pages[] = {pc, pc + (kMaxInstructionBytes - 1)};
   for (const GuestAddress page : pages) drop_unprotected(page);
   pages_.set_protecting(false);
-  const auto entry = make_block({pc.value, Flavour::kPartial, 1}, 1, false);
+  const auto entry = make_block({pc.value, watching ? Flavour::kPartialWatch : Flavour::kPartial, 1}, 1, false);
   pages_.set_protecting(true);
   if (!entry) return tl::make_unexpected(entry.error());
   if (entry->block == nullptr) return entry->stop;
@@ -136,6 +137,7 @@ Result<void> Engine::Impl::set_probes(Probes probes) {
     if (probes_.state) drop_blocks_at(probes_.state->expected.rip);
     if (probes.state) drop_blocks_at(probes.state->expected.rip);
   }
+  if (probes.watchpoints != probes_.watchpoints) RCHK_TRY(set_watchpoints(probes.watchpoints));
   breakpoints_ = std::move(breakpoints);
   probes_ = std::move(probes);
   return {};
@@ -172,8 +174,17 @@ Result<void> Engine::Impl::run_rep_iterations(Registers& registers, uint64_t ite
   return {};
 }
 
-std::optional<std::vector<AddressRange>> Engine::Impl::possible_writes(const Registers&) {
-  return std::nullopt;
+std::optional<std::vector<AddressRange>> Engine::Impl::possible_writes(
+    const Registers& registers) {
+  const auto step = step_at(registers.pc());
+  if (!step) return std::nullopt;
+  const auto accesses = memory_accesses(*step, registers);
+  if (!accesses) return std::nullopt;
+  std::vector<AddressRange> writes;
+  for (const MemoryAccess& access : *accesses) {
+    if (access.writes) writes.push_back(access.range);
+  }
+  return writes;
 }
 
 Statistics Engine::Impl::statistics() const {

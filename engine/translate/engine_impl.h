@@ -6,6 +6,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "engine/translate/access.h"
 #include "engine/translate/block_store.h"
 #include "engine/translate/code_cache.h"
 #include "engine/translate/code_pages.h"
@@ -41,6 +42,7 @@ class Engine::Impl final : public ProbeView {
     uint64_t retired = 0;
     bool counts_here = false;   // whether probes at the present pc count
     bool store_once = false;    // the next instruction stores to code: see code_written()
+    bool look_once = false;     // the next instruction may access watched memory
   };
   // What a pc leads to: a block to enter, or a stop right there.
   struct Entry {
@@ -67,6 +69,14 @@ class Engine::Impl final : public ProbeView {
   void flush();
   bool ends_trace(uint64_t pc, Flavour flavour) const;
 
+  // engine_watch.cpp
+  Result<void> set_watchpoints(const std::vector<Watchpoint>& watchpoints);
+  void read_watched();
+  Result<HostStop> forget_watched_word(const HostStop& stop);
+  std::optional<uint32_t> watch_hit(const std::vector<MemoryAccess>& accesses);
+  Result<std::optional<Stop>> watched_step(Progress& progress);
+  std::optional<TraceStep> step_at(GuestAddress pc);
+
   // engine_code.cpp
   void drop_page(GuestAddress page);
   void drop_unprotected(GuestAddress page);
@@ -82,6 +92,7 @@ class Engine::Impl final : public ProbeView {
   std::optional<Hit> last_hit_;
   uint32_t last_direct_exit_ = 0;  // the exit through which the last run of the cache ended, if linkable
   bool missed_indirect_ = false;
+  bool watches_reads_ = false;  // some watchpoint wants loads: the engine looks at each access
   Statistics statistics_;
 };
 

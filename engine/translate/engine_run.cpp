@@ -31,8 +31,9 @@ Result<Stop> Engine::Impl::run(Registers& registers, const RunRequest& request) 
   RCHK_CHECK(host_ != nullptr);
   last_hit_.reset();
   Progress progress{registers, request.instruction_limit, 0, request.report_at_start,
-                    false};
+                    false, false};
   cache_->state().hit_site = 0;
+  if (!probes_.watchpoints.empty()) read_watched();
   last_direct_exit_ = 0;
   missed_indirect_ = false;
   for (;;) {
@@ -54,17 +55,21 @@ Result<std::optional<Stop>> Engine::Impl::advance(Progress& progress) {
   if (probed && progress.counts_here) {
     if (auto stop = probe_here(progress, left)) return stop;
   }
-  BlockKey key{pc, Flavour::kFast, 0};
-  uint64_t budget = 0;
+  const bool watching = !probes_.watchpoints.empty();
+  if (watches_reads_ && (progress.look_once || left <= kShortRun)) return watched_step(progress);
+  BlockKey key{pc, watching ? Flavour::kWatch : Flavour::kFast, 0};
+  const Flavour partial = watching ? Flavour::kPartialWatch : Flavour::kPartial;
+  uint64_t budget = std::min(left, kMaxBudget);
   const bool step_over = probed && (!progress.counts_here || probes_.policy == HitPolicy::kStop ||
                                     state_probe(pc) != nullptr);
+  if (step_over && watches_reads_) return watched_step(progress);
   if (step_over || left <= kShortRun) {
-    key.flavour = Flavour::kPartial;
+    key.flavour = partial;
     key.instructions = static_cast<uint8_t>(step_over ? 1 : left);
-  } else if (left < kSlack + kFastWorthwhile) {
+    budget = 0;
+  } else if (!watching && left < kSlack + kFastWorthwhile) {
     key.flavour = Flavour::kPrecise;
-    budget = left;
-  } else {
+  } else if (!watching) {
     budget = std::min(left - kSlack, kMaxBudget);
   }
   progress.counts_here = true;
@@ -90,8 +95,11 @@ Result<std::optional<Stop>> Engine::Impl::advance(Progress& progress) {
   }
   last_direct_exit_ = 0;
   missed_indirect_ = false;
-  if (key.flavour == Flavour::kPrecise && block->instructions > left) {
-    key = BlockKey{pc, Flavour::kPartial, static_cast<uint8_t>(left)};
+  const bool checks_itself = key.flavour == Flavour::kPrecise || key.flavour == Flavour::kWatch;
+  if (checks_itself && block->instructions > left) {
+    if (watches_reads_) return watched_step(progress);
+    budget = 0;
+    key = BlockKey{pc, partial, static_cast<uint8_t>(left)};
     RCHK_TRY_ASSIGN(const Entry entry, entry_for(key, 1));
     if (entry.block == nullptr) return entry.stop;
     block = entry.block;
@@ -109,7 +117,10 @@ Result<std::optional<Stop>> Engine::Impl::enter(Progress& progress, Block& block
   machine.rip = block.entry;
   machine.orig_rax = ~0ull;
   ++statistics_.host_stops;
-  RCHK_TRY_ASSIGN(const HostStop stop, host_->resume(machine));
+  RCHK_TRY_ASSIGN(HostStop stop, host_->resume(machine));
+  while (stop.signal == SIGSEGV && cache_->is_watched_load(stop.registers.rip)) {
+    RCHK_TRY_ASSIGN(stop, forget_watched_word(stop));
+  }
   const uint64_t orig_rax = guest.orig_rax;
   guest = stop.registers;
   guest.orig_rax = orig_rax;
@@ -125,7 +136,8 @@ void Engine::Impl::note_inline_hit(const Progress& progress, int64_t budget) {
   if (state.hit_site == 0) return;
   const ExitSite& site = store_.site(state.hit_site);
   const int64_t since = static_cast<int64_t>(state.hit_count) + budget + site.count_delta;
-  last_hit_ = Hit{progress.retired + static_cast<uint64_t>(since), site.is_watchpoint, site.probe};
+  const uint32_t probe = site.is_watchpoint ? state.hit_probe_plus_1 - 1 : site.probe;
+  last_hit_ = Hit{progress.retired + static_cast<uint64_t>(since), site.is_watchpoint, probe};
   state.hit_site = 0;
 }
 
@@ -151,10 +163,15 @@ std::optional<Stop> Engine::Impl::left_through_exit(Progress& progress, int64_t 
       progress.counts_here = false;
       break;
     case ExitKind::kWatchStop: {
+      if (site.pc == 0) progress.registers.rip = state.target;
       Stop stop{.reason = StopReason::kWatchpoint};
-      stop.probe = site.probe;
+      stop.probe = state.hit_probe_plus_1 - 1;
       return stop;
     }
+    case ExitKind::kLook:
+      progress.look_once = true;
+      progress.counts_here = false;  // its probes come before it, in the block that was left
+      break;
     case ExitKind::kArrive:
       break;
     case ExitKind::kRememberedHit:

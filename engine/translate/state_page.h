@@ -9,7 +9,9 @@ namespace rchk::translate {
 // at a low address in the puppet so that emitted code reaches it with a 32-bit displacement.
 //
 //   base                        the state page            read and write
-//   base + 4096                 branch tables             read only in the puppet
+//   + kWatchListOffset          watched words             read and write
+//   + kBranchTablesOffset       branch tables             read only in the puppet
+//   + kWatchFilterOffset        which addresses may hit   read only in the puppet
 //
 // Emitted code knows the offsets.
 struct StatePage {
@@ -24,11 +26,32 @@ struct StatePage {
   uint32_t exit_site = 0;    // which exit was taken: index into the engine's exit sites
   uint32_t hit_site = 0;     // last remembered hit: index into the exit sites, 0 for none
   uint64_t hit_count = 0;    // the counter at that hit
+  uint32_t watch_site = 0;   // site of the store being looked at; that of the stop behind it is next
+  uint32_t watch_remember = 0;  // whether hits are remembered instead of stopping
+  uint32_t hit_probe_plus_1 = 0;  // of the last watchpoint hit
+};
+
+// A watched word: `address` is a multiple of 8, `mask` has the bits of the watched bytes set.
+struct WatchedWord {
+  uint64_t address = 0;  // 0 ends the list
+  uint64_t mask = 0;
+  uint64_t value = 0;    // when last looked at
+  uint64_t probe_plus_1 = 0;
 };
 
 inline constexpr uint64_t kBranchTableEntries = 65536;
 inline constexpr uint64_t kBranchTableBytes = kBranchTableEntries * 8;
 inline constexpr uint64_t kBranchTables = 3;  // one for each flavour that runs on by itself
-inline constexpr uint64_t kBaseBytes = 4096 + kBranchTables * kBranchTableBytes;
+inline constexpr uint64_t kWatchListBytes = 256 << 10;
+// One byte for every 64 of memory, and the same again every 4 MiB: not 0 if a store there may hit.
+inline constexpr uint64_t kWatchFilterBytes = 65536;
+inline constexpr unsigned kWatchGranuleShift = 6;
+
+// Offsets from the base.
+inline constexpr uint64_t kWatchListOffset = 4096;
+inline constexpr uint64_t kWritableBytes = kWatchListOffset + kWatchListBytes;
+inline constexpr uint64_t kBranchTablesOffset = kWritableBytes;
+inline constexpr uint64_t kWatchFilterOffset = kBranchTablesOffset + kBranchTables * kBranchTableBytes;
+inline constexpr uint64_t kBaseBytes = kWatchFilterOffset + kWatchFilterBytes;
 
 }  // namespace rchk::translate

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "engine/translate/access.h"
 
 // How a block is laid out (docs/notes/translation.md has the reasons):
 //
@@ -43,6 +44,7 @@ void Translator::translate(const Trace& trace, const TranslationRequest& request
   emit_end(trace);
   emit_side_exits();
   emit_cold_exits();
+  emit_cold_watches();
   emit_literals();
   block.end = out_.here();
   RCHK_CHECK(out_.size() < kMaxBytes, "block of {} bytes", out_.size());
@@ -89,6 +91,7 @@ void Translator::emit_precise_check() {
 void Translator::emit_step(const TraceStep& step) {
   if (index_ == check_at_) emit_check(step);
   emit_probes(step);
+  if (looks() && touches_memory(step.instruction)) emit_look(step);
   switch (step.instruction.kind) {
     case InstructionClass::kJump:
       break;  // the trace follows it, or its end jumps
@@ -111,6 +114,7 @@ void Translator::emit_step(const TraceStep& step) {
     case InstructionClass::kSyscall:
     case InstructionClass::kTrapped:
     case InstructionClass::kUnsupported:
+      if (compares()) return emit_watched_copy(step);
       return emit_copy(step);
   }
 }
@@ -206,6 +210,7 @@ void Translator::emit_call(const TraceStep& step) {
   record(step, false);
   emit_push(step.next_pc());
   block_->return_point = step.next_pc();
+  if (compares()) emit_watched_push(step);
   emit_exit(ExitKind::kDirect, step.target(), index_ + 1 - added_, depth_now(), r11_in_);
 }
 
@@ -257,6 +262,12 @@ void Translator::emit_indirect(const TraceStep& step) {
     record(step, true);
     emit_push(step.next_pc());
     block_->return_point = step.next_pc();
+    if (compares()) {
+      const uint32_t site = add_watch_sites(step, 0);  // 0: at StatePage::target
+      out_.load(kRcx, SLOT(rcx));
+      emit_compare_watched(site, false, 0);
+      out_.load(kRcx, SLOT(target));
+    }
   }
   out_.advance_counter(index_ + 1 - added_);
   if (partial()) {

@@ -28,6 +28,8 @@ struct TranslationRequest {
   uint8_t depth = 0;
   // Whether probes at the first instruction count; partial flavours leave them to the engine.
   const ProbeView* probes = nullptr;
+  // Watching flavours leave in front of each instruction that may access watched memory.
+  bool leaves_at_accesses = false;
 };
 
 // Emits one block for a trace: copies of its instructions, counting, checks and exits.
@@ -62,6 +64,16 @@ class Translator {
     uint64_t value;
   };
 
+  // A store that may hit: run out of line, then compared.
+  struct ColdWatch {
+    uint8_t* distance;
+    TraceStep step;
+    int index;
+    bool r11_in;
+    uint64_t back;
+    uint32_t site;
+  };
+
   void plan_check(const Trace& trace);
   void emit_precise_check();
   void emit_step(const TraceStep& step);
@@ -83,6 +95,20 @@ class Translator {
   void emit_side_exits();
   void emit_cold_exits();
   void emit_literals();
+
+  // Watching stores: translator_watch.cpp.
+  void emit_watched_copy(const TraceStep& step);
+  void emit_look(const TraceStep& step);
+  void emit_watched_push(const TraceStep& step);
+  void emit_operand_address(const TraceStep& step);
+  uint8_t* emit_watch_filter();
+  uint32_t add_watch_sites(const TraceStep& step, uint64_t next_pc);
+  // Code that compares the watched words, behind the store; goes on at `back`, or behind itself
+  // if that is 0. rcx is the guest's before and after.
+  void emit_compare_watched(uint32_t site, bool r11_in, uint64_t back);
+  void emit_cold_watches();
+  bool looks() const { return watches(request_->key.flavour) && request_->leaves_at_accesses; }
+  bool compares() const { return watches(request_->key.flavour) && !request_->leaves_at_accesses; }
 
   void take_r11_in();
   void take_r11_out();
@@ -110,6 +136,7 @@ class Translator {
   std::vector<SideExit> side_exits_;
   std::vector<ColdExit> cold_exits_;
   std::vector<Literal> literals_;
+  std::vector<ColdWatch> cold_watches_;
 };
 
 }  // namespace rchk::translate

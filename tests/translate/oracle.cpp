@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include "base/check.h"
+#include "engine/translate/access.h"
 #include "engine/translate/decode.h"
 #include "engine/translate/engine.h"
 #include "tests/translate/generator.h"
@@ -26,6 +27,7 @@ struct Mode {
   bool remember = false;
   bool state_probe = false;
   bool watchpoints = false;
+  bool watch_reads = false;
   GeneratorOptions generator;
 };
 
@@ -177,7 +179,59 @@ class Runner {
       probes.policy = mode_.remember ? HitPolicy::kRemember : HitPolicy::kStop;
     }
     if (mode_.state_probe) probes.state = state_;
+    if (mode_.watchpoints) choose_watchpoints(probes);
+    watchpoints_ = probes.watchpoints;
     RCHK_CHECK(engine_->set_probes(probes).has_value());
+  }
+
+  void choose_watchpoints(Probes& probes) {
+    static constexpr uint64_t kSizes[] = {1, 2, 4, 8, 8, 13, 200};
+    for (int i = 0; i < 3; ++i) {
+      const uint64_t areas[] = {kData + kDataBytes / 4 + random_() % 1200,
+                                kData + kDataBytes / 2 + random_() % 2200,
+                                kStack + kStackBytes / 2 - 32 + random_() % 200};
+      Watchpoint watch{range_of({areas[random_() % 3]}, kSizes[random_() % 7]), WatchKind::kWrite};
+      if (mode_.watch_reads) watch.kind = static_cast<WatchKind>(random_() % 3);
+      probes.watchpoints.push_back(watch);
+    }
+    if (random_() % 8 == 0) probes.watchpoints.push_back({range_of({0x10}, 8), WatchKind::kWrite});
+    probes.policy = mode_.remember ? HitPolicy::kRemember : HitPolicy::kStop;
+  }
+
+  std::vector<std::vector<uint8_t>> watched_values() {
+    std::vector<std::vector<uint8_t>> values;
+    for (const Watchpoint& watch : watchpoints_) {
+      std::vector<uint8_t> value(watch.range.size());
+      truth_.read_memory(watch.range.begin, value);
+      values.push_back(value);
+    }
+    return values;
+  }
+
+  // The watchpoint that the native step just made has hit.
+  std::optional<uint32_t> watch_hit(const std::vector<std::vector<uint8_t>>& before,
+                                    const std::vector<MemoryAccess>& accesses) {
+    const auto after = watched_values();
+    for (uint32_t i = 0; i < watchpoints_.size(); ++i) {
+      const Watchpoint& watch = watchpoints_[i];
+      if (watch.kind != WatchKind::kRead && before[i] != after[i]) return i;
+      for (const MemoryAccess& access : accesses) {
+        if (!access.range.overlaps(watch.range)) continue;
+        if (watch.kind == WatchKind::kAccess) return i;
+        if (watch.kind == WatchKind::kRead && access.reads) return i;
+      }
+    }
+    return std::nullopt;
+  }
+
+  // What the instruction about to be stepped accesses; only asked for with such watchpoints.
+  std::vector<MemoryAccess> accesses_here() {
+    if (!mode_.watch_reads) return {};
+    TraceStep step;
+    step.pc = native_.registers().rip;
+    truth_.read_memory({step.pc}, step.bytes);
+    decode(step.bytes.data(), 15, step.instruction);
+    return memory_accesses(step, native_.registers()).value_or(std::vector<MemoryAccess>{});
   }
 
   // Runs the program once to take a state of it, then makes everything as it was.
@@ -226,6 +280,7 @@ class Runner {
     uint64_t steps = 0;
     const char* ending = "limit";
     int signal = 0;
+    uint32_t expected_probe = 0;
     while (steps < limit) {
       const uint64_t pc = native_.registers().rip;
       if (is_breakpoint(pc) && (steps != 0 || report)) {
@@ -244,12 +299,26 @@ class Runner {
         ending = "syscall";
         break;
       }
+      std::vector<std::vector<uint8_t>> before;
+      std::vector<MemoryAccess> accesses;
+      if (!watchpoints_.empty()) {
+        before = watched_values();
+        accesses = accesses_here();
+      }
       signal = native_.step();
       if (signal != 0) {
         ending = "fault";
         break;
       }
       ++steps;
+      if (const auto hit = watchpoints_.empty() ? std::nullopt : watch_hit(before, accesses)) {
+        if (!mode_.remember) {
+          ending = "watchpoint";
+          expected_probe = *hit;
+          break;
+        }
+        expected_hit = Hit{steps - 1, true, *hit};
+      }
       if (native_.retired > kMaxNativeSteps) return false_after(seed, steps);
     }
     const auto stop = engine_->run(guest_, {limit, report});
@@ -257,16 +326,18 @@ class Runner {
     static constexpr const char* kNames[] = {"limit", "syscall", "trapped", "breakpoint",
                                              "watchpoint", "candidate", "fault", "unsupported"};
     const std::string found = kNames[static_cast<int>(stop->reason)];
-    if (found != ending || stop->retired != steps || stop->signal != signal) {
+    if (found != ending || stop->retired != steps || stop->signal != signal ||
+        (found == "watchpoint" && stop->probe != expected_probe)) {
       disagree(seed, "stop",
-               fmt::format("expected {} after {} (signal {}), found {} after {} (signal {}) {}\n"
+               fmt::format("expected {} {} after {} (signal {}), found {} {} after {} (signal {}) {}\n"
                            "limit {} from retired {}\n{}",
-                           ending, steps, signal, found, stop->retired, stop->signal, stop->detail,
+                           ending, expected_probe, steps, signal, found, stop->probe, stop->retired, stop->signal, stop->detail,
                            limit, native_.retired, describe_difference(native_.registers(), guest_)));
     }
     check_hit(seed, expected_hit);
     compare(seed, truth_, translated_, native_.registers(), guest_, random_() % 16 == 0);
-    return found == "limit" || found == "breakpoint" || found == "candidate";
+    return found == "limit" || found == "breakpoint" || found == "candidate" ||
+           found == "watchpoint";
   }
 
   void check_hit(uint64_t seed, const std::optional<Hit>& expected) {
@@ -296,6 +367,7 @@ class Runner {
   Registers base_, guest_;
   ExtendedState vectors_;
   StateProbe state_;
+  std::vector<Watchpoint> watchpoints_;
   RandomProgram program_;
   std::vector<uint64_t> breakpoints_;
   std::mt19937_64 random_;
@@ -308,6 +380,9 @@ Mode mode_named(const std::string& name) {
   else if (name == "faults") mode.generator.faults = true;
   else if (name == "breakpoints") mode.breakpoints = true;
   else if (name == "remember") mode.breakpoints = mode.remember = true;
+  else if (name == "watch") mode.watchpoints = true;
+  else if (name == "watch-remember") mode.watchpoints = mode.remember = true;
+  else if (name == "watch-reads") mode.watchpoints = mode.watch_reads = true;
   else if (name == "state") mode.state_probe = true;
   else if (name == "selfmod") mode.generator.self_modifying = true;
   else {
