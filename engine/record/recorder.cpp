@@ -91,7 +91,7 @@ Recorder::~Recorder() = default;
 Recorder::Impl::Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tracee tracee)
     : tracee_(std::move(tracee)), options_(std::move(options)), sink_(sink), files_(sink) {
   trap_cpuid_ = cpuid_can_trap();
-  start_ns_ = clock_ns(CLOCK_MONOTONIC);
+  start_ns_ = monotonic_ns();
   next_checksum_ns_ = std::chrono::nanoseconds(options_.checksum_interval).count();
 }
 
@@ -137,10 +137,12 @@ Result<void> Recorder::Impl::append(trace::EventBody body) {
   return {};
 }
 
-uint64_t Recorder::Impl::now_ns() const { return clock_ns(CLOCK_MONOTONIC) - start_ns_; }
+uint64_t Recorder::Impl::now_ns() const { return monotonic_ns() - start_ns_; }
 
 void Recorder::Impl::say(std::string_view text) {
-  if (options_.message) options_.message(text);
+  if (!options_.message) return;
+  const TscMirror::Pause pause(tsc_mirror_);
+  options_.message(text);
 }
 
 void Recorder::Impl::say_once(const std::string& text) {

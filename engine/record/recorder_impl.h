@@ -10,6 +10,7 @@
 #include "engine/record/output_streams.h"
 #include "engine/record/process.h"
 #include "engine/record/recorder.h"
+#include "engine/record/tsc_mirror.h"
 #include "engine/syscalls/outputs.h"
 #include "engine/syscalls/syscall.h"
 
@@ -116,6 +117,7 @@ class Recorder::Impl {
   FileStore files_;
   Confinement confinement_;
   bool trap_cpuid_ = false;
+  TscMirror tsc_mirror_;               // on while run() lets the guest run freely
   uint64_t start_ns_ = 0;
 
   std::optional<PendingCall> call_;
@@ -140,7 +142,7 @@ class Recorder::Impl {
   Breakpoints step_target_;            // behind a string instruction that is stepped over
   bool interrupt_in_flight_ = false;   // PTRACE_INTERRUPT was sent and no stop has come since
   bool interrupt_wanted_ = false;      // by this run()
-  std::chrono::steady_clock::time_point next_poll_;
+  uint64_t next_poll_ns_ = 0;
 
   uint64_t next_checksum_ns_ = 0;
   bool exit_recorded_ = false;

@@ -60,9 +60,10 @@ Result<RecorderStop> Recorder::Impl::run(const RunLimits& limits) {
   if (finished_) return *finished_;
   const bool polled = limits.interrupt_requested || limits.deadline;
   const Waker waker(polled);
-  next_poll_ = steady_clock::now();
+  next_poll_ns_ = 0;
   interrupt_wanted_ = false;
   Result<RecorderStop> stop = run_guest(limits);
+  tsc_mirror_.leave();
   stepping_ = false;
   if (!finished_) breakpoints_.remove_all(tracee_);
   if (!stop) return recover(stop.error());
@@ -94,6 +95,7 @@ Result<RecorderStop> Recorder::Impl::run_guest(const RunLimits& limits) {
     }
   }
   if (limits.stop_at_breakpoints) breakpoints_.insert_all(tracee_);
+  if (confinement_.tsc_trapped) tsc_mirror_.enter();
   for (;;) {
     RCHK_TRY_ASSIGN(const MaybeStop result, advance(ResumeMode::kSyscall, limits));
     if (result) return *result;
@@ -176,11 +178,16 @@ Result<void> Recorder::Impl::resume(ResumeMode mode) {
 }
 
 Result<void> Recorder::Impl::interrupt_if_asked(const RunLimits& limits) {
-  const auto now = steady_clock::now();
-  if (interrupt_wanted_ || now < next_poll_) return {};
-  next_poll_ = now + kPollInterval;
-  const bool asked = (limits.interrupt_requested && limits.interrupt_requested()) ||
-                     (limits.deadline && now >= *limits.deadline);
+  if (interrupt_wanted_) return {};
+  const uint64_t now_ns = monotonic_ns();
+  if (now_ns < next_poll_ns_) return {};
+  next_poll_ns_ = now_ns + std::chrono::nanoseconds(kPollInterval).count();
+  const steady_clock::time_point now{std::chrono::nanoseconds(now_ns)};
+  bool asked = limits.deadline && now >= *limits.deadline;
+  if (limits.interrupt_requested) {
+    const TscMirror::Pause pause(tsc_mirror_);
+    asked |= limits.interrupt_requested();
+  }
   if (!asked) return {};
   interrupt_wanted_ = true;
   if (!interrupt_in_flight_) RCHK_TRY(tracee_.interrupt());

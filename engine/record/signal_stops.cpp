@@ -105,6 +105,7 @@ Result<bool> Recorder::Impl::emulate_trapped(const Registers& before) {
   event.instruction = instruction.trapped;
   event.before = before;
   event.before.orig_rax = ~0ull;
+  const TscMirror::Pause pause(tsc_mirror_);
   event.after = emulate(instruction, event.before, confinement_.cpuid_trapped);
   RCHK_TRY(tracee_.set_registers(event.after));
   if (segv_blocked_) {
