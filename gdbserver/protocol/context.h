@@ -86,6 +86,7 @@ struct Context {
   std::optional<SessionEnd> end;
   bool extended = false;           // `target extended-remote`
   bool waits_for_restart = false;  // killed in extended mode: a vRun may follow
+  std::map<target::StopPointKind, bool> accepted_kinds;  // some such stop point was inserted
   std::map<uint64_t, RegisterValues> saved_registers;
   uint64_t next_saved = 1;
   // The object that a qXfer is reading, so that all its parts are of one state.

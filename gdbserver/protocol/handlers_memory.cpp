@@ -126,8 +126,15 @@ void insert_stop_point(Context& context, std::string_view arguments, Reply& repl
   if (!packet) return reply.error(PacketError::kMalformed);
   if (!packet->known_type) return;
   const Result<void> inserted = context.target.insert(packet->point);
-  if (!inserted) return reply.failure(inserted.error());
-  reply.ok();
+  bool& known = context.accepted_kinds[packet->point.kind];
+  if (inserted) {
+    known = true;
+    return reply.ok();
+  }
+  // The empty reply says that there is no such kind: it must not follow an OK.
+  if (inserted.error().kind != ErrorKind::kUnsupported || known) {
+    reply.error(PacketError::kFailed);
+  }
 }
 
 void remove_stop_point(Context& context, std::string_view arguments, Reply& reply) {
@@ -135,7 +142,7 @@ void remove_stop_point(Context& context, std::string_view arguments, Reply& repl
   if (!packet) return reply.error(PacketError::kMalformed);
   if (!packet->known_type) return;
   const Result<void> removed = context.target.remove(packet->point.kind, packet->point.range);
-  if (!removed) return reply.failure(removed.error());
+  if (!removed) return reply.error(PacketError::kFailed);
   reply.ok();
 }
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -55,31 +56,33 @@ Result<std::string> libraries_document(target::Libraries& libraries) {
   return out + "</library-list-svr4>\n";
 }
 
-Failure unknown_object() { return fail(ErrorKind::kUnsupported, "no such object"); }
+Result<std::string> text_or_error(Result<Bytes> bytes) {
+  if (!bytes) return tl::make_unexpected(bytes.error());
+  return std::string(text_of(*bytes));
+}
 
-Result<std::string> contents_of(Context& context, const Transfer& transfer) {
+// Nothing: there is no such object here. An object that was offered gives an error when it cannot
+// be had: gdb takes the empty reply for a contradiction then.
+std::optional<Result<std::string>> contents_of(Context& context, const Transfer& transfer) {
   target::Target& target = context.target;
   if (transfer.object == "features") {
-    if (transfer.annex != "target.xml") return fail(ErrorKind::kMisuse, "no such annex");
-    return target_description(context.registers);
+    if (transfer.annex == "target.xml") return target_description(context.registers);
+    return Result<std::string>(fail(ErrorKind::kMisuse, "no such annex"));
   }
   if (transfer.object == "threads") return threads_document(context);
   if (transfer.object == "auxv" && target.auxiliary_vector() != nullptr) {
-    RCHK_TRY_ASSIGN(const Bytes bytes, target.auxiliary_vector()->auxiliary_vector_bytes());
-    return std::string(text_of(bytes));
+    return text_or_error(target.auxiliary_vector()->auxiliary_vector_bytes());
   }
   if (transfer.object == "exec-file" && target.executable_file() != nullptr) {
     return target.executable_file()->executable_path();
   }
   if (transfer.object == "siginfo" && target.siginfo() != nullptr) {
-    RCHK_TRY_ASSIGN(const Bytes bytes,
-                    target.siginfo()->read_siginfo(context.thread_for(std::nullopt)));
-    return std::string(text_of(bytes));
+    return text_or_error(target.siginfo()->read_siginfo(context.thread_for(std::nullopt)));
   }
   if (transfer.object == "libraries-svr4" && target.libraries() != nullptr) {
     return libraries_document(*target.libraries());
   }
-  return unknown_object();
+  return std::nullopt;
 }
 
 void write_siginfo(Context& context, const Transfer& transfer, Reply& reply) {
@@ -107,10 +110,11 @@ void transfer(Context& context, std::string_view arguments, Reply& reply) {
   if (request->write) return write_siginfo(context, *request, reply);
   const std::string object = fmt::format("{}:{}", request->object, request->annex);
   if (request->offset == 0 || object != context.transfer_object) {
-    Result<std::string> contents = contents_of(context, *request);
-    if (!contents) return reply.failure(contents.error());
+    std::optional<Result<std::string>> contents = contents_of(context, *request);
+    if (!contents) return;
+    if (!*contents) return reply.error(PacketError::kFailed);
     context.transfer_object = object;
-    context.transfer_contents = std::move(*contents);
+    context.transfer_contents = std::move(**contents);
   }
   const ByteView all = bytes_of(context.transfer_contents);
   if (request->offset > all.size()) return reply.error(PacketError::kMalformed);

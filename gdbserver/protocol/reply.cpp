@@ -5,17 +5,9 @@
 namespace rchk::protocol {
 
 void Reply::error(PacketError error) {
-  contents_ = "E";
+  contents_.assign(1, 'E');
   const auto number = static_cast<uint8_t>(error);
   append_hex(contents_, ByteView(&number, 1));
-}
-
-void Reply::failure(const Error& error) {
-  if (error.kind == ErrorKind::kUnsupported) {
-    contents_.clear();
-  } else {
-    this->error(PacketError::kFailed);
-  }
 }
 
 }  // namespace rchk::protocol

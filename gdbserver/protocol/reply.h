@@ -31,8 +31,6 @@ class Reply {
 
   void ok() { contents_ = "OK"; }
   void error(PacketError error);
-  // For an error of the target: the empty reply for what it does not support.
-  void failure(const Error& error);
   // To append to. What is not letters and digits must be such that no escape is needed.
   std::string& text() { return contents_; }
   // To append to by append_escaped().

@@ -35,9 +35,9 @@ Result<void> DescriptorTransport::write(std::string_view bytes) {
   while (!bytes.empty()) {
     // gdb's pipes are sockets too: MSG_NOSIGNAL spares them SIGPIPE, so that a debugger that left
     // is an error.
-    const ssize_t count =
-        output_is_socket_ ? send(output_number(), bytes.data(), bytes.size(), MSG_NOSIGNAL)
-                          : ::write(output_number(), bytes.data(), bytes.size());
+    const ssize_t count = output_is_socket_
+                              ? send(output_number(), bytes.data(), bytes.size(), MSG_NOSIGNAL)
+                              : ::write(output_number(), bytes.data(), bytes.size());
     if (count >= 0) {
       bytes.remove_prefix(static_cast<size_t>(count));
     } else if (errno == EAGAIN) {

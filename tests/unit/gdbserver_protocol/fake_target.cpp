@@ -97,7 +97,7 @@ Result<void> FakeTarget::write_memory(GuestAddress address, ByteView bytes) {
 }
 
 Result<void> FakeTarget::insert(const target::StopPoint& point) {
-  if (point.kind == StopPointKind::kReadWatchpoint) {
+  if (point.kind == StopPointKind::kReadWatchpoint || insert_fails) {
     return fail(ErrorKind::kUnsupported, "no read watchpoints");
   }
   RCHK_TRY(remove(point.kind, point.range));
@@ -225,6 +225,11 @@ target::MemoryRegion FakeTarget::region_at(GuestAddress address) {
 }
 
 Result<Bytes> FakeTarget::auxiliary_vector_bytes() { return Bytes(16); }
+
+Result<Bytes> FakeTarget::read_siginfo(Tid) {
+  if (siginfo_fails) return fail(ErrorKind::kUnsupported, "no signal");
+  return siginfo_;
+}
 
 Result<void> FakeTarget::write_siginfo(Tid, ByteView siginfo) {
   siginfo_.assign(siginfo.begin(), siginfo.end());

@@ -42,6 +42,7 @@ class FakeTarget : public target::Target,
   // What tests look at or set.
   bool offers_features = true;
   bool goes_back = true;
+  bool siginfo_fails = false, insert_fails = false;  // with kUnsupported
   std::vector<target::ThreadInfo> thread_list = {{kMain, "main"}};
   target::XsaveLayout layout;
   std::vector<target::StopPoint> points;
@@ -91,7 +92,7 @@ class FakeTarget : public target::Target,
   target::MemoryRegion region_at(GuestAddress address) override;
   Result<Bytes> auxiliary_vector_bytes() override;
   Result<std::string> executable_path() override { return "/no/such/program"; }
-  Result<Bytes> read_siginfo(Tid) override { return siginfo_; }
+  Result<Bytes> read_siginfo(Tid) override;
   Result<void> write_siginfo(Tid, ByteView siginfo) override;
   Result<target::LibraryList> library_list() override;
   Result<Answer> monitor_command(std::string_view command) override;

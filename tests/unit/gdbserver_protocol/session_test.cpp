@@ -634,6 +634,16 @@ TEST_F(SessionTest, TransfersWhatTheTargetHas) {
             "</library-list-svr4>\n");
 }
 
+TEST_F(SessionTest, NeverDeniesWhatItOffered) {
+  target.siginfo_fails = true;
+  EXPECT_EQ(client.ask("qXfer:siginfo:read::0,1000"), "E01");
+  EXPECT_EQ(client.ask("qXfer:siginfo:write::0:x"), "E01");
+  EXPECT_EQ(client.ask("Z2,402000,8"), "OK");
+  target.insert_fails = true;
+  EXPECT_EQ(client.ask("Z2,402000,8"), "E01");
+  EXPECT_EQ(client.ask("Z4,402000,8"), "");
+}
+
 TEST_F(SessionTest, KillsAndDetaches) {
   EXPECT_EQ(client.ask("k"), "(nothing)");
   EXPECT_TRUE(target.killed);
