@@ -130,8 +130,9 @@ Result<RecorderStop> Recorder::Impl::stop_recording(std::string_view reason) {
   trace::ExitEvent event;
   event.reason = trace::ExitReason::kRecorderStopped;
   event.message = stop.message;
-  RCHK_TRY_ASSIGN(event.registers, tracee_.registers());
+  RCHK_TRY_ASSIGN(event.registers, this->registers());
   event.registers.orig_rax = ~0ull;
+  RCHK_TRY_ASSIGN(event.memory, checksum_memory());
   // The guest is let go before the log is written to: the log may be what failed.
   finished_ = stop;
   const int signal = signal_ ? signal_->si_signo : 0;
