@@ -33,6 +33,19 @@ void set_affinity(const std::vector<int>& allowed) {
   sched_setaffinity(0, sizeof(cpus), &cpus);
 }
 
+// The core to record on. describe() and start() must agree on it, since some of what CPUID says
+// differs from core to core; and recorders that run at the same time should not.
+int choose_cpu(const RecorderOptions& options) {
+  if (options.program.cpu) return *options.program.cpu;
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return 0;
+  int skip = getpid() % std::max(CPU_COUNT(&allowed), 1);
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &allowed) && skip-- == 0) return cpu;
+  }
+  return 0;
+}
+
 // Gives the calling thread its cores back if starting fails.
 class AffinityGuard {
  public:
@@ -63,17 +76,19 @@ trace::RecordingInfo Recorder::describe(const RecorderOptions& options) {
   info.environment = options.program.environment;
   char directory[PATH_MAX];
   if (getcwd(directory, sizeof(directory)) != nullptr) info.working_directory = directory;
+  const Result<std::vector<int>> allowed = tracee::pin_to_cpu(choose_cpu(options));
   info.cpuid_trapped = cpuid_can_trap();
   info.tsc_trapped = true;
   info.xcr0 = read_xcr0();
   info.processor_id = read_processor_id();
   info.cpuid = cpuid_table(info.cpuid_trapped);
+  if (allowed) set_affinity(*allowed);
   return info;
 }
 
 Result<std::unique_ptr<Recorder>> Recorder::start(RecorderOptions options,
                                                   trace::EventSink& sink) {
-  const int cpu = options.program.cpu ? *options.program.cpu : std::max(sched_getcpu(), 0);
+  const int cpu = choose_cpu(options);
   options.program.cpu = cpu;
   RCHK_TRY_ASSIGN(const std::vector<int> allowed, tracee::pin_to_cpu(cpu));
   AffinityGuard guard(allowed);

@@ -79,7 +79,8 @@ struct ForkSnapshot {
 // breakpoint is in it. Debugger stops leave no trace in the log.
 class Recorder {
  public:
-  // What a recording with these options is to say of itself and of this machine.
+  // What a recording with these options is to say of itself and of this machine, the core included
+  // that start() will choose if it is called by the same process.
   static trace::RecordingInfo describe(const RecorderOptions& options);
 
   // Starts the program, stops it at its first instruction and writes event 0. `sink` must outlive
