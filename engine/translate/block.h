@@ -45,11 +45,12 @@ struct Block {
   BlockKey key;
   uint64_t entry = 0, end = 0;   // in the puppet
   uint64_t checked_entry = 0;    // checks the limit first; 0 until one was needed
-  uint64_t landing = 0;          // verifies StatePage::target first; 0 until one was needed
+  uint64_t landing = 0;          // verifies StatePage::target first; 0 if there is none
   uint8_t* landing_mismatch = nullptr;  // distance of the jump to the bucket's next landing
   uint8_t depth = 0;             // blocks that may run unchecked before this one, at most
   uint8_t instructions = 0;
   bool flags_dead_at_entry = false;
+  bool landed = false;           // the branch table leads to the landing
   bool dead = false;
   uint64_t return_point = 0;     // behind a call at its end, else 0
   std::vector<InstructionRecord> records;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "engine/translate/landing.h"
 
 namespace rchk::translate {
 
@@ -65,7 +66,7 @@ uint64_t BlockStore::in_reach(uint64_t distance_end, uint64_t target) {
   Arena* arena = cache_.arena_at(distance_end);
   uint64_t& jump = far_jumps_[{arena->index, target}];
   if (jump == 0) {
-    Emitter out(arena->bytes + arena->used, arena->address + arena->used, cache_.state_address());
+    Emitter out = arena->hot_emitter(cache_.state_address());
     jump = out.here();
     out.bytes(0xff, 0x25, 0, 0, 0, 0);  // jmp [rip + 0]
     out.qword(target);
@@ -82,7 +83,7 @@ void BlockStore::point(uint8_t* distance, uint64_t distance_end, uint64_t target
 uint64_t BlockStore::checked_entry(Block& block) {
   if (block.checked_entry != 0) return block.checked_entry;
   Arena* arena = cache_.arena_at(block.entry);
-  Emitter out(arena->bytes + arena->used, arena->address + arena->used, cache_.state_address());
+  Emitter out = arena->hot_emitter(cache_.state_address());
   ExitSite site;
   site.kind = ExitKind::kArrive;
   site.pc = block.key.pc;
@@ -103,7 +104,7 @@ uint64_t BlockStore::checked_entry(Block& block) {
   out.bind_short(stop);
   out.store_imm32(SLOT(exit_site), static_cast<uint32_t>(sites_.size() - 1));
   out.jump(block.flags_dead_at_entry ? arena->leave : arena->leave_rcx_saved);
-  arena->used += (out.size() + 15) & ~size_t{15};
+  arena->take_hot(out);
   return block.checked_entry;
 }
 
@@ -118,30 +119,15 @@ void BlockStore::link(uint32_t index, Block& target) {
 }
 
 void BlockStore::land(Block& block) {
-  if (block.landing != 0) return;
-  Arena* arena = cache_.arena_at(block.entry);
-  Emitter out(arena->bytes + arena->used, arena->address + arena->used, cache_.state_address());
-  const auto low = static_cast<uint32_t>(block.key.pc);
-  const auto high = static_cast<uint32_t>(block.key.pc >> 32);
-  block.landing = out.here();
-  out.load32(kRcx, SLOT(target));
-  out.bytes(0x8d, 0x89);  // lea ecx, [rcx - low]
-  out.dword(0 - low);
-  uint8_t* low_fits = out.jecxz();
-  const uint64_t mismatch = out.here();
-  block.landing_mismatch = out.jump(arena->indirect_miss);
-  out.bind_short(low_fits);
-  out.load32(kRcx, SLOT(target) + 4);
-  if (high != 0) {
-    out.bytes(0x8d, 0x89);
-    out.dword(0 - high);
+  if (block.landed) return;
+  block.landed = true;
+  if (block.landing == 0) {
+    Arena* arena = cache_.arena_at(block.entry);
+    Emitter out = arena->hot_emitter(cache_.state_address());
+    emit_landing(out, block, arena->indirect_miss);
+    out.jump(block.entry);
+    arena->take_hot(out);
   }
-  uint8_t* fits = out.jecxz();
-  out.jump(mismatch);
-  out.bind_short(fits);
-  out.load(kRcx, SLOT(rcx));
-  out.jump(block.entry);
-  arena->used += (out.size() + 15) & ~size_t{15};
   const auto table = static_cast<unsigned>(block.key.flavour);
   const auto bucket = static_cast<uint16_t>(block.key.pc);
   auto& chain = buckets_[table << 16 | bucket];
@@ -181,7 +167,7 @@ void BlockStore::remove(Block& block) {
     }
   }
   block.incoming.clear();
-  if (block.landing == 0) return;
+  if (!block.landed) return;
   const auto table = static_cast<unsigned>(block.key.flavour);
   const auto bucket = static_cast<uint16_t>(block.key.pc);
   std::erase(buckets_[table << 16 | bucket], &block);

@@ -28,7 +28,7 @@ class BlockStore {
   // for it to it.
   // `findable`: whether find() is to return it from now on.
   Block& add(std::unique_ptr<Block> block, bool findable);
-  // Makes indirect jumps find the block.
+  // Makes indirect jumps find the block. Emits a landing if it was made without one.
   void land(Block& block);
   // Links a direct exit to `target`; checks the limit on the way where a cycle needs it.
   void link(uint32_t site, Block& target);

@@ -172,6 +172,7 @@ void CodeCache::emit_routines(Arena& arena) {
   out.bytes(0x0f, 0x0b);
   emit_compare_watched(arena, out);
   arena.used = (out.size() + 63) & ~uint64_t{63};
+  arena.cold_used = kColdOffset;
 }
 
 // Entered behind a store, with the guest's rcx saved, StatePage::return_to and watch_site set, and
@@ -252,7 +253,7 @@ void CodeCache::reset() {
 
 uint64_t CodeCache::used_bytes() const {
   uint64_t total = 0;
-  for (const auto& arena : arenas_) total += arena->used;
+  for (const auto& arena : arenas_) total += arena->used + arena->cold_used - kColdOffset;
   return total;
 }
 

@@ -71,6 +71,10 @@ class Emitter {
     bytes(0x67, 0xe3, 0);
     return out_ - 1;
   }
+  uint8_t* jrcxz() {
+    bytes(0xe3, 0);
+    return out_ - 1;
+  }
   uint8_t* jump_short() {
     bytes(0xeb, 0);
     return out_ - 1;

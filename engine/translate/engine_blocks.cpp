@@ -42,11 +42,11 @@ bool Engine::Impl::ends_trace(uint64_t pc, Flavour flavour) const {
 
 Result<Engine::Impl::Entry> Engine::Impl::entry_for(const BlockKey& key, uint8_t depth) {
   if (Block* block = store_.find(key)) return Entry{block, {}};
-  return make_block(key, depth, true);
+  return make_block(key, depth, BlockUse::kKept);
 }
 
 Result<Engine::Impl::Entry> Engine::Impl::make_block(const BlockKey& key, uint8_t depth,
-                                                     bool keep) {
+                                                     BlockUse use) {
   TraceLimits limits;
   if (is_partial(key.flavour)) limits.instructions = key.instructions;
   limits.ends_before = [&](uint64_t pc) { return ends_trace(pc, key.flavour); };
@@ -55,11 +55,11 @@ Result<Engine::Impl::Entry> Engine::Impl::make_block(const BlockKey& key, uint8_
   if (trace.steps.empty()) return Entry{nullptr, special_stop(trace)};
   RCHK_TRY_ASSIGN(Arena * arena, cache_->arena_for(*host_, {key.pc}));
   auto block = std::make_unique<Block>();
-  TranslationRequest request{key, depth, this, watches_reads_};
+  TranslationRequest request{key, depth, this, watches_reads_, use == BlockUse::kLanding};
   Translator(*cache_, *arena, store_.sites()).translate(trace, request, *block);
   ++statistics_.blocks;
   statistics_.guest_instructions += trace.steps.size();
-  Block& made = store_.add(std::move(block), keep);
+  Block& made = store_.add(std::move(block), use != BlockUse::kOnce);
   note_code(made, trace);
   return Entry{&made, {}};
 }
@@ -97,7 +97,7 @@ Result<Block*> Engine::Impl::translate_eagerly(uint64_t pc, Flavour flavour, uin
     Block* block = store_.find(key);
     if (block == nullptr) {
       if (made != 0 && ends_trace(next.pc, flavour)) continue;
-      RCHK_TRY_ASSIGN(const Entry entry, make_block(key, next.depth, true));
+      RCHK_TRY_ASSIGN(const Entry entry, make_block(key, next.depth, next.land ? BlockUse::kLanding : BlockUse::kKept));
       ++made;
       block = entry.block;
       if (block == nullptr) {

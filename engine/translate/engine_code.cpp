@@ -81,7 +81,7 @@ Result<std::optional<Stop>> Engine::Impl::store_to_code(Progress& progress) {
   const GuestAddress pages[] = {pc, pc + (kMaxInstructionBytes - 1)};
   for (const GuestAddress page : pages) drop_unprotected(page);
   pages_.set_protecting(false);
-  const auto entry = make_block({pc.value, watching ? Flavour::kPartialWatch : Flavour::kPartial, 1}, 1, false);
+  const auto entry = make_block({pc.value, watching ? Flavour::kPartialWatch : Flavour::kPartial, 1}, 1, BlockUse::kOnce);
   pages_.set_protecting(true);
   if (!entry) return tl::make_unexpected(entry.error());
   if (entry->block == nullptr) return entry->stop;

@@ -44,6 +44,8 @@ class Engine::Impl final : public ProbeView {
     bool store_once = false;    // the next instruction stores to code: see code_written()
     bool look_once = false;     // the next instruction may access watched memory
   };
+  // kKept: found again; kLanding: and indirect jumps come to it; kOnce: never found.
+  enum class BlockUse : uint8_t { kKept, kLanding, kOnce };
   // What a pc leads to: a block to enter, or a stop right there.
   struct Entry {
     Block* block = nullptr;
@@ -62,7 +64,7 @@ class Engine::Impl final : public ProbeView {
   // engine_blocks.cpp
   Result<Entry> entry_for(const BlockKey& key, uint8_t depth);
   Result<Block*> translate_eagerly(uint64_t pc, Flavour flavour, uint8_t depth, bool land);
-  Result<Entry> make_block(const BlockKey& key, uint8_t depth, bool keep);
+  Result<Entry> make_block(const BlockKey& key, uint8_t depth, BlockUse use);
   Result<void> resolve_miss(Progress& progress, const ExitSite& site, Flavour flavour);
   void note_code(Block& block, const Trace& trace);
   void drop_blocks_at(uint64_t pc);

@@ -85,7 +85,7 @@ Result<std::optional<Stop>> Engine::Impl::advance(Progress& progress) {
       if (block == nullptr) ++statistics_.misses;
       RCHK_TRY_ASSIGN(entry.block, translate_eagerly(pc, key.flavour, depth, missed_indirect_));
       if (entry.block == nullptr) {
-        RCHK_TRY_ASSIGN(entry, make_block(key, depth, true));
+        RCHK_TRY_ASSIGN(entry, make_block(key, depth, BlockUse::kKept));
       }
     } else {
       RCHK_TRY_ASSIGN(entry, entry_for(key, 1));

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "engine/translate/access.h"
+#include "engine/translate/landing.h"
 
 // How a block is laid out (docs/notes/translation.md has the reasons):
 //
@@ -11,7 +12,7 @@
 //            copies of the instructions, with a check of the limit in their midst
 //            the last exit
 //   behind:  paths of conditional exits: count, jump
-//            stubs: say which exit it is, leave for the tracer
+//   apart:   stubs: say which exit it is, leave for the tracer
 //            literals: return addresses that calls push
 //
 // Conditional exits jump straight to the next block when nothing is to be counted on the way.
@@ -22,7 +23,8 @@ namespace rchk::translate {
 
 Translator::Translator(CodeCache& cache, Arena& arena, std::vector<ExitSite>& sites)
     : cache_(cache), arena_(arena), sites_(sites),
-      out_(arena.bytes + arena.used, arena.address + arena.used, cache.state_address()) {}
+      out_(arena.hot_emitter(cache.state_address())),
+      cold_(arena.cold_emitter(cache.state_address())) {}
 
 void Translator::translate(const Trace& trace, const TranslationRequest& request, Block& block) {
   RCHK_CHECK(!trace.steps.empty());
@@ -32,6 +34,7 @@ void Translator::translate(const Trace& trace, const TranslationRequest& request
   block.depth = request.depth;
   block.instructions = static_cast<uint8_t>(trace.steps.size());
   block.flags_dead_at_entry = trace.steps[0].live_flags == 0;
+  if (request.with_landing) emit_landing(out_, block, arena_.indirect_miss);
   block.entry = out_.here();
   if (request.key.flavour == Flavour::kFast) plan_check(trace);
   if (request.key.flavour == Flavour::kPrecise || request.key.flavour == Flavour::kWatch) {
@@ -48,7 +51,8 @@ void Translator::translate(const Trace& trace, const TranslationRequest& request
   emit_literals();
   block.end = out_.here();
   RCHK_CHECK(out_.size() < kMaxBytes, "block of {} bytes", out_.size());
-  arena_.used += (out_.size() + 15) & ~size_t{15};
+  arena_.take_hot(out_);
+  arena_.take_cold(cold_);
 }
 
 // A block that closes a cycle checks the limit in its midst, at the first place where no flag that
@@ -73,7 +77,8 @@ void Translator::emit_check(const TraceStep& step) {
   out_.advance_counter_flags(check_adds_);
   added_ = check_adds_;
   const uint32_t site = add_site(ExitKind::kArrive, step.pc, index_ - added_);
-  cold_exits_.push_back({out_.jump_if(kNotSign, out_.here()), site, false});
+  uint8_t* distance = out_.jump_if(kNotSign, out_.here());
+  cold_exits_.push_back({distance, out_.here(), site, false});
   checked_ = true;
 }
 
@@ -83,7 +88,7 @@ void Translator::emit_precise_check() {
   uint8_t* stop = out_.jecxz();
   uint8_t* go_on = out_.jump_short();
   out_.bind_short(stop);
-  emit_stub(add_site(ExitKind::kArrive, request_->key.pc, 0), true);
+  out_.jump(cold_stub(add_site(ExitKind::kArrive, request_->key.pc, 0), true));
   out_.bind_short(go_on);
   out_.load(kRcx, SLOT(rcx));
 }
@@ -269,16 +274,16 @@ void Translator::emit_indirect(const TraceStep& step) {
       out_.load(kRcx, SLOT(target));
     }
   }
-  out_.advance_counter(index_ + 1 - added_);
+  if (index_ + 1 != added_) out_.advance_counter(index_ + 1 - added_);
   if (partial()) {
-    emit_stub(0, true);
+    out_.jump(cold_stub(0, true));
   } else {
     out_.bytes(0x0f, 0xb7, 0xc9, 0xff, 0x24, 0xcd);  // movzx ecx, cx; jmp [table + rcx * 8]
     out_.dword(static_cast<uint32_t>(cache_.table_address(table())));
   }
   if (stop != nullptr) {
     out_.bind_short(stop);
-    emit_stub(add_site(ExitKind::kArrive, step.pc, index_ - added_), true);
+    out_.jump(cold_stub(add_site(ExitKind::kArrive, step.pc, index_ - added_), true));
   }
 }
 
@@ -303,19 +308,20 @@ void Translator::emit_end(const Trace& trace) {
 void Translator::emit_side_exits() {
   for (const SideExit& exit : side_exits_) {
     const bool bare = exit.delta == 0 && !exit.r11_in && !partial();
-    out_.bind(exit.distance);
     if (!bare) {
+      out_.bind(exit.distance);
       emit_exit(ExitKind::kDirect, exit.target, exit.delta, exit.depth, exit.r11_in);
       continue;
     }
     const uint32_t site = add_site(ExitKind::kDirect, exit.target, 0);
+    const uint64_t stub = cold_stub(site, false);
     ExitSite& made = sites_[site];
     made.unchecked_depth = exit.depth;
     made.distance = exit.distance;
     made.distance_end = exit.distance_end;
-    made.stub = out_.here();
+    made.stub = stub;
+    point(exit.distance, exit.distance_end, stub);
     block_->exits.push_back(site);
-    emit_stub(site, false);
   }
 }
 
@@ -325,18 +331,19 @@ void Translator::emit_exit(ExitKind kind, uint64_t target, int delta, uint8_t de
     out_.load(kR11, SLOT(count));
   }
   if (kind != ExitKind::kDirect || partial()) {
-    return emit_stub(add_site(ExitKind::kArrive, target, delta), false);
+    out_.jump(cold_stub(add_site(ExitKind::kArrive, target, delta), false));
+    return;
   }
   if (delta != 0) out_.advance_counter(delta);
   const uint32_t site = add_site(kind, target, 0);
-  uint8_t* distance = out_.jump(out_.here() + 5);
+  const uint64_t stub = cold_stub(site, false);
+  uint8_t* distance = out_.jump(stub);
   ExitSite& made = sites_[site];
   made.unchecked_depth = depth;
   made.distance = distance;
   made.distance_end = out_.here();
-  made.stub = out_.here();
+  made.stub = stub;
   block_->exits.push_back(site);
-  emit_stub(site, false);
 }
 
 uint32_t Translator::add_site(ExitKind kind, uint64_t pc, int count_delta) {
@@ -349,25 +356,30 @@ uint32_t Translator::add_site(ExitKind kind, uint64_t pc, int count_delta) {
   return static_cast<uint32_t>(sites_.size() - 1);
 }
 
-void Translator::emit_stub(uint32_t site, bool rcx_saved) {
-  out_.store_imm32(SLOT(exit_site), site);
-  out_.jump(rcx_saved ? arena_.leave_rcx_saved : arena_.leave);
+uint64_t Translator::cold_stub(uint32_t site, bool rcx_saved) {
+  const uint64_t address = cold_.here();
+  cold_.store_imm32(SLOT(exit_site), site);
+  cold_.jump(rcx_saved ? arena_.leave_rcx_saved : arena_.leave);
+  return address;
+}
+
+void Translator::point(uint8_t* distance, uint64_t distance_end, uint64_t target) {
+  const auto value = static_cast<uint32_t>(target - distance_end);
+  std::memcpy(distance, &value, 4);
 }
 
 void Translator::emit_cold_exits() {
   for (const ColdExit& exit : cold_exits_) {
-    out_.bind(exit.distance);
-    emit_stub(exit.site, exit.rcx_saved);
+    point(exit.distance, exit.distance_end, cold_stub(exit.site, exit.rcx_saved));
   }
 }
 
 void Translator::emit_literals() {
   if (literals_.empty()) return;
-  while (out_.here() % 8 != 0) out_.byte(0xcc);
+  while (cold_.here() % 8 != 0) cold_.byte(0xcc);
   for (const Literal& literal : literals_) {
-    const auto distance = static_cast<uint32_t>(out_.here() - literal.displacement_end);
-    std::memcpy(literal.displacement, &distance, 4);
-    out_.qword(literal.value);
+    point(literal.displacement, literal.displacement_end, cold_.here());
+    cold_.qword(literal.value);
   }
 }
 

@@ -30,6 +30,8 @@ struct TranslationRequest {
   const ProbeView* probes = nullptr;
   // Watching flavours leave in front of each instruction that may access watched memory.
   bool leaves_at_accesses = false;
+  // Whether indirect jumps will come to it.
+  bool with_landing = false;
 };
 
 // Emits one block for a trace: copies of its instructions, counting, checks and exits.
@@ -55,6 +57,7 @@ class Translator {
   };
   struct ColdExit {
     uint8_t* distance;  // of the jump that leads to it
+    uint64_t distance_end;
     uint32_t site;
     bool rcx_saved;
   };
@@ -116,7 +119,9 @@ class Translator {
   // Code that leaves for `target`, linkable if `kind` says so.
   void emit_exit(ExitKind kind, uint64_t target, int delta, uint8_t depth, bool r11_in);
   uint32_t add_site(ExitKind kind, uint64_t pc, int count_delta);
-  void emit_stub(uint32_t site, bool rcx_saved);
+  // Puts the stub of an exit where cold code lies; returns its address.
+  uint64_t cold_stub(uint32_t site, bool rcx_saved);
+  static void point(uint8_t* distance, uint64_t distance_end, uint64_t target);
   uint8_t depth_now() const { return checked_ ? 0 : block_->depth; }
   bool partial() const { return is_partial(request_->key.flavour); }
   unsigned table() const { return static_cast<unsigned>(request_->key.flavour); }
@@ -124,7 +129,8 @@ class Translator {
   CodeCache& cache_;
   Arena& arena_;
   std::vector<ExitSite>& sites_;
-  Emitter out_;
+  Emitter out_;   // code that runs
+  Emitter cold_;  // stubs and literals, kept apart so that they do not thin out what runs
   const TranslationRequest* request_ = nullptr;
   Block* block_ = nullptr;
   int index_ = 0;         // instructions before the current one

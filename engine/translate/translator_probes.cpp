@@ -76,7 +76,7 @@ void Translator::emit_state_probe(const StateProbe& probe, const TraceStep& step
     emit_compare(kRax, word.expected, failures);
   }
   restore_flags();
-  emit_stub(add_site(ExitKind::kCandidate, step.pc, index_ - added_), false);
+  out_.jump(cold_stub(add_site(ExitKind::kCandidate, step.pc, index_ - added_), false));
   for (uint8_t* failure : failures) out_.bind(failure);
   restore_flags();
 }

@@ -110,7 +110,7 @@ void Translator::emit_look(const TraceStep& step) {
     out_.store(SLOT(r11), kR11);
     out_.load(kR11, SLOT(count));
   }
-  emit_stub(site, true);
+  out_.jump(cold_stub(site, true));
   if (clean != nullptr) out_.bind_short(clean);
   out_.load(kRcx, SLOT(rcx));
 }
