@@ -63,7 +63,7 @@ void Translator::plan_check(const Trace& trace) {
   const bool closes = trace.end == TraceEnd::kBranch &&
                       last.instruction.kind != InstructionClass::kCounterJump &&
                       last.instruction.kind != InstructionClass::kCall;
-  if (!closes && block_->depth < 3) return;
+  if (!closes && block_->depth < 1) return;
   for (size_t i = 0; i < trace.steps.size(); ++i) {
     if (trace.steps[i].live_flags != 0) continue;
     check_at_ = static_cast<int>(i);
