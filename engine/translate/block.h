@@ -89,6 +89,7 @@ struct ExitSite {
   uint8_t* distance = nullptr;  // kDirect: 32-bit distance of the jump, in the tracer's view
   uint64_t distance_end = 0;    // kDirect: the address behind it, in the puppet
   uint64_t stub = 0;            // kDirect: where the jump goes while it is not linked
+  uint32_t next_waiting = 0;    // kDirect: another exit that waits for the same block
 };
 
 // At most so many instructions in a block, and blocks in a row without a check.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "engine/translate/landing.h"
@@ -16,7 +17,7 @@ void BlockStore::clear() {
   blocks_.clear();
   by_key_.clear();
   by_address_.clear();
-  waiting_.clear();
+  findable_ = 0;
   buckets_.clear();
   far_jumps_.clear();
   sites_.clear();
@@ -25,14 +26,25 @@ void BlockStore::clear() {
 
 Block* BlockStore::find(const BlockKey& key) const {
   const auto found = by_key_.find(key);
-  return found == by_key_.end() ? nullptr : found->second;
+  return found == by_key_.end() ? nullptr : found->second.block;
 }
 
 Block* BlockStore::at(uint64_t cache_address) const {
-  auto after = by_address_.upper_bound(cache_address);
-  if (after == by_address_.begin()) return nullptr;
-  Block* block = std::prev(after)->second;
+  const Arena* arena = cache_.arena_at(cache_address);
+  if (arena == nullptr || arena->index >= by_address_.size()) return nullptr;
+  const std::vector<Block*>& blocks = by_address_[arena->index];
+  const auto after = std::upper_bound(
+      blocks.begin(), blocks.end(), cache_address,
+      [](uint64_t address, const Block* block) { return address < block->entry; });
+  if (after == blocks.begin()) return nullptr;
+  Block* block = *std::prev(after);
   return cache_address < block->end ? block : nullptr;
+}
+
+void BlockStore::wait_for(const BlockKey& key, uint32_t site) {
+  Slot& slot = by_key_[key];
+  sites_[site].next_waiting = slot.waiting;
+  slot.waiting = site;
 }
 
 uint8_t BlockStore::depth_after(uint8_t unchecked_depth) {
@@ -42,20 +54,26 @@ uint8_t BlockStore::depth_after(uint8_t unchecked_depth) {
 Block& BlockStore::add(std::unique_ptr<Block> owned, bool findable) {
   Block& block = *owned;
   blocks_.push_back(std::move(owned));
-  if (findable) by_key_[block.key] = &block;
-  by_address_[block.entry] = &block;
+  const Arena* arena = cache_.arena_at(block.entry);
+  if (by_address_.size() <= arena->index) by_address_.resize(arena->index + 1);
+  by_address_[arena->index].push_back(&block);
   for (const uint32_t index : block.exits) {
-    const BlockKey key{sites_[index].pc, block.key.flavour, 0};
-    if (Block* target = find(key)) link(index, *target);
-    else waiting_[key].push_back(index);
-  }
-  const auto found = waiting_.find(block.key);
-  if (found != waiting_.end()) {
-    const std::vector<uint32_t> waiting = std::move(found->second);
-    waiting_.erase(found);
-    for (const uint32_t index : waiting) {
-      if (!sites_[index].owner->dead) link(index, block);
+    Slot& slot = by_key_[BlockKey{sites_[index].pc, block.key.flavour, 0}];
+    if (slot.block != nullptr) {
+      link(index, *slot.block);
+    } else {
+      sites_[index].next_waiting = slot.waiting;
+      slot.waiting = index;
     }
+  }
+  if (!findable) return block;
+  ++findable_;
+  Slot& slot = by_key_[block.key];
+  slot.block = &block;
+  for (uint32_t index = std::exchange(slot.waiting, 0); index != 0;) {
+    const uint32_t next = sites_[index].next_waiting;
+    if (!sites_[index].owner->dead) link(index, block);
+    index = next;
   }
   return block;
 }
@@ -156,14 +174,17 @@ void BlockStore::remove(Block& block) {
   if (block.dead) return;
   block.dead = true;
   const auto known = by_key_.find(block.key);
-  if (known != by_key_.end() && known->second == &block) by_key_.erase(known);
+  if (known != by_key_.end() && known->second.block == &block) {
+    known->second.block = nullptr;
+    --findable_;
+  }
   for (const uint32_t index : block.incoming) {
     ExitSite& site = sites_[index];
     if (site.linked != &block) continue;
     site.linked = nullptr;
     point(site.distance, site.distance_end, site.stub);
     if (!site.owner->dead) {
-      waiting_[BlockKey{site.pc, block.key.flavour, 0}].push_back(index);
+      wait_for(BlockKey{site.pc, block.key.flavour, 0}, index);
     }
   }
   block.incoming.clear();

@@ -36,7 +36,7 @@ class BlockStore {
   void remove(Block& block);
   void clear();
 
-  uint64_t count() const { return by_key_.size(); }
+  uint64_t count() const { return findable_; }
   // Blocks whose depth an exit with this many unchecked blocks behind it may give its target.
   static uint8_t depth_after(uint8_t unchecked_depth);
 
@@ -48,9 +48,17 @@ class BlockStore {
 
   CodeCache& cache_;
   std::vector<std::unique_ptr<Block>> blocks_;
-  std::unordered_map<BlockKey, Block*> by_key_;
-  std::map<uint64_t, Block*> by_address_;
-  std::unordered_map<BlockKey, std::vector<uint32_t>> waiting_;
+  // What is known of one key: its block, or the exits that wait for there to be one, as a list
+  // through ExitSite::next_waiting.
+  struct Slot {
+    Block* block = nullptr;
+    uint32_t waiting = 0;
+  };
+  void wait_for(const BlockKey& key, uint32_t site);
+
+  std::unordered_map<BlockKey, Slot> by_key_;
+  std::vector<std::vector<Block*>> by_address_;  // by arena, in the order of their addresses
+  uint64_t findable_ = 0;
   std::unordered_map<uint32_t, std::vector<Block*>> buckets_;  // table << 16 | low bits of pc
   std::map<std::pair<uint32_t, uint64_t>, uint64_t> far_jumps_;  // (arena, target)
   std::vector<ExitSite> sites_;

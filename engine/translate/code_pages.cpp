@@ -14,9 +14,12 @@ constexpr int kAccessError = 2;  // SEGV_ACCERR
 
 CodePageCopy& CodePages::page(Host& host, GuestAddress address) {
   const GuestAddress base = address.page_floor();
+  if (base.value == last_page_ && last_copy_->readable) return *last_copy_;
   auto& slot = pages_[base.value];
-  if (slot && slot->readable) return *slot;
   if (!slot) slot = std::make_unique<CodePageCopy>();
+  last_page_ = base.value;
+  last_copy_ = slot.get();
+  if (slot->readable) return *slot;
   CodePageCopy& copy = *slot;
   const CodePage what = host.code_page(base);
   copy.writable = what.writable;

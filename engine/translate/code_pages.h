@@ -32,8 +32,6 @@ class CodePages {
   // Whether page() protects what it reads. Off only for code that runs once and is forgotten.
   void set_protecting(bool on) { protecting_ = on; }
   CodePageCopy* find(GuestAddress address);
-  void drop(GuestAddress address) { pages_.erase(address.page_floor().value); }
-  void clear() { pages_.clear(); }
 
   // The longest run of up to 15 bytes of code at `pc`, in `buffer` or in a copy.
   struct Fetched {
@@ -50,6 +48,8 @@ class CodePages {
  private:
   std::unordered_map<uint64_t, std::unique_ptr<CodePageCopy>> pages_;
   bool protecting_ = true;
+  uint64_t last_page_ = ~0ull;  // the page asked for last, and its copy
+  CodePageCopy* last_copy_ = nullptr;
 };
 
 }  // namespace rchk::translate

@@ -49,9 +49,12 @@ Result<Engine::Impl::Entry> Engine::Impl::make_block(const BlockKey& key, uint8_
                                                      BlockUse use) {
   TraceLimits limits;
   if (is_partial(key.flavour)) limits.instructions = key.instructions;
-  limits.ends_before = [&](uint64_t pc) { return ends_trace(pc, key.flavour); };
+  if (!breakpoints_.empty() || probes_.state) {
+    limits.ends_before = [&](uint64_t pc) { return ends_trace(pc, key.flavour); };
+  }
   if (probes_.state) limits.flags_seen_at = [&](uint64_t pc) { return state_probe(pc) != nullptr; };
-  const Trace trace = build_trace(pages_, *host_, key.pc, limits);
+  Trace& trace = trace_;
+  build_trace(pages_, *host_, key.pc, limits, trace);
   if (trace.steps.empty()) return Entry{nullptr, special_stop(trace)};
   RCHK_TRY_ASSIGN(Arena * arena, cache_->arena_for(*host_, {key.pc}));
   auto block = std::make_unique<Block>();

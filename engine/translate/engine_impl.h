@@ -88,6 +88,7 @@ class Engine::Impl final : public ProbeView {
   std::unique_ptr<CodeCache> cache_;
   BlockStore store_;
   CodePages pages_;
+  Trace trace_;  // of the block being made
   Host* host_ = nullptr;
   Probes probes_;
   std::unordered_map<uint64_t, uint32_t> breakpoints_;

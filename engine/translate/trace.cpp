@@ -53,8 +53,13 @@ void find_live_flags(Trace& trace, const TraceLimits& limits) {
 
 }  // namespace
 
-Trace build_trace(CodePages& pages, Host& host, uint64_t pc, const TraceLimits& limits) {
-  Trace trace;
+void build_trace(CodePages& pages, Host& host, uint64_t pc, const TraceLimits& limits,
+                 Trace& trace) {
+  std::vector<TraceStep> steps = std::move(trace.steps);
+  steps.clear();
+  steps.reserve(kMaxBlockInstructions);
+  trace = Trace{};
+  trace.steps = std::move(steps);
   bool open = true;
   while (open && trace.steps.size() < limits.instructions) {
     const bool first = trace.steps.empty();
@@ -62,7 +67,7 @@ Trace build_trace(CodePages& pages, Host& host, uint64_t pc, const TraceLimits& 
       trace.end = TraceEnd::kStopBefore;
       break;
     }
-    TraceStep step;
+    TraceStep& step = trace.steps.emplace_back();
     step.pc = pc;
     std::array<uint8_t, 16> buffer{};
     const CodePages::Fetched code = pages.fetch(host, {pc}, buffer);
@@ -74,6 +79,7 @@ Trace build_trace(CodePages& pages, Host& host, uint64_t pc, const TraceLimits& 
         trace.fault_address = code.fault;
         trace.fault_code = code.fault_code;
       }
+      trace.steps.pop_back();
       break;
     }
     if (!runs_in_cache(step.instruction.kind)) {
@@ -82,15 +88,14 @@ Trace build_trace(CodePages& pages, Host& host, uint64_t pc, const TraceLimits& 
         trace.special = step.instruction.kind;
         trace.detail = step.instruction.detail;
       }
+      trace.steps.pop_back();
       break;
     }
     std::memcpy(step.bytes.data(), code.bytes, step.instruction.length);
-    trace.steps.push_back(step);
-    open = follow(trace.steps.back(), trace, pc);
+    open = follow(step, trace, pc);
   }
   trace.next_pc = pc;
   find_live_flags(trace, limits);
-  return trace;
 }
 
 }  // namespace rchk::translate

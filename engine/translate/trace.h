@@ -50,6 +50,8 @@ struct TraceLimits {
 };
 
 // Follows guest code from `pc` through conditional branches not taken and forward jumps.
-Trace build_trace(CodePages& pages, Host& host, uint64_t pc, const TraceLimits& limits);
+// Makes `trace` anew; its memory is used again.
+void build_trace(CodePages& pages, Host& host, uint64_t pc, const TraceLimits& limits,
+                 Trace& trace);
 
 }  // namespace rchk::translate

@@ -33,6 +33,7 @@ void Translator::translate(const Trace& trace, const TranslationRequest& request
   block.key = request.key;
   block.depth = request.depth;
   block.instructions = static_cast<uint8_t>(trace.steps.size());
+  block.records.reserve(trace.steps.size());
   block.flags_dead_at_entry = trace.steps[0].live_flags == 0;
   if (request.with_landing) emit_landing(out_, block, arena_.indirect_miss);
   block.entry = out_.here();
