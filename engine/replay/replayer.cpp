@@ -160,9 +160,8 @@ Result<std::optional<Outcome>> Replayer::run_segment(Guest& guest, const Advance
     // Events that happen where another one ended need no run.
     const trace::EventBody& body = segment.event->body;
     const auto* exit = std::get_if<trace::ExitEvent>(&body);
-    const bool in_place =
-        std::holds_alternative<trace::ChecksumEvent>(body) ||
-        (exit != nullptr && exit->reason == trace::ExitReason::kRecorderStopped);
+    const bool in_place = std::holds_alternative<trace::ChecksumEvent>(body) ||
+                          (exit != nullptr && exit->place != trace::ExitPlace::kAtCall);
     const Registers* registers = exit != nullptr ? &exit->registers : nullptr;
     if (in_place || (registers != nullptr && same_guest_state(*registers, guest.registers))) {
       return take_event(guest, request, *segment.event);
@@ -205,6 +204,16 @@ Result<std::optional<Outcome>> Replayer::run_segment(Guest& guest, const Advance
   return std::optional<Outcome>();
 }
 
+// Whether the state that ends a segment is at a system call instruction. It needs no search then:
+// that instruction ends the segment, so the guest comes to it once. Nor would it be found by its
+// registers: the recorded guest may have executed the instruction, which overwrites rcx and r11,
+// before the recorder took the call back.
+bool Replayer::is_at_syscall(const StateTarget& target, const Guest& guest) {
+  uint8_t code[2] = {};
+  return guest.puppet->read_memory(target.registers.pc(), code) == sizeof(code) &&
+         code[0] == 0x0f && code[1] == 0x05;
+}
+
 // Looks for the state that ends the segment.
 Result<std::optional<Outcome>> Replayer::search_state(Guest& guest, const AdvanceRequest& request,
                                                       const Segment& segment,
@@ -212,13 +221,14 @@ Result<std::optional<Outcome>> Replayer::search_state(Guest& guest, const Advanc
   const StateTarget& target =
       segment.anchor != nullptr ? segment.anchor->target : segment.target;
   StateMatcher matcher(target, *engine_);
+  const bool at_syscall = is_at_syscall(target, guest);
   const bool limit_is_here = request.limit.event == guest.position.event &&
                              request.limit.anchor == guest.position.anchor;
   bool include_start = report_at_start || guest.position.instructions == 0;
   std::optional<Outcome> outcome;
   for (;;) {
     translate::Probes probes = probes_;
-    probes.state = matcher.probe();
+    if (!at_syscall) probes.state = matcher.probe();
     RCHK_TRY(engine_->set_probes(probes));
     uint64_t stretch = budget;
     if (limit_is_here) {
@@ -241,6 +251,11 @@ Result<std::optional<Outcome>> Replayer::search_state(Guest& guest, const Advanc
     }
     outcome = probe_outcome(guest, stop);
     if (outcome) break;
+    if (at_syscall && stop.reason == StopReason::kSyscall) {
+      segment.anchor->segment_instructions = guest.position.instructions;
+      RCHK_TRY_ASSIGN(outcome, cross(guest, segment, request));
+      break;
+    }
     return divergence(guest, describe_stop(stop) +
                                  fmt::format(" before the recorded state at pc {} was found "
                                              "({} candidates)\n",
@@ -260,7 +275,8 @@ Result<std::optional<Outcome>> Replayer::cross(Guest& guest, const Segment& segm
     RCHK_TRY(engine_->run_rep_iterations(guest.registers,
                                          iterations - guest.position.rep_iterations));
   }
-  RCHK_TRY(check_registers(guest, segment.anchor->target.registers, false));
+  const StateTarget& target = segment.anchor->target;
+  RCHK_TRY(check_registers(guest, target.registers, is_at_syscall(target, guest)));
   guest.position = {guest.position.event, segment.anchor->number, 0, 0};
   return std::optional<Outcome>();
 }
@@ -281,13 +297,35 @@ Result<translate::Stop> Replayer::run_engine(Guest& guest, uint64_t limit, bool 
       position.rep_iterations = 0;
       last_hit_ = FoundHit{position, hit->is_watchpoint, hit->probe};
     }
-    const bool answered = stop->reason == StopReason::kTrapped && answer_cpuid(guest);
+    bool answered = false;
+    std::optional<uint32_t> written;  // the watchpoint
+    if (stop->reason == StopReason::kTrapped) {
+      answered = answer_cpuid(guest);
+      if (!answered) {
+        const std::vector<WatchedBytes> watched = watched_before(guest);
+        RCHK_TRY_ASSIGN(answered, answer_xsavec(guest));
+        if (answered) written = watched_change(guest, watched);
+      }
+    }
+    if (written && probes_.policy == translate::HitPolicy::kRemember) {
+      Position position = guest.position;
+      position.instructions += stop->retired;
+      position.rep_iterations = 0;
+      last_hit_ = FoundHit{position, true, *written};
+      written.reset();
+    }
     if (answered) ++stop->retired;
     guest.position.instructions += stop->retired;
     if (stop->retired > 0) guest.position.rep_iterations = 0;
     instructions_ += stop->retired;
     retired += stop->retired;
     left -= stop->retired;
+    if (written) {
+      stop->reason = StopReason::kWatchpoint;
+      stop->probe = *written;
+      stop->retired = retired;
+      return *stop;
+    }
     if (answered && left > 0) {
       report_at_start = true;
       continue;
@@ -330,7 +368,8 @@ Result<std::optional<Outcome>> Replayer::at_engine_stop(Guest& guest,
   const trace::EventBody& body = segment.event->body;
   bool fits = false;
   if (const auto* exit = std::get_if<trace::ExitEvent>(&body)) {
-    fits = exit->reason != trace::ExitReason::kRecorderStopped;
+    fits = exit->reason != trace::ExitReason::kRecorderStopped ||
+           stop.reason == StopReason::kSyscall;
   } else if (const auto* trap = std::get_if<trace::TrapEvent>(&body)) {
     if (stop.reason != StopReason::kTrapped) {
       return divergence(guest, fmt::format("{}, but {} was recorded\n", describe_stop(stop),
@@ -351,10 +390,12 @@ Result<std::optional<Outcome>> Replayer::take_event(Guest& guest, const AdvanceR
                                                     const trace::Event& event) {
   const EventNumber number = guest.position.event.next();
   if (const auto* exit = std::get_if<trace::ExitEvent>(&event.body)) {
-    if (exit->reason != trace::ExitReason::kRecorderStopped) {
+    if (exit->place != trace::ExitPlace::kUnknown) {
       RCHK_TRY(check_registers(guest, exit->registers, true));
+      // A guest that was gone at once left no memory to take checksums of.
+      const bool check = !exit_memory_checked_ && !exit->memory.empty();
+      if (check) RCHK_TRY(check_memory(guest, exit->memory));
     }
-    if (!exit_memory_checked_) RCHK_TRY(check_memory(guest, exit->memory));
     exit_memory_checked_ = true;
     if (on_event_) RCHK_TRY(on_event_(number, event, guest));
     return std::optional<Outcome>(Outcome{AdvanceStop::kExit, 0, false, number});

@@ -12,6 +12,7 @@
 #include "engine/replay/state_match.h"
 #include "engine/trace/dump.h"
 #include "engine/trace/source.h"
+#include "engine/tracee/xsavec.h"
 #include "engine/translate/engine.h"
 
 namespace rchk::replay {
@@ -94,6 +95,9 @@ class Replayer {
   // Names system calls in messages.
   void name_syscalls_with(trace::SyscallNamer namer) { namer_ = std::move(namer); }
 
+  // Performs the XSAVEC that the guest stands at, if it does. advance() does so by itself.
+  Result<bool> answer_xsavec(Guest& guest);
+
   translate::Engine& engine() { return *engine_; }
   trace::EventSource& source() { return source_; }
   uint64_t instructions() const { return instructions_; }  // retired in all advances so far
@@ -111,6 +115,7 @@ class Replayer {
   Result<std::optional<Outcome>> search_state(Guest& guest, const AdvanceRequest& request,
                                               const Segment& segment, bool report_at_start,
                                               uint64_t& budget);
+  static bool is_at_syscall(const StateTarget& target, const Guest& guest);
   Result<translate::Stop> run_engine(Guest& guest, uint64_t limit, bool report_at_start);
   std::optional<Outcome> probe_outcome(const Guest& guest, const translate::Stop& stop) const;
   Result<std::optional<Outcome>> at_engine_stop(Guest& guest, const AdvanceRequest& request,
@@ -146,6 +151,7 @@ class Replayer {
   std::optional<int> cpu_;
   std::unique_ptr<translate::Engine> engine_;
   std::unique_ptr<ContentStore> contents_;
+  tracee::Xsavec xsavec_ = tracee::Xsavec::of_this_machine();
   AnchorSource* anchors_ = nullptr;
   translate::Probes probes_;
   std::optional<FoundHit> last_hit_;
