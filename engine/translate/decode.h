@@ -16,7 +16,7 @@ enum class InstructionClass : uint8_t {
   kIndirectCall,
   kReturn,
   kSyscall,
-  kTrapped,      // cpuid, rdtsc, rdtscp
+  kTrapped,      // cpuid, rdtsc, rdtscp, xsavec
   kUnsupported,  // Instruction::detail names it
   kInvalid,      // raises SIGILL
   kTrap,         // int3, int1: raise SIGTRAP behind themselves

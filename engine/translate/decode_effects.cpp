@@ -271,7 +271,12 @@ void describe_one_byte(Instruction& out) {
 }
 
 void describe_group_c7(Instruction& out) {
-  if (out.has_memory_operand()) return;
+  if (out.has_memory_operand()) {
+    // What XSAVEC stores depends on more than the guest's state (docs/notes/xsave.md).
+    const bool prefixed = out.operand_size_16 || out.rep != 0 || out.lock;
+    if (out.reg() == 4 && !prefixed) out.kind = InstructionClass::kTrapped;
+    return;
+  }
   if (out.reg() == 6) unsupported(out, "RDRAND");
   if (out.reg() == 7 && out.rep != 0xf3) unsupported(out, "RDSEED");
 }

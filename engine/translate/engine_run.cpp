@@ -60,8 +60,7 @@ Result<std::optional<Stop>> Engine::Impl::advance(Progress& progress) {
   BlockKey key{pc, watching ? Flavour::kWatch : Flavour::kFast, 0};
   const Flavour partial = watching ? Flavour::kPartialWatch : Flavour::kPartial;
   uint64_t budget = std::min(left, kMaxBudget);
-  const bool step_over = probed && (!progress.counts_here || probes_.policy == HitPolicy::kStop ||
-                                    state_probe(pc) != nullptr);
+  const bool step_over = probed && !progress.counts_here;
   if (step_over && watches_reads_) return watched_step(progress);
   if (step_over || left <= kShortRun) {
     key.flavour = partial;
@@ -198,8 +197,10 @@ Result<std::optional<Stop>> Engine::Impl::signalled(Progress& progress, const Ho
     if (candidate.cache_offset > offset) break;
     record = &candidate;
   }
-  RCHK_CHECK(record != nullptr, "signal {} at {:#x} in block {:#x}+{:#x}", stop.signal, at,
-             block->key.pc, offset);
+  if (record == nullptr) {
+    return fail(ErrorKind::kUnsupported,
+                fmt::format("signal {} at {:#x}, between guest instructions", stop.signal, at));
+  }
   const uint64_t counter = record->r11_is_guest ? state.count : guest.r11;
   if (!record->r11_is_guest) guest.r11 = state.r11;
   if (record->rcx_spilled) guest.rcx = state.rcx;

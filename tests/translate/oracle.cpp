@@ -28,6 +28,7 @@ struct Mode {
   bool state_probe = false;
   bool watchpoints = false;
   bool watch_reads = false;
+  bool forks = false;
   GeneratorOptions generator;
 };
 
@@ -321,6 +322,7 @@ class Runner {
       }
       if (native_.retired > kMaxNativeSteps) return false_after(seed, steps);
     }
+    if (mode_.forks && random_() % 3 == 0) run_ahead(seed);
     const auto stop = engine_->run(guest_, {limit, report});
     if (!stop) disagree(seed, "error", stop.error().message());
     static constexpr const char* kNames[] = {"limit", "syscall", "trapped", "breakpoint",
@@ -338,6 +340,21 @@ class Runner {
     compare(seed, truth_, translated_, native_.registers(), guest_, random_() % 16 == 0);
     return found == "limit" || found == "breakpoint" || found == "candidate" ||
            found == "watchpoint";
+  }
+
+  // The engine runs a copy of the process some way, its code changing, and comes back.
+  void run_ahead(uint64_t seed) {
+    Puppet copy = translated_.clone();
+    Registers ahead = guest_;
+    if (const auto attached = engine_->attach(copy); !attached) {
+      disagree(seed, "attach", attached.error().message());
+    }
+    for (int i = 0; i < 3; ++i) {
+      const auto stop = engine_->run(ahead, {1 + random_() % 300, false});
+      if (!stop) disagree(seed, "run ahead", stop.error().message());
+      if (stop->reason != StopReason::kInstructionLimit) break;
+    }
+    RCHK_CHECK(engine_->attach(translated_).has_value());
   }
 
   void check_hit(uint64_t seed, const std::optional<Hit>& expected) {
@@ -380,6 +397,7 @@ Mode mode_named(const std::string& name) {
   else if (name == "faults") mode.generator.faults = true;
   else if (name == "breakpoints") mode.breakpoints = true;
   else if (name == "remember") mode.breakpoints = mode.remember = true;
+  else if (name == "forks") mode.forks = mode.generator.self_modifying = true;
   else if (name == "watch") mode.watchpoints = true;
   else if (name == "watch-remember") mode.watchpoints = mode.remember = true;
   else if (name == "watch-reads") mode.watchpoints = mode.watch_reads = true;
