@@ -26,7 +26,7 @@ CodePageCopy& CodePages::page(Host& host, GuestAddress address) {
   copy.version = what.version;
   copy.readable = what.executable;
   copy.fault_code = kAccessError;
-  if (what.executable && what.writable && protecting_) {
+  if (what.executable && what.writable && protecting_ && !copy.checks_itself) {
     auto& known = host.translation_state().protected_pages;
     if (!known.contains(base) && host.protect_code_page(base, true)) known.insert(base);
   }
@@ -36,6 +36,17 @@ CodePageCopy& CodePages::page(Host& host, GuestAddress address) {
     if (got == 0) copy.fault_code = kMapError;
   }
   return copy;
+}
+
+void CodePages::begin_trace() {
+  for (CodePageCopy* copy : changing_) copy->readable = false;
+}
+
+void CodePages::let_change(GuestAddress page) {
+  CodePageCopy* copy = find(page);
+  if (copy == nullptr || copy->checks_itself) return;
+  copy->checks_itself = true;
+  changing_.push_back(copy);
 }
 
 CodePageCopy* CodePages::find(GuestAddress address) {

@@ -20,6 +20,8 @@ struct CodePageCopy {
   int fault_code = 0;      // si_code of a fetch from it when it is not
   uint64_t version = 0;
   unsigned write_faults = 0;
+  // Written so often that it is not protected any more: its blocks check their code themselves.
+  bool checks_itself = false;
   std::vector<Block*> blocks;
 };
 
@@ -32,6 +34,10 @@ class CodePages {
   // Whether page() protects what it reads. Off only for code that runs once and is forgotten.
   void set_protecting(bool on) { protecting_ = on; }
   CodePageCopy* find(GuestAddress address);
+
+  // Makes page() read pages anew that nothing keeps from changing. For each trace.
+  void begin_trace();
+  void let_change(GuestAddress page);
 
   // The longest run of up to 15 bytes of code at `pc`, in `buffer` or in a copy.
   struct Fetched {
@@ -47,6 +53,7 @@ class CodePages {
 
  private:
   std::unordered_map<uint64_t, std::unique_ptr<CodePageCopy>> pages_;
+  std::vector<CodePageCopy*> changing_;
   bool protecting_ = true;
   uint64_t last_page_ = ~0ull;  // the page asked for last, and its copy
   CodePageCopy* last_copy_ = nullptr;

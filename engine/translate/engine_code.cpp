@@ -6,6 +6,13 @@
 // Code that changes, hosts that come and go, and what is looked for.
 namespace rchk::translate {
 
+namespace {
+
+// Faulting stores into a page of code after which it is left writable.
+constexpr unsigned kPatience = 16;
+
+}  // namespace
+
 Engine::Impl::Impl(std::unique_ptr<CodeCache> cache)
     : cache_(std::move(cache)), store_(*cache_) {}
 
@@ -20,9 +27,9 @@ Result<void> Engine::Impl::attach(Host& host) {
   std::vector<GuestAddress> stale;
   for (auto& [address, copy] : pages_) {
     const CodePage what = host.code_page({address});
-    bool same = what.version == copy->version && what.executable == copy->readable &&
+    bool same = what.version == copy->version && (what.executable == copy->readable || copy->checks_itself) &&
                 what.writable == copy->writable;
-    if (same && what.writable) {
+    if (same && what.writable && !copy->checks_itself) {
       auto& known = host.translation_state().protected_pages;
       if (!known.contains({address})) {
         if (host.protect_code_page({address}, true)) known.insert({address});
@@ -66,6 +73,9 @@ Result<bool> Engine::Impl::code_written(Progress& progress, GuestAddress address
   if (!known.contains(page)) return false;
   known.erase(page);
   RCHK_TRY(host_->protect_code_page(page, false));
+  if (CodePageCopy* copy = pages_.find(page); copy != nullptr && ++copy->write_faults >= kPatience) {
+    pages_.let_change(page);
+  }
   drop_page(page);
   progress.counts_here = false;  // the instruction is under way: its probes have been counted
   progress.store_once = true;

@@ -95,6 +95,7 @@ class Engine::Impl final : public ProbeView {
   std::optional<Hit> last_hit_;
   uint32_t last_direct_exit_ = 0;  // the exit through which the last run of the cache ended, if linkable
   bool missed_indirect_ = false;
+  bool counted_here_ = false;  // Progress::counts_here where the cache was entered
   bool watches_reads_ = false;  // some watchpoint wants loads: the engine looks at each access
   Statistics statistics_;
 };

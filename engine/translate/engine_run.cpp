@@ -71,6 +71,7 @@ Result<std::optional<Stop>> Engine::Impl::advance(Progress& progress) {
   } else if (!watching) {
     budget = std::min(left - kSlack, kMaxBudget);
   }
+  counted_here_ = progress.counts_here;
   progress.counts_here = true;
   const bool chained = !is_partial(key.flavour);
   Block* block = store_.find(key);
@@ -167,6 +168,11 @@ std::optional<Stop> Engine::Impl::left_through_exit(Progress& progress, int64_t 
       stop.probe = state.hit_probe_plus_1 - 1;
       return stop;
     }
+    case ExitKind::kStale:
+      ++statistics_.invalidations;
+      store_.remove(*site.owner);
+      progress.counts_here = since != 0 || counted_here_;
+      break;
     case ExitKind::kLook:
       progress.look_once = true;
       progress.counts_here = false;  // its probes come before it, in the block that was left

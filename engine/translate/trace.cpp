@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "engine/translate/access.h"
+
 namespace rchk::translate {
 
 namespace {
@@ -60,6 +62,7 @@ void build_trace(CodePages& pages, Host& host, uint64_t pc, const TraceLimits& l
   steps.reserve(kMaxBlockInstructions);
   trace = Trace{};
   trace.steps = std::move(steps);
+  pages.begin_trace();
   bool open = true;
   while (open && trace.steps.size() < limits.instructions) {
     const bool first = trace.steps.empty();
@@ -93,6 +96,10 @@ void build_trace(CodePages& pages, Host& host, uint64_t pc, const TraceLimits& l
     }
     std::memcpy(step.bytes.data(), code.bytes, step.instruction.length);
     open = follow(step, trace, pc);
+    if (pages.page(host, {step.pc}).checks_itself) {
+      trace.code_may_change = true;
+      open = open && store_kind(step.instruction) == StoreKind::kNone;
+    }
   }
   trace.next_pc = pc;
   find_live_flags(trace, limits);

@@ -33,6 +33,7 @@ struct Trace {
   std::vector<TraceStep> steps;
   TraceEnd end = TraceEnd::kFallThrough;
   uint64_t next_pc = 0;
+  bool code_may_change = false;  // nothing keeps the guest from changing its code
   // Of an empty trace: why the first instruction cannot be run.
   InstructionClass special = InstructionClass::kOrdinary;
   const char* detail = "";
@@ -49,7 +50,8 @@ struct TraceLimits {
   std::function<bool(uint64_t pc)> flags_seen_at;
 };
 
-// Follows guest code from `pc` through conditional branches not taken and forward jumps.
+// Follows guest code from `pc` through conditional branches not taken and forward jumps. Where
+// code may change at any time a trace ends behind each store.
 // Makes `trace` anew; its memory is used again.
 void build_trace(CodePages& pages, Host& host, uint64_t pc, const TraceLimits& limits,
                  Trace& trace);

@@ -37,6 +37,7 @@ void Translator::translate(const Trace& trace, const TranslationRequest& request
   block.flags_dead_at_entry = trace.steps[0].live_flags == 0;
   if (request.with_landing) emit_landing(out_, block, arena_.indirect_miss);
   block.entry = out_.here();
+  if (trace.code_may_change) emit_code_check(trace);
   if (request.key.flavour == Flavour::kFast) plan_check(trace);
   if (request.key.flavour == Flavour::kPrecise || request.key.flavour == Flavour::kWatch) {
     emit_precise_check();

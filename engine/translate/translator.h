@@ -79,6 +79,7 @@ class Translator {
 
   void plan_check(const Trace& trace);
   void emit_precise_check();
+  void emit_code_check(const Trace& trace);
   void emit_step(const TraceStep& step);
   void emit_check(const TraceStep& step);
   void emit_probes(const TraceStep& step);

@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "engine/translate/translator.h"
 
 // The state probe: an inline comparison that must cost little when it fails, which is nearly always.
@@ -48,6 +50,37 @@ void Translator::emit_compare(Register number, uint64_t expected, std::vector<ui
   out_.dword(0);
   literals_.push_back({out_.pointer() - 4, out_.here(), expected});
   failures.push_back(out_.jump_if(kNotEqual, out_.here()));
+}
+
+// Compares the guest's code with what the trace was made from, byte by byte where it is short.
+void Translator::emit_code_check(const Trace& trace) {
+  std::vector<uint8_t*> failures;
+  save_flags();
+  for (const TraceStep& step : trace.steps) {
+    size_t at = 0;
+    auto operand = [&](size_t behind) {
+      out_.dword(static_cast<uint32_t>(step.pc + at - (out_.here() + 4 + behind)));
+    };
+    for (; at + 8 <= step.instruction.length; at += 8) {
+      uint64_t expected;
+      std::memcpy(&expected, step.bytes.data() + at, 8);
+      out_.bytes(0x48, 0x8b, 0x05);  // mov rax, [rip + d]
+      operand(0);
+      emit_compare(kRax, expected, failures);
+    }
+    for (; at < step.instruction.length; ++at) {
+      out_.bytes(0x80, 0x3d);  // cmp byte [rip + d], imm8
+      operand(1);
+      out_.byte(step.bytes[at]);
+      failures.push_back(out_.jump_if(kNotEqual, out_.here()));
+    }
+  }
+  restore_flags();
+  uint8_t* same = out_.jump(out_.here());
+  for (uint8_t* failure : failures) out_.bind(failure);
+  restore_flags();
+  out_.jump(cold_stub(add_site(ExitKind::kStale, request_->key.pc, 0), false));
+  out_.bind(same);
 }
 
 void Translator::emit_state_probe(const StateProbe& probe, const TraceStep& step) {
