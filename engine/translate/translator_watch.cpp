@@ -8,6 +8,13 @@
 // hit is a store that changed a watched byte, whatever instruction made it.
 namespace rchk::translate {
 
+namespace {
+
+// The filter needs BMI2; without it every store is compared behind.
+bool can_filter() { return __builtin_cpu_supports("bmi2") != 0; }
+
+}  // namespace
+
 #define SLOT(name) offsetof(StatePage, name)
 
 // lea rcx, operand
@@ -72,7 +79,8 @@ void Translator::emit_compare_watched(uint32_t site, bool r11_in, uint64_t back)
 }
 
 void Translator::emit_watched_copy(const TraceStep& step) {
-  const StoreKind kind = store_kind(step.instruction);
+  StoreKind kind = store_kind(step.instruction);
+  if (kind != StoreKind::kNone && !can_filter()) kind = StoreKind::kElsewhere;
   if (kind == StoreKind::kNone) return emit_copy(step);
   if (step.instruction.uses_r11) take_r11_in();
   const uint32_t site = add_watch_sites(step, step.next_pc());
@@ -94,7 +102,7 @@ void Translator::emit_watched_copy(const TraceStep& step) {
 // Leaves in front of an instruction that may access watched memory, for the engine to look.
 void Translator::emit_look(const TraceStep& step) {
   const Instruction& instruction = step.instruction;
-  const AccessPlace place = access_place(instruction);
+  const AccessPlace place = can_filter() ? access_place(instruction) : AccessPlace::kElsewhere;
   if (instruction.uses_r11) take_r11_in();
   out_.store(SLOT(rcx), kRcx);
   uint8_t* clean = nullptr;
@@ -118,6 +126,7 @@ void Translator::emit_look(const TraceStep& step) {
 // Behind the push of a direct call.
 void Translator::emit_watched_push(const TraceStep& step) {
   const uint32_t site = add_watch_sites(step, step.target());
+  if (!can_filter()) return emit_compare_watched(site, r11_in_, 0);
   out_.store(SLOT(rcx), kRcx);
   out_.bytes(0x48, 0x8d, 0x0c, 0x24);  // lea rcx, [rsp]
   uint8_t* clean = emit_watch_filter();

@@ -77,6 +77,7 @@ Puppet Puppet::executing(const std::vector<std::string>& arguments, const std::s
     if (!stdout_to.empty()) {
       const int out = open(stdout_to.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
       dup2(out, 1);
+      close(out);
     }
     std::vector<char*> argv;
     for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));

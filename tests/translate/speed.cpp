@@ -2,6 +2,7 @@
 // its CPU time against that of a native run.
 //
 // usage: speed PROGRAM [ARGUMENT...]     (output of the program goes to /dev/null or $SPEED_OUT)
+//        LOCKSTEP=1 speed PROGRAM ...     compares it with single steps instead; 25 us each
 
 #include <cstdio>
 #include <cstdlib>
@@ -63,6 +64,14 @@ void emulate_trapped(Puppet& puppet, Registers& guest) {
     guest.rip += 2;
     return;
   }
+  const bool reads_time = code[1] == 0x31 || (code[1] == 0x01 && code[2] == 0xf9);
+  if (!reads_time) {  // XSAVEC
+    const uint64_t pc = guest.rip;
+    // Out of a stop of PTRACE_SYSEMU the first step may end before it executes anything.
+    while (guest.rip == pc) guest = puppet.single_step(guest).registers;
+    guest.rflags &= ~0x100ull;
+    return;
+  }
   const uint64_t now = __rdtsc();
   guest.rax = now & 0xffffffff;
   guest.rdx = now >> 32;
@@ -99,10 +108,60 @@ bool emulate_call(Puppet& puppet, Engine& engine, Registers& guest) {
 
 }  // namespace
 
+namespace {
+
+// The same program natively, one step at a time, next to the translated one: after every stretch
+// of random length both are at the same place. Values that the kernel makes random may differ.
+int lockstep(const std::vector<std::string>& arguments) {
+  Puppet translated = Puppet::executing(arguments, "/dev/null");
+  Puppet native = Puppet::executing(arguments, "/dev/null");
+  auto made = Engine::create();
+  RCHK_CHECK(made.has_value());
+  Engine& engine = **made;
+  RCHK_CHECK(engine.attach(translated).has_value());
+  Registers guest = translated.registers(), truth = native.registers();
+  uint64_t retired = 0, seed = 1;
+  for (bool running = true; running;) {
+    seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+    const auto stop = engine.run(guest, {1 + (seed >> 33) % 3000, false});
+    RCHK_CHECK(stop.has_value(), "{}", stop.error().message());
+    retired += stop->retired;
+    for (uint64_t step = 0; step < stop->retired;) {
+      const GuestAddress pc = truth.pc();
+      const HostStop stepped = native.single_step(truth);
+      RCHK_CHECK(stepped.signal == 0, "signal {} at {}", stepped.signal, pc);
+      truth = stepped.registers;
+      truth.rflags &= ~0x100ull;
+      if (truth.pc() != pc || !engine.is_rep_string(pc)) ++step;
+    }
+    if (truth.rip != guest.rip || truth.rsp != guest.rsp ||
+        (truth.rflags & kGuestFlags) != (guest.rflags & kGuestFlags)) {
+      std::printf("differ after %lu\n%s\n", retired, describe_difference(truth, guest).c_str());
+      return 1;
+    }
+    if (stop->reason == StopReason::kSyscall) {
+      running = emulate_call(translated, engine, guest);
+      if (running) emulate_call(native, engine, truth);
+    } else if (stop->reason == StopReason::kTrapped) {
+      emulate_trapped(translated, guest);
+      emulate_trapped(native, truth);
+      truth.rax = guest.rax;  // the time
+      truth.rdx = guest.rdx;
+    } else {
+      RCHK_CHECK(stop->reason == StopReason::kInstructionLimit, "stop {} signal {} at {} after {}, fault at {}\n{}\n{}", static_cast<int>(stop->reason), stop->signal, guest.pc(), retired, stop->fault_address, describe(guest), describe_difference(truth, guest));
+    }
+  }
+  std::printf("%s: %lu instructions in step\n", arguments[0].c_str(), retired);
+  return 0;
+}
+
+}  // namespace
+
 int speed_main(int argc, char** argv) {
   if (argc < 2) return 2;
   pin_to_one_core();
   const std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (std::getenv("LOCKSTEP") != nullptr) return lockstep(arguments);
   const double native = std::getenv("SPEED_NO_NATIVE") ? 1 : native_seconds(arguments);
   const double before = cpu_of(RUSAGE_CHILDREN), own_before = cpu_of(RUSAGE_SELF);
   uint64_t retired = 0, calls = 0, resumes = 0;
