@@ -25,16 +25,31 @@ bool only_loads_one_byte(const Instruction& i) {
   const uint8_t op = i.opcode;
   if (op < 0x40) return (op & 7) == 2 || (op & 7) == 3 || op >= 0x38;
   switch (op) {
-    case 0x63: case 0x69: case 0x6b: case 0x84: case 0x85: case 0x8a: case 0x8b: case 0x8d:
-    case 0x8e: case 0xd8: case 0xda: case 0xdc: case 0xde:
+    case 0x63:
+    case 0x69:
+    case 0x6b:
+    case 0x84:
+    case 0x85:
+    case 0x8a:
+    case 0x8b:
+    case 0x8d:
+    case 0x8e:
+    case 0xd8:
+    case 0xda:
+    case 0xdc:
+    case 0xde:
       return true;
-    case 0x80: case 0x81: case 0x83:
+    case 0x80:
+    case 0x81:
+    case 0x83:
       return i.reg() == 7;
-    case 0xf6: case 0xf7:
+    case 0xf6:
+    case 0xf7:
       return i.reg() != 2 && i.reg() != 3;
     case 0xff:
       return i.reg() >= 2;
-    case 0xd9: case 0xdd:
+    case 0xd9:
+    case 0xdd:
       return i.reg() == 0;
     default:
       return false;
@@ -210,8 +225,8 @@ StoreKind store_kind(const Instruction& i) {
 
 int displacement_scale(const Instruction& i) {
   if (i.encoding != Encoding::kEvex) return 1;
-  const bool whole_vector = i.map == 1 && (i.opcode == 0x7f || i.opcode == 0x29 || i.opcode == 0xe7 ||
-                                           (i.opcode == 0x11 && (i.rep == 0)));
+  const bool whole_vector = i.map == 1 && (i.opcode == 0x7f || i.opcode == 0x29 ||
+                                           i.opcode == 0xe7 || (i.opcode == 0x11 && (i.rep == 0)));
   return whole_vector ? 16 << i.vector_length : 0;
 }
 
@@ -286,7 +301,8 @@ std::optional<std::vector<MemoryAccess>> memory_accesses(const TraceStep& step,
     return result;
   }
   const OperandAccess access = disassembled(step);
-  result.push_back({range_of({operand_address(step, r, 1)}, access.size), access.reads, access.writes});
+  result.push_back(
+      {range_of({operand_address(step, r, 1)}, access.size), access.reads, access.writes});
   return result;
 }
 

@@ -12,10 +12,10 @@ namespace rchk::translate {
 
 // How stores of an instruction are found while watchpoints are set.
 enum class StoreKind : uint8_t {
-  kNone,      // writes no memory
-  kOperand,   // at most 64 bytes from the address of its memory operand on
-  kPush,      // eight bytes or less below rsp
-  kElsewhere, // anything: what is watched is compared after it
+  kNone,       // writes no memory
+  kOperand,    // at most 64 bytes from the address of its memory operand on
+  kPush,       // eight bytes or less below rsp
+  kElsewhere,  // anything: what is watched is compared after it
 };
 StoreKind store_kind(const Instruction& instruction);
 // What an 8-bit displacement of it counts in (EVEX, SDM vol. 2, 2.7.5); 0 if not known.
@@ -25,8 +25,8 @@ bool touches_memory(const Instruction& instruction);
 
 // Where all of an instruction's accesses lie.
 enum class AccessPlace : uint8_t {
-  kOperand,    // within 64 bytes from the address of its memory operand on
-  kStack,      // within 64 bytes from rsp - 8 on
+  kOperand,  // within 64 bytes from the address of its memory operand on
+  kStack,    // within 64 bytes from rsp - 8 on
   kElsewhere,
 };
 AccessPlace access_place(const Instruction& instruction);

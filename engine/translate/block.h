@@ -43,16 +43,16 @@ struct InstructionRecord {
 
 struct Block {
   BlockKey key;
-  uint64_t entry = 0, end = 0;   // in the puppet
-  uint64_t checked_entry = 0;    // checks the limit first; 0 until one was needed
-  uint64_t landing = 0;          // verifies StatePage::target first; 0 if there is none
+  uint64_t entry = 0, end = 0;          // in the puppet
+  uint64_t checked_entry = 0;           // checks the limit first; 0 until one was needed
+  uint64_t landing = 0;                 // verifies StatePage::target first; 0 if there is none
   uint8_t* landing_mismatch = nullptr;  // distance of the jump to the bucket's next landing
-  uint8_t depth = 0;             // blocks that may run unchecked before this one, at most
+  uint8_t depth = 0;                    // blocks that may run unchecked before this one, at most
   uint8_t instructions = 0;
   bool flags_dead_at_entry = false;
-  bool landed = false;           // the branch table leads to the landing
+  bool landed = false;  // the branch table leads to the landing
   bool dead = false;
-  uint64_t return_point = 0;     // behind a call at its end, else 0
+  uint64_t return_point = 0;  // behind a call at its end, else 0
   std::vector<InstructionRecord> records;
   std::vector<uint32_t> exits;     // sites of its direct exits
   std::vector<uint32_t> incoming;  // sites that are linked to it
@@ -67,13 +67,13 @@ inline bool is_translated_from(const Block& block, AddressRange range) {
 }
 
 enum class ExitKind : uint8_t {
-  kIndirect,     // an indirect jump that found no landing
-  kArrive,       // at `pc`: whatever is to be done there
-  kDirect,       // as kArrive, and can be linked to a block there
-  kCandidate,    // the state probe's inline comparison matched at `pc`
-  kStale,        // the code of the block at `pc` is not what was translated
-  kLook,         // at `pc`, whose instruction may access watched memory
-  kWatchStop,    // a watchpoint hit; `pc` is behind the instruction
+  kIndirect,       // an indirect jump that found no landing
+  kArrive,         // at `pc`: whatever is to be done there
+  kDirect,         // as kArrive, and can be linked to a block there
+  kCandidate,      // the state probe's inline comparison matched at `pc`
+  kStale,          // the code of the block at `pc` is not what was translated
+  kLook,           // at `pc`, whose instruction may access watched memory
+  kWatchStop,      // a watchpoint hit; `pc` is behind the instruction
   kRememberedHit,  // no exit: describes a remembered hit
 };
 
@@ -104,8 +104,8 @@ inline constexpr unsigned kCheckBound = (kMaxDepth + 1) * kMaxBlockInstructions;
 template <>
 struct std::hash<rchk::translate::BlockKey> {
   size_t operator()(const rchk::translate::BlockKey& key) const noexcept {
-    const uint64_t mixed = (key.pc << 11) ^ (uint64_t{key.instructions} << 3) ^
-                           static_cast<uint64_t>(key.flavour);
+    const uint64_t mixed =
+        (key.pc << 11) ^ (uint64_t{key.instructions} << 3) ^ static_cast<uint64_t>(key.flavour);
     return mixed * 0x9e3779b97f4a7c15ull >> 17;
   }
 };

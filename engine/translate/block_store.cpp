@@ -33,9 +33,9 @@ Block* BlockStore::at(uint64_t cache_address) const {
   const Arena* arena = cache_.arena_at(cache_address);
   if (arena == nullptr || arena->index >= by_address_.size()) return nullptr;
   const std::vector<Block*>& blocks = by_address_[arena->index];
-  const auto after = std::upper_bound(
-      blocks.begin(), blocks.end(), cache_address,
-      [](uint64_t address, const Block* block) { return address < block->entry; });
+  const auto after =
+      std::upper_bound(blocks.begin(), blocks.end(), cache_address,
+                       [](uint64_t address, const Block* block) { return address < block->entry; });
   if (after == blocks.begin()) return nullptr;
   Block* block = *std::prev(after);
   return cache_address < block->end ? block : nullptr;

@@ -59,7 +59,7 @@ class BlockStore {
   std::unordered_map<BlockKey, Slot> by_key_;
   std::vector<std::vector<Block*>> by_address_;  // by arena, in the order of their addresses
   uint64_t findable_ = 0;
-  std::unordered_map<uint32_t, std::vector<Block*>> buckets_;  // table << 16 | low bits of pc
+  std::unordered_map<uint32_t, std::vector<Block*>> buckets_;    // table << 16 | low bits of pc
   std::map<std::pair<uint32_t, uint64_t>, uint64_t> far_jumps_;  // (arena, target)
   std::vector<ExitSite> sites_;
 };

@@ -36,7 +36,8 @@ Result<std::unique_ptr<CodeCache>> CodeCache::create() {
   cache->memfd_ = FileDescriptor(memfd_create("rchk-code-cache", MFD_CLOEXEC));
   if (!cache->memfd_.is_open()) return fail_errno("creating the code cache");
   RCHK_TRY(cache->grow_file(kBaseBytes));
-  void* base = mmap(nullptr, kBaseBytes, PROT_READ | PROT_WRITE, MAP_SHARED, cache->memfd_.get(), 0);
+  void* base =
+      mmap(nullptr, kBaseBytes, PROT_READ | PROT_WRITE, MAP_SHARED, cache->memfd_.get(), 0);
   if (base == MAP_FAILED) return fail_errno("mapping the code cache");
   cache->base_bytes_ = static_cast<uint8_t*>(base);
   cache->layout_ = next_layout();
@@ -89,10 +90,11 @@ Result<void> CodeCache::map_into(Host& host) {
   if (known.layout != layout_) RCHK_TRY(unmap_from(host));
   if (!known.base_mapped) {
     if (base_address_ == 0) RCHK_TRY(choose_base(host));
-    RCHK_TRY(host.map_shared({base_address_}, kWritableBytes, memfd_.get(), 0,
-                             PROT_READ | PROT_WRITE));
+    RCHK_TRY(
+        host.map_shared({base_address_}, kWritableBytes, memfd_.get(), 0, PROT_READ | PROT_WRITE));
     known.mapped.push_back(range_of({base_address_}, kWritableBytes));
-    const AddressRange tables = range_of({base_address_ + kWritableBytes}, kBaseBytes - kWritableBytes);
+    const AddressRange tables =
+        range_of({base_address_ + kWritableBytes}, kBaseBytes - kWritableBytes);
     RCHK_TRY(host.map_shared(tables.begin, tables.size(), memfd_.get(), kWritableBytes, PROT_READ));
     known.mapped.push_back(tables);
     known.base_mapped = true;
@@ -204,22 +206,22 @@ void CodeCache::emit_compare_watched(Arena& arena, Emitter& out) {
   out.bytes(0x48, 0x33, 0x46, 0x10);              // xor rax, [rsi + value]
   out.bytes(0x48, 0x23, 0x46, 0x08);              // and rax, [rsi + mask]
   uint8_t* same = out.jump_short_if(kEqual);
-  out.bytes(0x48, 0x89, 0x56, 0x10);              // mov [rsi + value], rdx
-  out.bytes(0x8b, 0x4e, 0x18);                    // mov ecx, [rsi + probe]
+  out.bytes(0x48, 0x89, 0x56, 0x10);  // mov [rsi + value], rdx
+  out.bytes(0x8b, 0x4e, 0x18);        // mov ecx, [rsi + probe]
   out.bind_short(same);
-  out.bytes(0x48, 0x83, 0xc6, 0x20);              // add rsi, 32
+  out.bytes(0x48, 0x83, 0xc6, 0x20);  // add rsi, 32
   out.jump(again);
   out.bind_short(done);
-  out.bytes(0x85, 0xc9);                          // test ecx, ecx
+  out.bytes(0x85, 0xc9);  // test ecx, ecx
   uint8_t* no_hit = out.jump_short_if(kEqual);
-  out.bytes(0x89, 0x0c, 0x25);                    // mov [hit_probe], ecx
+  out.bytes(0x89, 0x0c, 0x25);  // mov [hit_probe], ecx
   out.dword(static_cast<uint32_t>(out.slot(SLOT(hit_probe_plus_1))));
   out.load32(kRcx, SLOT(watch_remember));
   uint8_t* stop = out.jecxz();
   out.load(kRax, SLOT(count));
   out.store(SLOT(hit_count), kRax);
   out.load32(kRax, SLOT(watch_site));
-  out.bytes(0x89, 0x04, 0x25);                    // mov [hit_site], eax
+  out.bytes(0x89, 0x04, 0x25);  // mov [hit_site], eax
   out.dword(static_cast<uint32_t>(out.slot(SLOT(hit_site))));
   out.bind_short(no_hit);
   restore();
@@ -227,8 +229,8 @@ void CodeCache::emit_compare_watched(Arena& arena, Emitter& out) {
   out.jump_slot(SLOT(return_to));
   out.bind_short(stop);
   out.load32(kRcx, SLOT(watch_site));
-  out.bytes(0x8d, 0x49, 0x01);                    // lea ecx, [rcx + 1]
-  out.bytes(0x89, 0x0c, 0x25);                    // mov [exit_site], ecx
+  out.bytes(0x8d, 0x49, 0x01);  // lea ecx, [rcx + 1]
+  out.bytes(0x89, 0x0c, 0x25);  // mov [exit_site], ecx
   out.dword(static_cast<uint32_t>(out.slot(SLOT(exit_site))));
   restore();
   out.jump(arena.leave_rcx_saved);

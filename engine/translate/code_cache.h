@@ -20,11 +20,11 @@ inline constexpr uint64_t kColdOffset = kArenaBytes / 2;
 // Code cache memory near some guest code. `bytes` is the tracer's own view.
 struct Arena {
   uint32_t index = 0;
-  uint64_t address = 0;       // in the puppet
+  uint64_t address = 0;  // in the puppet
   uint64_t file_offset = 0;
   uint8_t* bytes = nullptr;
-  uint64_t used = 0;          // of the front part, for code that runs
-  uint64_t cold_used = 0;     // of the back part, for stubs and literals
+  uint64_t used = 0;       // of the front part, for code that runs
+  uint64_t cold_used = 0;  // of the back part, for stubs and literals
   // Shared routines: leave to the tracer; leave with rcx already saved; an indirect jump missed.
   uint64_t leave = 0, leave_rcx_saved = 0, indirect_miss = 0;
   // Compares the watched words after a store; where it reads them.
@@ -53,7 +53,9 @@ class CodeCache {
 
   StatePage& state() { return *reinterpret_cast<StatePage*>(base_bytes_); }
   uint64_t state_address() const { return base_address_; }
-  WatchedWord* watched_words() { return reinterpret_cast<WatchedWord*>(base_bytes_ + kWatchListOffset); }
+  WatchedWord* watched_words() {
+    return reinterpret_cast<WatchedWord*>(base_bytes_ + kWatchListOffset);
+  }
   uint64_t watched_words_address() const { return base_address_ + kWatchListOffset; }
   uint8_t* watch_filter() { return base_bytes_ + kWatchFilterOffset; }
   uint64_t watch_filter_address() const { return base_address_ + kWatchFilterOffset; }

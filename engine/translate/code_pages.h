@@ -15,9 +15,9 @@ namespace rchk::translate {
 // A page of guest code as it was when it was translated.
 struct CodePageCopy {
   std::array<uint8_t, kPageSize> bytes{};
-  bool readable = false;   // mapped and executable
+  bool readable = false;  // mapped and executable
   bool writable = false;
-  int fault_code = 0;      // si_code of a fetch from it when it is not
+  int fault_code = 0;  // si_code of a fetch from it when it is not
   uint64_t version = 0;
   unsigned write_faults = 0;
   // Written so often that it is not protected any more: its blocks check their code themselves.
@@ -43,7 +43,7 @@ class CodePages {
   struct Fetched {
     const uint8_t* bytes = nullptr;
     size_t count = 0;
-    GuestAddress fault;   // the first byte that cannot be fetched, when count < 15
+    GuestAddress fault;  // the first byte that cannot be fetched, when count < 15
     int fault_code = 0;
   };
   Fetched fetch(Host& host, GuestAddress pc, std::array<uint8_t, 16>& buffer);

@@ -205,9 +205,13 @@ bool read_prefixes(Cursor& cursor, Instruction& out) {
     const uint8_t byte = cursor.next();
     if (cursor.truncated() || cursor.position() > kMaxInstructionBytes) return false;
     switch (byte) {
-      case 0x26: case 0x2e: case 0x36: case 0x3e:
+      case 0x26:
+      case 0x2e:
+      case 0x36:
+      case 0x3e:
         break;
-      case 0x64: case 0x65:
+      case 0x64:
+      case 0x65:
         out.segment = byte;
         break;
       case 0x66:
@@ -219,14 +223,19 @@ bool read_prefixes(Cursor& cursor, Instruction& out) {
       case 0xf0:
         out.lock = true;
         break;
-      case 0xf2: case 0xf3:
+      case 0xf2:
+      case 0xf3:
         out.rep = byte;
         break;
-      case 0xc4: case 0xc5: case 0x62: {
+      case 0xc4:
+      case 0xc5:
+      case 0x62: {
         const bool mixed = out.rex != 0 || out.operand_size_16 || out.rep != 0 || out.lock;
         out.rex = 0;
-        if (byte == 0x62) decode_evex(cursor, out);
-        else decode_vex(cursor, out, byte);
+        if (byte == 0x62)
+          decode_evex(cursor, out);
+        else
+          decode_vex(cursor, out, byte);
         if (mixed) out.kind = InstructionClass::kInvalid;  // #UD (SDM vol. 2, 2.3.2 and 2.7.3)
         return false;
       }
@@ -249,8 +258,10 @@ DecodeStatus decode(const uint8_t* bytes, size_t available, Instruction& out) {
   out = Instruction{};
   Cursor cursor(bytes, available);
   if (read_prefixes(cursor, out)) {
-    if (out.opcode == 0x0f) decode_two_byte(cursor, out);
-    else decode_one_byte(cursor, out);
+    if (out.opcode == 0x0f)
+      decode_two_byte(cursor, out);
+    else
+      decode_one_byte(cursor, out);
     if (!cursor.truncated()) describe_legacy_effects(out);
   }
   if (cursor.position() > kMaxInstructionBytes) {

@@ -47,16 +47,16 @@ struct Instruction {
   bool uses_r11 = false;  // more often than it really does, never less
   // Touches nothing but general registers and flags, cannot fault and goes on behind itself.
   bool pure = false;
-  bool rep_string = false;     // a string instruction with a rep prefix
-  uint8_t opcode_offset = 0;   // of the last opcode byte
+  bool rep_string = false;    // a string instruction with a rep prefix
+  uint8_t opcode_offset = 0;  // of the last opcode byte
   uint8_t modrm_offset = 0;
   uint8_t displacement_offset = 0;
   uint8_t displacement_bytes = 0;
   uint8_t immediate_bytes = 0;
-  uint8_t vector_length = 0;   // VEX.L or EVEX.L'L
+  uint8_t vector_length = 0;  // VEX.L or EVEX.L'L
   uint8_t flags_read = kAllFlags;
-  uint8_t flags_killed = 0;    // always written, whatever they were
-  int64_t immediate = 0;       // sign-extended; of branches the distance from the next instruction
+  uint8_t flags_killed = 0;  // always written, whatever they were
+  int64_t immediate = 0;     // sign-extended; of branches the distance from the next instruction
   const char* detail = "";
 
   bool has_memory_operand() const { return has_modrm && (modrm >> 6) != 3; }

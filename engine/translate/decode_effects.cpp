@@ -8,8 +8,8 @@ constexpr uint8_t kRexR = 4, kRexX = 2, kRexB = 1;
 constexpr uint8_t kLow11 = 3;  // the low three bits of 11
 
 // What the conditions of jcc, setcc and cmovcc read, by the high three bits of the condition.
-constexpr uint8_t kConditionReads[8] = {kOF, kCF, kZF, kCF | kZF, kSF, kPF, kSF | kOF,
-                                        kSF | kOF | kZF};
+constexpr uint8_t kConditionReads[8] = {kOF, kCF, kZF,       kCF | kZF,
+                                        kSF, kPF, kSF | kOF, kSF | kOF | kZF};
 
 uint8_t condition_reads(uint8_t opcode) { return kConditionReads[(opcode >> 1) & 7]; }
 
@@ -40,8 +40,8 @@ bool rm_is_vector(uint8_t op) {
 bool has_register_in_opcode(const Instruction& out) {
   if (out.map == 1) return out.opcode >= 0xc8 && out.opcode <= 0xcf;
   if (out.map != 0) return false;
-  return (out.opcode >= 0x50 && out.opcode <= 0x5f) ||
-         (out.opcode >= 0x90 && out.opcode <= 0x97) || (out.opcode >= 0xb0 && out.opcode <= 0xbf);
+  return (out.opcode >= 0x50 && out.opcode <= 0x5f) || (out.opcode >= 0x90 && out.opcode <= 0x97) ||
+         (out.opcode >= 0xb0 && out.opcode <= 0xbf);
 }
 
 // 0F38 and 0F3A instructions with general registers in reg or rm.
@@ -88,14 +88,18 @@ void shift(Instruction& out, uint8_t operation, unsigned count_known_nonzero) {
 void group3(Instruction& out) {
   const uint8_t operation = out.reg();
   out.pure = !out.has_memory_operand() && operation < 6;
-  if (operation < 2 || operation == 3) flags(out, 0, kAllFlags);       // test, neg
-  else if (operation == 2) flags(out, 0, 0);                           // not
-  else flags(out, 0, operation < 6 ? kCF | kOF : 0);                   // mul, imul, div, idiv
+  if (operation < 2 || operation == 3)
+    flags(out, 0, kAllFlags);  // test, neg
+  else if (operation == 2)
+    flags(out, 0, 0);  // not
+  else
+    flags(out, 0, operation < 6 ? kCF | kOF : 0);  // mul, imul, div, idiv
 }
 
 void group5(Instruction& out) {
   switch (out.reg()) {
-    case 0: case 1:
+    case 0:
+    case 1:
       flags(out, 0, kAllFlags & ~kCF);
       out.pure = !out.has_memory_operand();
       break;
@@ -105,7 +109,8 @@ void group5(Instruction& out) {
     case 4:
       out.kind = InstructionClass::kIndirectJump;
       break;
-    case 3: case 5:
+    case 3:
+    case 5:
       out.kind = InstructionClass::kUnsupported;
       out.detail = "a far jump or call";
       break;
@@ -137,25 +142,31 @@ void describe_one_byte_high(Instruction& out) {
     return;
   }
   switch (op) {
-    case 0xa8: case 0xa9:
+    case 0xa8:
+    case 0xa9:
       flags(out, 0, kAllFlags);
       out.pure = true;
       return;
-    case 0xc0: case 0xc1: {
+    case 0xc0:
+    case 0xc1: {
       const unsigned mask = (out.rex & 8) ? 63 : 31;
       unsigned count = static_cast<unsigned>(out.immediate) & mask;
       // Of 8 and 16 bit operands a count of more than the size is left alone.
       if (op == 0xc0 ? count > 8 : out.operand_size_16 && count > 16) count = 0;
       return shift(out, out.reg(), count);
     }
-    case 0xd0: case 0xd1:
+    case 0xd0:
+    case 0xd1:
       return shift(out, out.reg(), 1);
-    case 0xd2: case 0xd3:
+    case 0xd2:
+    case 0xd3:
       return shift(out, out.reg(), 0);
-    case 0xc2: case 0xc3:
+    case 0xc2:
+    case 0xc3:
       out.kind = InstructionClass::kReturn;
       return;
-    case 0xc6: case 0xc7:
+    case 0xc6:
+    case 0xc7:
       flags(out, 0, 0);
       out.pure = !memory;
       if (out.modrm == 0xf8) {
@@ -165,42 +176,54 @@ void describe_one_byte_high(Instruction& out) {
         out.kind = InstructionClass::kInvalid;
       }
       return;
-    case 0xc8: case 0xc9:
+    case 0xc8:
+    case 0xc9:
       flags(out, 0, 0);
       return;
-    case 0xca: case 0xcb:
+    case 0xca:
+    case 0xcb:
       return unsupported(out, "a far return");
     case 0xcf:
       return unsupported(out, "IRET");
-    case 0xcc: case 0xf1:
+    case 0xcc:
+    case 0xf1:
       out.kind = InstructionClass::kTrap;
       return;
     case 0xcd:
       if (out.immediate == static_cast<int8_t>(0x80)) return unsupported(out, "INT 0x80");
       if (out.immediate == 3 || out.immediate == 4) out.kind = InstructionClass::kTrap;
       return;
-    case 0xe0: case 0xe1: case 0xe2: case 0xe3:
+    case 0xe0:
+    case 0xe1:
+    case 0xe2:
+    case 0xe3:
       flags(out, op < 0xe2 ? kZF : 0, 0);
       out.kind = InstructionClass::kCounterJump;
       return;
-    case 0xe8: case 0xe9: case 0xeb:
+    case 0xe8:
+    case 0xe9:
+    case 0xeb:
       flags(out, 0, 0);
       out.kind = op == 0xe8 ? InstructionClass::kCall : InstructionClass::kJump;
-      if (out.operand_size_16 && (out.rex & 8) == 0) unsupported(out, "a near branch with an operand size prefix");
+      if (out.operand_size_16 && (out.rex & 8) == 0)
+        unsupported(out, "a near branch with an operand size prefix");
       return;
     case 0xf5:
       flags(out, kCF, kCF);
       out.pure = true;
       return;
-    case 0xf8: case 0xf9:
+    case 0xf8:
+    case 0xf9:
       flags(out, 0, kCF);
       out.pure = true;
       return;
-    case 0xfc: case 0xfd:
+    case 0xfc:
+    case 0xfd:
       flags(out, 0, 0);
       out.pure = true;
       return;
-    case 0xf6: case 0xf7:
+    case 0xf6:
+    case 0xf7:
       return group3(out);
     case 0xfe:
       flags(out, 0, kAllFlags & ~kCF);
@@ -228,7 +251,8 @@ void describe_one_byte(Instruction& out) {
   if (op >= 0x70 && op < 0x80) {
     flags(out, condition_reads(op), 0);
     out.kind = InstructionClass::kConditionalJump;
-    if (out.operand_size_16 && (out.rex & 8) == 0) unsupported(out, "a near branch with an operand size prefix");
+    if (out.operand_size_16 && (out.rex & 8) == 0)
+      unsupported(out, "a near branch with an operand size prefix");
     return;
   }
   if (op >= 0x6c && op <= 0x6f) return describe_one_byte_high(out);
@@ -237,9 +261,17 @@ void describe_one_byte(Instruction& out) {
     return flags(out, 0, 0);
   }
   switch (op) {
-    case 0x80: case 0x81: case 0x83:
+    case 0x80:
+    case 0x81:
+    case 0x83:
       return arithmetic(out, out.reg());
-    case 0x63: case 0x86: case 0x87: case 0x88: case 0x89: case 0x8a: case 0x8b:
+    case 0x63:
+    case 0x86:
+    case 0x87:
+    case 0x88:
+    case 0x89:
+    case 0x8a:
+    case 0x8b:
       flags(out, 0, 0);
       out.pure = !memory;
       return;
@@ -248,16 +280,21 @@ void describe_one_byte(Instruction& out) {
       out.pure = memory;
       if (!memory) out.kind = InstructionClass::kInvalid;
       return;
-    case 0x84: case 0x85:
+    case 0x84:
+    case 0x85:
       flags(out, 0, kAllFlags);
       out.pure = !memory;
       return;
-    case 0x69: case 0x6b:
+    case 0x69:
+    case 0x6b:
       flags(out, 0, kCF | kOF);
       out.pure = !memory;
       return;
-    case 0x68: case 0x6a: case 0x8f:
-      if (op == 0x8f && out.reg() != 0) out.kind = InstructionClass::kInvalid;  // XOP: gone since Zen
+    case 0x68:
+    case 0x6a:
+    case 0x8f:
+      if (op == 0x8f && out.reg() != 0)
+        out.kind = InstructionClass::kInvalid;  // XOP: gone since Zen
       return flags(out, 0, 0);
     case 0x9e:  // sahf
       out.pure = true;
@@ -287,7 +324,8 @@ void describe_two_byte(Instruction& out) {
   if (op >= 0x80 && op <= 0x8f) {
     flags(out, condition_reads(op), 0);
     out.kind = InstructionClass::kConditionalJump;
-    if (out.operand_size_16 && (out.rex & 8) == 0) unsupported(out, "a near branch with an operand size prefix");
+    if (out.operand_size_16 && (out.rex & 8) == 0)
+      unsupported(out, "a near branch with an operand size prefix");
     return;
   }
   if ((op >= 0x40 && op <= 0x4f) || (op >= 0x90 && op <= 0x9f)) {
@@ -306,21 +344,34 @@ void describe_two_byte(Instruction& out) {
     case 0x05:
       out.kind = InstructionClass::kSyscall;
       return;
-    case 0x31: case 0xa2:
+    case 0x31:
+    case 0xa2:
       out.kind = InstructionClass::kTrapped;
       return;
     case 0x34:
       return unsupported(out, "SYSENTER");
-    case 0x0b: case 0xb9: case 0xff:
+    case 0x0b:
+    case 0xb9:
+    case 0xff:
       out.kind = InstructionClass::kInvalid;
       return;
-    case 0x0d: case 0x18: case 0x19: case 0x1a: case 0x1b: case 0x1c: case 0x1d: case 0x1f:
+    case 0x0d:
+    case 0x18:
+    case 0x19:
+    case 0x1a:
+    case 0x1b:
+    case 0x1c:
+    case 0x1d:
+    case 0x1f:
       out.pure = !memory || op == 0x1f || op == 0x0d || op == 0x18;
       return flags(out, 0, 0);
     case 0x1e:
       out.pure = out.rep == 0xf3 && (out.modrm == 0xfa || out.modrm == 0xfb);  // endbr
       return flags(out, 0, 0);
-    case 0xb6: case 0xb7: case 0xbe: case 0xbf:
+    case 0xb6:
+    case 0xb7:
+    case 0xbe:
+    case 0xbf:
       out.pure = !memory;
       return flags(out, 0, 0);
     case 0xaf:
@@ -333,16 +384,27 @@ void describe_two_byte(Instruction& out) {
       }
       out.pure = !memory;
       return flags(out, 0, kAllFlags);
-    case 0xbc: case 0xbd:  // bsf, bsr, tzcnt, lzcnt: what is undefined stays as it was
+    case 0xbc:
+    case 0xbd:  // bsf, bsr, tzcnt, lzcnt: what is undefined stays as it was
       out.pure = !memory;
       return flags(out, 0, 0);
-    case 0xa3: case 0xab: case 0xb3: case 0xba: case 0xbb:
+    case 0xa3:
+    case 0xab:
+    case 0xb3:
+    case 0xba:
+    case 0xbb:
       out.pure = !memory;
       return flags(out, 0, kCF);
-    case 0xa4: case 0xa5: case 0xac: case 0xad:
+    case 0xa4:
+    case 0xa5:
+    case 0xac:
+    case 0xad:
       out.pure = !memory;
       return flags(out, 0, 0);
-    case 0xb0: case 0xb1: case 0xc0: case 0xc1:
+    case 0xb0:
+    case 0xb1:
+    case 0xc0:
+    case 0xc1:
       out.pure = !memory;
       return flags(out, 0, kAllFlags);
     case 0xc7:
@@ -357,8 +419,10 @@ void describe_two_byte(Instruction& out) {
 void describe_legacy_effects(Instruction& out) {
   if (out.kind == InstructionClass::kInvalid) return;
   // A prefix that the opcode does not take raises #UD: nothing about it is pure.
-  if (out.map == 0) describe_one_byte(out);
-  else if (out.map == 1) describe_two_byte(out);
+  if (out.map == 0)
+    describe_one_byte(out);
+  else if (out.map == 1)
+    describe_two_byte(out);
   find_r11_legacy(out);
   if (out.lock) out.pure = false;
 }
@@ -369,8 +433,8 @@ void describe_vector_effects(Instruction& out, uint8_t vvvv) {
   if (out.map == 1 || out.map == 5) {
     const bool mask_operation = out.encoding == Encoding::kVex &&
                                 ((op >= 0x41 && op <= 0x4b) || (op >= 0x90 && op <= 0x99));
-    rm_general = mask_operation || op == 0x2a || op == 0x6e || op == 0x7e || op == 0xc4 ||
-                 op == 0x7b;
+    rm_general =
+        mask_operation || op == 0x2a || op == 0x6e || op == 0x7e || op == 0xc4 || op == 0x7b;
     reg_general = mask_operation || op == 0x2c || op == 0x2d || op == 0x50 || op == 0xc5 ||
                   op == 0xd7 || op == 0x78 || op == 0x79;
     rm_general = rm_general || op == 0x78 || op == 0x79 || op == 0x7a;

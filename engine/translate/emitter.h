@@ -9,7 +9,22 @@
 namespace rchk::translate {
 
 enum Register : uint8_t {
-  kRax, kRcx, kRdx, kRbx, kRsp, kRbp, kRsi, kRdi, kR8, kR9, kR10, kR11, kR12, kR13, kR14, kR15
+  kRax,
+  kRcx,
+  kRdx,
+  kRbx,
+  kRsp,
+  kRbp,
+  kRsi,
+  kRdi,
+  kR8,
+  kR9,
+  kR10,
+  kR11,
+  kR12,
+  kR13,
+  kR14,
+  kR15
 };
 
 enum Condition : uint8_t { kOverflow = 0, kEqual = 4, kNotEqual = 5, kNotSign = 9 };
@@ -28,7 +43,9 @@ class Emitter {
 
   void byte(uint8_t value) { *out_++ = value; }
   template <typename... B>
-  void bytes(B... values) { (byte(static_cast<uint8_t>(values)), ...); }
+  void bytes(B... values) {
+    (byte(static_cast<uint8_t>(values)), ...);
+  }
   void copy(const uint8_t* from, size_t count) {
     std::memcpy(out_, from, count);
     out_ += count;
@@ -52,19 +69,31 @@ class Emitter {
 
   // lea r11, [r11 + delta]
   void advance_counter(int32_t delta) {
-    if (delta >= -128 && delta < 128) bytes(0x4d, 0x8d, 0x5b, delta);
-    else { bytes(0x4d, 0x8d, 0x9b); dword(static_cast<uint32_t>(delta)); }
+    if (delta >= -128 && delta < 128)
+      bytes(0x4d, 0x8d, 0x5b, delta);
+    else {
+      bytes(0x4d, 0x8d, 0x9b);
+      dword(static_cast<uint32_t>(delta));
+    }
   }
   // add r11, delta: sets flags
   void advance_counter_flags(int32_t delta) {
-    if (delta >= -128 && delta < 128) bytes(0x49, 0x83, 0xc3, delta);
-    else { bytes(0x49, 0x81, 0xc3); dword(static_cast<uint32_t>(delta)); }
+    if (delta >= -128 && delta < 128)
+      bytes(0x49, 0x83, 0xc3, delta);
+    else {
+      bytes(0x49, 0x81, 0xc3);
+      dword(static_cast<uint32_t>(delta));
+    }
   }
   // ecx is 0 afterwards if and only if r11 + delta >= 0, for sums within 32 bits of 0.
   void counter_sign_to_ecx(int32_t delta) {
-    if (delta == 0) bytes(0x4c, 0x89, 0xd9);               // mov rcx, r11
-    else { bytes(0x49, 0x8d, 0x8b); dword(static_cast<uint32_t>(delta)); }  // lea rcx, [r11 + d]
-    bytes(0x48, 0x0f, 0xc9);                               // bswap rcx: the high half comes low
+    if (delta == 0)
+      bytes(0x4c, 0x89, 0xd9);  // mov rcx, r11
+    else {
+      bytes(0x49, 0x8d, 0x8b);
+      dword(static_cast<uint32_t>(delta));
+    }                         // lea rcx, [r11 + d]
+    bytes(0x48, 0x0f, 0xc9);  // bswap rcx: the high half comes low
   }
   // Returns the place of the 8-bit distance.
   uint8_t* jecxz() {

@@ -68,9 +68,9 @@ enum class StopReason : uint8_t {
 
 struct Stop {
   StopReason reason = StopReason::kInstructionLimit;
-  uint64_t retired = 0;         // instructions retired by this run; a rep string counts one
-  uint32_t probe = 0;           // index into breakpoints or watchpoints
-  int signal = 0;               // kFault: SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP
+  uint64_t retired = 0;  // instructions retired by this run; a rep string counts one
+  uint32_t probe = 0;    // index into breakpoints or watchpoints
+  int signal = 0;        // kFault: SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP
   int signal_code = 0;
   GuestAddress fault_address = {};
   const char* detail = "";

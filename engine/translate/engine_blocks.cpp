@@ -70,8 +70,10 @@ Result<Engine::Impl::Entry> Engine::Impl::make_block(const BlockKey& key, uint8_
 void Engine::Impl::note_code(Block& block, const Trace& trace) {
   for (const TraceStep& step : trace.steps) {
     const AddressRange bytes = range_of({step.pc}, step.instruction.length);
-    if (!block.code.empty() && block.code.back().end == bytes.begin) block.code.back().end = bytes.end;
-    else block.code.push_back(bytes);
+    if (!block.code.empty() && block.code.back().end == bytes.begin)
+      block.code.back().end = bytes.end;
+    else
+      block.code.push_back(bytes);
   }
   std::vector<GuestAddress> pages;
   for (const AddressRange& code : block.code) {
@@ -100,7 +102,9 @@ Result<Block*> Engine::Impl::translate_eagerly(uint64_t pc, Flavour flavour, uin
     Block* block = store_.find(key);
     if (block == nullptr) {
       if (made != 0 && ends_trace(next.pc, flavour)) continue;
-      RCHK_TRY_ASSIGN(const Entry entry, make_block(key, next.depth, next.land ? BlockUse::kLanding : BlockUse::kKept));
+      RCHK_TRY_ASSIGN(
+          const Entry entry,
+          make_block(key, next.depth, next.land ? BlockUse::kLanding : BlockUse::kKept));
       ++made;
       block = entry.block;
       if (block == nullptr) {

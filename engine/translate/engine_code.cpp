@@ -13,8 +13,7 @@ constexpr unsigned kPatience = 16;
 
 }  // namespace
 
-Engine::Impl::Impl(std::unique_ptr<CodeCache> cache)
-    : cache_(std::move(cache)), store_(*cache_) {}
+Engine::Impl::Impl(std::unique_ptr<CodeCache> cache) : cache_(std::move(cache)), store_(*cache_) {}
 
 Result<void> Engine::Impl::attach(Host& host) {
   host_ = &host;
@@ -27,7 +26,8 @@ Result<void> Engine::Impl::attach(Host& host) {
   std::vector<GuestAddress> stale;
   for (auto& [address, copy] : pages_) {
     const CodePage what = host.code_page({address});
-    bool same = what.version == copy->version && (what.executable == copy->readable || copy->checks_itself) &&
+    bool same = what.version == copy->version &&
+                (what.executable == copy->readable || copy->checks_itself) &&
                 what.writable == copy->writable;
     if (same && what.writable && !copy->checks_itself) {
       auto& known = host.translation_state().protected_pages;
@@ -73,7 +73,8 @@ Result<bool> Engine::Impl::code_written(Progress& progress, GuestAddress address
   if (!known.contains(page)) return false;
   known.erase(page);
   RCHK_TRY(host_->protect_code_page(page, false));
-  if (CodePageCopy* copy = pages_.find(page); copy != nullptr && ++copy->write_faults >= kPatience) {
+  if (CodePageCopy* copy = pages_.find(page);
+      copy != nullptr && ++copy->write_faults >= kPatience) {
     pages_.let_change(page);
   }
   drop_page(page);
@@ -91,7 +92,8 @@ Result<std::optional<Stop>> Engine::Impl::store_to_code(Progress& progress) {
   const GuestAddress pages[] = {pc, pc + (kMaxInstructionBytes - 1)};
   for (const GuestAddress page : pages) drop_unprotected(page);
   pages_.set_protecting(false);
-  const auto entry = make_block({pc.value, watching ? Flavour::kPartialWatch : Flavour::kPartial, 1}, 1, BlockUse::kOnce);
+  const auto entry = make_block(
+      {pc.value, watching ? Flavour::kPartialWatch : Flavour::kPartial, 1}, 1, BlockUse::kOnce);
   pages_.set_protecting(true);
   if (!entry) return tl::make_unexpected(entry.error());
   if (entry->block == nullptr) return entry->stop;
@@ -118,8 +120,10 @@ void Engine::Impl::drop_blocks_at(uint64_t pc) {
   std::vector<Block*> kept;
   for (Block* block : copy->blocks) {
     if (block->dead) continue;
-    if (is_translated_from(*block, range_of({pc}, 1))) store_.remove(*block);
-    else kept.push_back(block);
+    if (is_translated_from(*block, range_of({pc}, 1)))
+      store_.remove(*block);
+    else
+      kept.push_back(block);
   }
   copy->blocks = std::move(kept);
 }
@@ -184,8 +188,7 @@ Result<void> Engine::Impl::run_rep_iterations(Registers& registers, uint64_t ite
   return {};
 }
 
-std::optional<std::vector<AddressRange>> Engine::Impl::possible_writes(
-    const Registers& registers) {
+std::optional<std::vector<AddressRange>> Engine::Impl::possible_writes(const Registers& registers) {
   const auto step = step_at(registers.pc());
   if (!step) return std::nullopt;
   const auto accesses = memory_accesses(*step, registers);

@@ -40,9 +40,9 @@ class Engine::Impl final : public ProbeView {
     Registers& registers;
     uint64_t limit;
     uint64_t retired = 0;
-    bool counts_here = false;   // whether probes at the present pc count
-    bool store_once = false;    // the next instruction stores to code: see code_written()
-    bool look_once = false;     // the next instruction may access watched memory
+    bool counts_here = false;  // whether probes at the present pc count
+    bool store_once = false;   // the next instruction stores to code: see code_written()
+    bool look_once = false;    // the next instruction may access watched memory
   };
   // kKept: found again; kLanding: and indirect jumps come to it; kOnce: never found.
   enum class BlockUse : uint8_t { kKept, kLanding, kOnce };
@@ -93,9 +93,10 @@ class Engine::Impl final : public ProbeView {
   Probes probes_;
   std::unordered_map<uint64_t, uint32_t> breakpoints_;
   std::optional<Hit> last_hit_;
-  uint32_t last_direct_exit_ = 0;  // the exit through which the last run of the cache ended, if linkable
+  uint32_t last_direct_exit_ =
+      0;  // the exit through which the last run of the cache ended, if linkable
   bool missed_indirect_ = false;
-  bool counted_here_ = false;  // Progress::counts_here where the cache was entered
+  bool counted_here_ = false;   // Progress::counts_here where the cache was entered
   bool watches_reads_ = false;  // some watchpoint wants loads: the engine looks at each access
   Statistics statistics_;
 };

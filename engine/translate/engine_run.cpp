@@ -30,8 +30,7 @@ uint64_t unpacked_flags(uint64_t rflags, uint64_t packed) {
 Result<Stop> Engine::Impl::run(Registers& registers, const RunRequest& request) {
   RCHK_CHECK(host_ != nullptr);
   last_hit_.reset();
-  Progress progress{registers, request.instruction_limit, 0, request.report_at_start,
-                    false, false};
+  Progress progress{registers, request.instruction_limit, 0, request.report_at_start, false, false};
   cache_->state().hit_site = 0;
   if (!probes_.watchpoints.empty()) read_watched();
   last_direct_exit_ = 0;
@@ -107,8 +106,7 @@ Result<std::optional<Stop>> Engine::Impl::advance(Progress& progress) {
   return enter(progress, *block, static_cast<int64_t>(budget));
 }
 
-Result<std::optional<Stop>> Engine::Impl::enter(Progress& progress, Block& block,
-                                                int64_t budget) {
+Result<std::optional<Stop>> Engine::Impl::enter(Progress& progress, Block& block, int64_t budget) {
   StatePage& state = cache_->state();
   Registers& guest = progress.registers;
   Registers machine = guest;

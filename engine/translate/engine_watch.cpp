@@ -27,9 +27,9 @@ Result<void> Engine::Impl::set_watchpoints(const std::vector<Watchpoint>& watchp
   if ((words + 1) * sizeof(WatchedWord) > kWatchListBytes) {
     return fail(ErrorKind::kUnsupported, "more than 60,000 bytes are watched");
   }
-  const bool reads = std::any_of(watchpoints.begin(), watchpoints.end(), [](const Watchpoint& watch) {
-    return watch.kind != WatchKind::kWrite;
-  });
+  const bool reads =
+      std::any_of(watchpoints.begin(), watchpoints.end(),
+                  [](const Watchpoint& watch) { return watch.kind != WatchKind::kWrite; });
   if (reads != watches_reads_) flush();  // other code is emitted for that
   watches_reads_ = reads;
   return {};
@@ -77,8 +77,8 @@ std::optional<uint32_t> Engine::Impl::watch_hit(const std::vector<MemoryAccess>&
   for (uint32_t i = 0; i < probes_.watchpoints.size() && !hit; ++i) {
     const Watchpoint& watch = probes_.watchpoints[i];
     for (const MemoryAccess& access : accesses) {
-      const bool counts = watch.kind == WatchKind::kAccess ||
-                          (watch.kind == WatchKind::kRead && access.reads);
+      const bool counts =
+          watch.kind == WatchKind::kAccess || (watch.kind == WatchKind::kRead && access.reads);
       if (counts && access.range.overlaps(watch.range)) hit = i;
     }
   }
@@ -107,8 +107,7 @@ Result<std::optional<Stop>> Engine::Impl::watched_step(Progress& progress) {
   if (const auto step = step_at(progress.registers.pc())) {
     if (auto known = memory_accesses(*step, progress.registers)) accesses = std::move(*known);
   }
-  RCHK_TRY_ASSIGN(const Entry entry,
-                  entry_for({progress.registers.rip, Flavour::kPartial, 1}, 1));
+  RCHK_TRY_ASSIGN(const Entry entry, entry_for({progress.registers.rip, Flavour::kPartial, 1}, 1));
   if (entry.block == nullptr) return entry.stop;
   RCHK_TRY_ASSIGN(std::optional<Stop> stop, enter(progress, *entry.block, 0));
   while (!stop && progress.store_once) {
@@ -132,8 +131,7 @@ std::optional<TraceStep> Engine::Impl::step_at(GuestAddress pc) {
   TraceStep step;
   std::array<uint8_t, 16> buffer{};
   const auto code = pages_.fetch(*host_, pc, buffer);
-  if (code.count == 0 ||
-      decode(code.bytes, code.count, step.instruction) != DecodeStatus::kOk) {
+  if (code.count == 0 || decode(code.bytes, code.count, step.instruction) != DecodeStatus::kOk) {
     return std::nullopt;
   }
   step.pc = pc.value;

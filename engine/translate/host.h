@@ -18,15 +18,15 @@ struct HostStop {
   // before is in registers.orig_rax, rcx and r11 are clobbered as by the instruction, rip is
   // behind it. Otherwise the number of the signal that stopped the thread (not delivered).
   int signal = 0;
-  int signal_code = 0;               // si_code
-  GuestAddress fault_address;        // si_addr of SIGSEGV, SIGBUS
-  Registers registers;               // of the hardware thread
+  int signal_code = 0;         // si_code
+  GuestAddress fault_address;  // si_addr of SIGSEGV, SIGBUS
+  Registers registers;         // of the hardware thread
 };
 
 // What a page of guest code is, as far as its translations must know.
 struct CodePage {
   bool executable = false;
-  bool writable = false;             // by the guest's own view, whatever the engine protected
+  bool writable = false;  // by the guest's own view, whatever the engine protected
   // Changes whenever what is mapped at the page changes other than by a guest's store (mmap,
   // munmap, bytes written by a system call). Never reused for other contents.
   uint64_t version = 0;
@@ -34,11 +34,11 @@ struct CodePage {
 
 // What the engine keeps for each puppet. Part of the puppet: a fork of a puppet copies it.
 struct HostTranslationState {
-  uint32_t arenas_mapped = 0;                // the first so many of the engine's arenas
-  bool base_mapped = false;                  // state page and branch table
-  std::set<GuestAddress> protected_pages;    // writable code pages made read-only by the engine
-  uint64_t layout = 0;                       // which engine, and which of its layouts, mapped them
-  std::vector<AddressRange> mapped;          // base and arenas
+  uint32_t arenas_mapped = 0;              // the first so many of the engine's arenas
+  bool base_mapped = false;                // state page and branch table
+  std::set<GuestAddress> protected_pages;  // writable code pages made read-only by the engine
+  uint64_t layout = 0;                     // which engine, and which of its layouts, mapped them
+  std::vector<AddressRange> mapped;        // base and arenas
 };
 
 // The process in which translations run: one kernel thread, stopped between calls, that holds

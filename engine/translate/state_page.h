@@ -15,19 +15,19 @@ namespace rchk::translate {
 //
 // Emitted code knows the offsets.
 struct StatePage {
-  uint64_t rcx = 0;          // the guest's, while emitted code uses the register
+  uint64_t rcx = 0;  // the guest's, while emitted code uses the register
   uint64_t rax = 0;
-  uint64_t r11 = 0;          // the guest's, while the register holds the counter
-  uint64_t count = 0;        // the counter, while the guest's r11 is in the register, and at exits
-  uint64_t target = 0;       // guest pc of an indirect jump under way
-  uint64_t flags = 0;        // lahf and seto of the guest's flags, while emitted code uses them
-  uint64_t return_to = 0;    // where a shared routine goes back to
+  uint64_t r11 = 0;        // the guest's, while the register holds the counter
+  uint64_t count = 0;      // the counter, while the guest's r11 is in the register, and at exits
+  uint64_t target = 0;     // guest pc of an indirect jump under way
+  uint64_t flags = 0;      // lahf and seto of the guest's flags, while emitted code uses them
+  uint64_t return_to = 0;  // where a shared routine goes back to
   uint64_t scratch[4] = {};
-  uint32_t exit_site = 0;    // which exit was taken: index into the engine's exit sites
-  uint32_t hit_site = 0;     // last remembered hit: index into the exit sites, 0 for none
-  uint64_t hit_count = 0;    // the counter at that hit
-  uint32_t watch_site = 0;   // site of the store being looked at; that of the stop behind it is next
-  uint32_t watch_remember = 0;  // whether hits are remembered instead of stopping
+  uint32_t exit_site = 0;   // which exit was taken: index into the engine's exit sites
+  uint32_t hit_site = 0;    // last remembered hit: index into the exit sites, 0 for none
+  uint64_t hit_count = 0;   // the counter at that hit
+  uint32_t watch_site = 0;  // site of the store being looked at; that of the stop behind it is next
+  uint32_t watch_remember = 0;    // whether hits are remembered instead of stopping
   uint32_t hit_probe_plus_1 = 0;  // of the last watchpoint hit
 };
 
@@ -35,7 +35,7 @@ struct StatePage {
 struct WatchedWord {
   uint64_t address = 0;  // 0 ends the list
   uint64_t mask = 0;
-  uint64_t value = 0;    // when last looked at
+  uint64_t value = 0;  // when last looked at
   uint64_t probe_plus_1 = 0;
 };
 
@@ -51,7 +51,8 @@ inline constexpr unsigned kWatchGranuleShift = 6;
 inline constexpr uint64_t kWatchListOffset = 4096;
 inline constexpr uint64_t kWritableBytes = kWatchListOffset + kWatchListBytes;
 inline constexpr uint64_t kBranchTablesOffset = kWritableBytes;
-inline constexpr uint64_t kWatchFilterOffset = kBranchTablesOffset + kBranchTables * kBranchTableBytes;
+inline constexpr uint64_t kWatchFilterOffset =
+    kBranchTablesOffset + kBranchTables * kBranchTableBytes;
 inline constexpr uint64_t kBaseBytes = kWatchFilterOffset + kWatchFilterBytes;
 
 }  // namespace rchk::translate

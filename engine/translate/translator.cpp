@@ -22,7 +22,9 @@ namespace rchk::translate {
 #define SLOT(name) offsetof(StatePage, name)
 
 Translator::Translator(CodeCache& cache, Arena& arena, std::vector<ExitSite>& sites)
-    : cache_(cache), arena_(arena), sites_(sites),
+    : cache_(cache),
+      arena_(arena),
+      sites_(sites),
       out_(arena.hot_emitter(cache.state_address())),
       cold_(arena.cold_emitter(cache.state_address())) {}
 
@@ -186,8 +188,8 @@ void Translator::emit_copy(const TraceStep& step) {
 void Translator::emit_conditional(const TraceStep& step) {
   const uint8_t condition = step.instruction.opcode & 15;
   uint8_t* distance = out_.jump_if(condition, out_.here());
-  side_exits_.push_back({distance, out_.here(), step.target(), index_ + 1 - added_, depth_now(),
-                         r11_in_});
+  side_exits_.push_back(
+      {distance, out_.here(), step.target(), index_ + 1 - added_, depth_now(), r11_in_});
 }
 
 // Its 8-bit distance leads over the exit that is not taken.

@@ -48,7 +48,7 @@ class Translator {
 
  private:
   struct SideExit {
-    uint8_t* distance;       // of the conditional jump
+    uint8_t* distance;  // of the conditional jump
     uint64_t distance_end;
     uint64_t target;
     int delta;
@@ -134,9 +134,9 @@ class Translator {
   Emitter cold_;  // stubs and literals, kept apart so that they do not thin out what runs
   const TranslationRequest* request_ = nullptr;
   Block* block_ = nullptr;
-  int index_ = 0;         // instructions before the current one
-  int added_ = 0;         // what the check added to the counter in advance
-  int check_at_ = -1;     // the step in front of which the check is made
+  int index_ = 0;      // instructions before the current one
+  int added_ = 0;      // what the check added to the counter in advance
+  int check_at_ = -1;  // the step in front of which the check is made
   int check_adds_ = 0;
   bool checked_ = false;  // since the block's entry
   bool r11_in_ = false;

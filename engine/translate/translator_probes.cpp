@@ -2,7 +2,8 @@
 
 #include "engine/translate/translator.h"
 
-// The state probe: an inline comparison that must cost little when it fails, which is nearly always.
+// The state probe: an inline comparison that must cost little when it fails, which is nearly
+// always.
 namespace rchk::translate {
 
 #define SLOT(name) offsetof(StatePage, name)
@@ -22,9 +23,7 @@ constexpr NamedRegister kOrder[] = {
     {kR12, &Registers::r12}, {kR13, &Registers::r13}, {kR14, &Registers::r14},
     {kR15, &Registers::r15}, {kRsp, &Registers::rsp}};
 
-bool moves_under_rep(Register number) {
-  return number == kRcx || number == kRsi || number == kRdi;
-}
+bool moves_under_rep(Register number) { return number == kRcx || number == kRsi || number == kRdi; }
 
 // What lahf and seto al make of rflags: SF ZF AF PF CF and bit 1 in ah, OF in al.
 uint32_t packed_flags(uint64_t rflags) {
@@ -46,7 +45,8 @@ void Translator::restore_flags() {
 }
 
 void Translator::emit_compare(Register number, uint64_t expected, std::vector<uint8_t*>& failures) {
-  out_.bytes(0x48 | (number >> 3) << 2, 0x3b, 0x05 | (number & 7) << 3);  // cmp reg, [rip + literal]
+  out_.bytes(0x48 | (number >> 3) << 2, 0x3b,
+             0x05 | (number & 7) << 3);  // cmp reg, [rip + literal]
   out_.dword(0);
   literals_.push_back({out_.pointer() - 4, out_.here(), expected});
   failures.push_back(out_.jump_if(kNotEqual, out_.here()));

@@ -89,8 +89,10 @@ void Translator::emit_watched_copy(const TraceStep& step) {
     return emit_compare_watched(site, r11_in_, 0);
   }
   out_.store(SLOT(rcx), kRcx);
-  if (kind == StoreKind::kPush) out_.bytes(0x48, 0x8d, 0x4c, 0x24, 0xf8);  // lea rcx, [rsp - 8]
-  else emit_operand_address(step);
+  if (kind == StoreKind::kPush)
+    out_.bytes(0x48, 0x8d, 0x4c, 0x24, 0xf8);  // lea rcx, [rsp - 8]
+  else
+    emit_operand_address(step);
   uint8_t* clean = emit_watch_filter();
   uint8_t* distance = out_.jump(out_.here());
   out_.bind_short(clean);

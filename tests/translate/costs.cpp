@@ -18,13 +18,14 @@ namespace {
 constexpr uint64_t kCode = 0x555555554000ull;
 constexpr uint64_t kData = 0x7fff20000000ull;
 // top: inc rax; mov [rbx], rax; dec rcx; jnz top; syscall
-constexpr uint8_t kLoop[] = {0x48, 0xff, 0xc0, 0x48, 0x89, 0x03, 0x48, 0xff, 0xc9, 0x75, 0xf5,
-                             0x0f, 0x05};
+constexpr uint8_t kLoop[] = {0x48, 0xff, 0xc0, 0x48, 0x89, 0x03, 0x48,
+                             0xff, 0xc9, 0x75, 0xf5, 0x0f, 0x05};
 
 class Clock {
  public:
   double ns() const {
-    return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start_).count();
+    return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start_)
+        .count();
   }
 
  private:
@@ -64,14 +65,16 @@ int costs_main() {
   };
   constexpr uint64_t kMany = 10'000'000;
   timed("nothing", kMany, {});
-  timed("breakpoint, remembered", kMany, {.breakpoints = {{kCode}}, .policy = HitPolicy::kRemember});
+  timed("breakpoint, remembered", kMany,
+        {.breakpoints = {{kCode}}, .policy = HitPolicy::kRemember});
   StateProbe state;
   state.expected = start(kMany);
   state.expected.rdx += 1;
   state.words.push_back({{kData}, 77});
   timed("state probe, no match", kMany, {.state = state});
   Watchpoint watch{range_of({kData + 128}, 8), WatchKind::kWrite};
-  timed("watchpoint, hit and remembered", kMany / 10, {.watchpoints = {watch}, .policy = HitPolicy::kRemember});
+  timed("watchpoint, hit and remembered", kMany / 10,
+        {.watchpoints = {watch}, .policy = HitPolicy::kRemember});
   watch.range = range_of({kData + 2048}, 8);
   timed("watchpoint elsewhere", kMany, {.watchpoints = {watch}});
   watch.range = range_of({kData + 144}, 8);

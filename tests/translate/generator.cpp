@@ -54,10 +54,10 @@ class Generator {
   }
 
   void fill(Registers& start) {
-    uint64_t Registers::*const general[] = {
-        &Registers::rax, &Registers::rcx, &Registers::rdx, &Registers::rbp, &Registers::rsi,
-        &Registers::rdi, &Registers::r8,  &Registers::r9,  &Registers::r10, &Registers::r11,
-        &Registers::r13};
+    uint64_t Registers::*const general[] = {&Registers::rax, &Registers::rcx, &Registers::rdx,
+                                            &Registers::rbp, &Registers::rsi, &Registers::rdi,
+                                            &Registers::r8,  &Registers::r9,  &Registers::r10,
+                                            &Registers::r11, &Registers::r13};
     for (auto member : general) start.*member = chance(3) ? random_() % 64 : random_();
     start.rbx = kData + kDataBytes / 4;
     start.r12 = kData + kDataBytes / 2;
@@ -93,8 +93,10 @@ class Generator {
     const size_t top = out_.size();
     body(1 + pick(4), depth + 1);
     instruction();
-    if (chance(2)) bytes({0x41, 0xff, 0xc8 | (counter & 7)});        // dec
-    else bytes({0x41, 0x83, 0xe8 | (counter & 7), 1});               // sub
+    if (chance(2))
+      bytes({0x41, 0xff, 0xc8 | (counter & 7)});  // dec
+    else
+      bytes({0x41, 0x83, 0xe8 | (counter & 7), 1});  // sub
     instruction();
     bytes({0x0f, 0x85});
     dword(static_cast<uint32_t>(top - (out_.size() + 4)));
@@ -103,13 +105,17 @@ class Generator {
   void skip(int depth) {
     instruction();
     const bool always = chance(5);
-    if (always) bytes({0xe9});
-    else bytes({0x0f, 0x80 | pick(16)});
+    if (always)
+      bytes({0xe9});
+    else
+      bytes({0x0f, 0x80 | pick(16)});
     const size_t place = out_.size();
     dword(0);
     for (int i = 0, n = 1 + pick(3); i < n; ++i) {
-      if (depth < 3 && chance(6)) statement(3);
-      else integer();
+      if (depth < 3 && chance(6))
+        statement(3);
+      else
+        integer();
     }
     patch(place);
   }
@@ -158,7 +164,8 @@ class Generator {
   }
 
   void string() {
-    static constexpr int kOperations[] = {0xa4, 0xa5, 0xaa, 0xab, 0xac, 0xad, 0xa6, 0xa7, 0xae, 0xaf};
+    static constexpr int kOperations[] = {0xa4, 0xa5, 0xaa, 0xab, 0xac,
+                                          0xad, 0xa6, 0xa7, 0xae, 0xaf};
     instruction();
     bytes({0xb9});
     dword(static_cast<uint32_t>(pick(20)));
@@ -170,8 +177,10 @@ class Generator {
     dword(static_cast<uint32_t>(pick(4096)));
     instruction();
     if (!chance(4)) bytes({chance(2) ? 0xf3 : 0xf2});
-    if (chance(3)) bytes({0x66});
-    else if (chance(3)) bytes({0x48});
+    if (chance(3))
+      bytes({0x66});
+    else if (chance(3))
+      bytes({0x48});
     bytes({kOperations[pick(10)]});
   }
 
@@ -269,7 +278,8 @@ class Generator {
 
   // A ModRM operand: register or [rbx/r12 + disp], with `field` in reg. Emits prefixes with W.
   void modrm(int field, int wide, std::initializer_list<int> prefixes,
-             std::initializer_list<int> opcode, bool register_only = false, bool memory_only = false) {
+             std::initializer_list<int> opcode, bool register_only = false,
+             bool memory_only = false) {
     bytes(prefixes);
     if (!memory_only && (register_only || !chance(3))) {
       const int rm = reg();
@@ -308,7 +318,10 @@ class Generator {
     instruction();
     const int wide = pick(2);
     switch (pick(26)) {
-      case 0: case 1: case 2: return modrm(reg(), wide, {}, {pick(8) * 8 + 1 + 2 * pick(2)});
+      case 0:
+      case 1:
+      case 2:
+        return modrm(reg(), wide, {}, {pick(8) * 8 + 1 + 2 * pick(2)});
       case 3: {
         const int group = pick(8);
         modrm(group, wide, {}, {0x83});
@@ -319,18 +332,26 @@ class Generator {
         modrm(group, wide, {}, {0x81});
         return dword(static_cast<uint32_t>(random_()));
       }
-      case 5: case 6: return modrm(reg(), wide, {}, {chance(2) ? 0x89 : 0x8b});
+      case 5:
+      case 6:
+        return modrm(reg(), wide, {}, {chance(2) ? 0x89 : 0x8b});
       case 7: {
         const int group = pick(2) * 2 + 4 + pick(2);  // shl shr sal sar and rotations below
         modrm(chance(2) ? group & 7 : pick(4), wide, {}, {0xc1});
         return bytes({pick(64)});
       }
-      case 8: return modrm(pick(8), wide, {}, {chance(2) ? 0xd1 : 0xd3});
-      case 9: return modrm(reg(), wide, {}, {0x85});
-      case 10: return modrm(reg(), wide, {}, {0x0f, 0xaf});
-      case 11: return modrm(reg(), wide, {}, {0x0f, 0x40 | pick(16)});
-      case 12: return modrm(0, 0, {}, {0x0f, 0x90 | pick(16)});
-      case 13: return modrm(reg(), wide, {}, {0x0f, 0xb6 | pick(2) | pick(2) << 3});
+      case 8:
+        return modrm(pick(8), wide, {}, {chance(2) ? 0xd1 : 0xd3});
+      case 9:
+        return modrm(reg(), wide, {}, {0x85});
+      case 10:
+        return modrm(reg(), wide, {}, {0x0f, 0xaf});
+      case 11:
+        return modrm(reg(), wide, {}, {0x0f, 0x40 | pick(16)});
+      case 12:
+        return modrm(0, 0, {}, {0x0f, 0x90 | pick(16)});
+      case 13:
+        return modrm(reg(), wide, {}, {0x0f, 0xb6 | pick(2) | pick(2) << 3});
       case 14: {
         const int r = reg();
         return bytes({0x48 | r >> 3, 0x0f, 0xc8 | (r & 7)});
@@ -350,17 +371,25 @@ class Generator {
         bytes({chance(2) ? 0x9f : 0x9e});
         return;
       }
-      case 18: return modrm(reg(), wide, {}, {0x0f, 0xa3 | 8 * pick(4)}, true);
-      case 19: return modrm(pick(2) + 2, wide, {}, {0xf7});
-      case 20: return modrm(pick(2), wide, {}, {0xff});
-      case 21: return modrm(reg(), wide, {}, {0x8d}, false, true);
-      case 22: return modrm(reg(), wide, {}, {0x0f, 0xc1});
-      case 23: return modrm(reg(), wide, {}, {0x0f, 0xb1});
-      case 24: return modrm(reg(), wide, {0xf3}, {0x0f, chance(2) ? 0xb8 : 0xbc | pick(2)});
+      case 18:
+        return modrm(reg(), wide, {}, {0x0f, 0xa3 | 8 * pick(4)}, true);
+      case 19:
+        return modrm(pick(2) + 2, wide, {}, {0xf7});
+      case 20:
+        return modrm(pick(2), wide, {}, {0xff});
+      case 21:
+        return modrm(reg(), wide, {}, {0x8d}, false, true);
+      case 22:
+        return modrm(reg(), wide, {}, {0x0f, 0xc1});
+      case 23:
+        return modrm(reg(), wide, {}, {0x0f, 0xb1});
+      case 24:
+        return modrm(reg(), wide, {0xf3}, {0x0f, chance(2) ? 0xb8 : 0xbc | pick(2)});
       default: {  // mov r, [rip - something], which is code
         const int r = reg();
         bytes({0x48 | (r >> 3) << 2, 0x8b, (r & 7) << 3 | 5});
-        dword(static_cast<uint32_t>(-static_cast<int32_t>(pick(static_cast<int>(out_.size())) + 4)));
+        dword(
+            static_cast<uint32_t>(-static_cast<int32_t>(pick(static_cast<int>(out_.size())) + 4)));
         return;
       }
     }
@@ -370,26 +399,34 @@ class Generator {
     instruction();
     const int x = pick(16), y = pick(16);
     switch (pick(9)) {
-      case 0: return vector_memory({0x0f, 0x6f}, 0xf3, x);   // movdqu x, m
-      case 1: return vector_memory({0x0f, 0x7f}, 0xf3, x);   // movdqu m, x
-      case 2:  // paddd
-        return bytes({0x66, 0x40 | (x >> 3) << 2 | y >> 3, 0x0f, 0xfe, 0xc0 | (x & 7) << 3 | (y & 7)});
+      case 0:
+        return vector_memory({0x0f, 0x6f}, 0xf3, x);  // movdqu x, m
+      case 1:
+        return vector_memory({0x0f, 0x7f}, 0xf3, x);  // movdqu m, x
+      case 2:                                         // paddd
+        return bytes(
+            {0x66, 0x40 | (x >> 3) << 2 | y >> 3, 0x0f, 0xfe, 0xc0 | (x & 7) << 3 | (y & 7)});
       case 3: {  // movq x, r
         const int r = reg();
-        return bytes({0x66, 0x48 | (x >> 3) << 2 | r >> 3, 0x0f, 0x6e, 0xc0 | (x & 7) << 3 | (r & 7)});
+        return bytes(
+            {0x66, 0x48 | (x >> 3) << 2 | r >> 3, 0x0f, 0x6e, 0xc0 | (x & 7) << 3 | (r & 7)});
       }
       case 4: {  // movq r, x
         const int r = reg();
-        return bytes({0x66, 0x48 | (x >> 3) << 2 | r >> 3, 0x0f, 0x7e, 0xc0 | (x & 7) << 3 | (r & 7)});
+        return bytes(
+            {0x66, 0x48 | (x >> 3) << 2 | r >> 3, 0x0f, 0x7e, 0xc0 | (x & 7) << 3 | (r & 7)});
       }
       case 5: {  // vpaddq ymm x, ymm y, ymm 11
-        return bytes({0xc4, 0x41 | (x < 8 ? 0x80 : 0), (~y & 15) << 3 | 5, 0xd4, 0xc0 | (x & 7) << 3 | 3});
+        return bytes(
+            {0xc4, 0x41 | (x < 8 ? 0x80 : 0), (~y & 15) << 3 | 5, 0xd4, 0xc0 | (x & 7) << 3 | 3});
       }
       case 6:  // vpxorq zmm x, zmm y, [rbx]
-        return bytes({0x62, 0x71 | (x < 8 ? 0x80 : 0), 0x85 | (~y & 15) << 3, 0x48, 0xef, 0x03 | (x & 7) << 3});
+        return bytes({0x62, 0x71 | (x < 8 ? 0x80 : 0), 0x85 | (~y & 15) << 3, 0x48, 0xef,
+                      0x03 | (x & 7) << 3});
       case 7: {  // andn r, r11, m / rorx
         const int r = reg();
-        return bytes({0xc4, 0x62 | (r < 8 ? 0x80 : 0), 0x80 | (~11 & 15) << 3, 0xf2, 0x03 | (r & 7) << 3});
+        return bytes(
+            {0xc4, 0x62 | (r < 8 ? 0x80 : 0), 0x80 | (~11 & 15) << 3, 0xf2, 0x03 | (r & 7) << 3});
       }
       default:  // pcmpeqb, pmovmskb
         bytes({0x66, 0x0f, 0x74, 0xc1});

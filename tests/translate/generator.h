@@ -24,7 +24,7 @@ struct RandomProgram {
 
 struct GeneratorOptions {
   bool vectors = true;
-  bool faults = false;     // now and then an address that is not mapped, a division by zero
+  bool faults = false;  // now and then an address that is not mapped, a division by zero
   bool self_modifying = false;
 };
 

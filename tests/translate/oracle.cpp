@@ -96,10 +96,12 @@ void compare(uint64_t seed, Puppet& a, Puppet& b, const Registers& expected, con
     disagree(seed, "registers", describe_difference(expected, found));
   }
   if (!memory) return;
-  for (const auto& [begin, size] : {std::pair{kData, kDataBytes}, {kStack, kStackBytes}, {kCode, kCodeBytes}}) {
+  for (const auto& [begin, size] :
+       {std::pair{kData, kDataBytes}, {kStack, kStackBytes}, {kCode, kCodeBytes}}) {
     const auto x = a.read({begin}, size), y = b.read({begin}, size);
     if (x == y) continue;
-    const auto at = static_cast<size_t>(std::mismatch(x.begin(), x.end(), y.begin()).first - x.begin());
+    const auto at =
+        static_cast<size_t>(std::mismatch(x.begin(), x.end(), y.begin()).first - x.begin());
     disagree(seed, "memory", fmt::format("at {:#x}: {:#x} and {:#x}", begin + at, x[at], y[at]));
   }
   if (!same_extended_state(a.extended_state(), b.extended_state())) {
@@ -130,7 +132,8 @@ constexpr uint64_t kMaxNativeSteps = 3000;
 class Runner {
  public:
   explicit Runner(const Mode& mode) : mode_(mode), native_(truth_) {
-    for (Puppet* puppet : {&truth_, &translated_}) map_guest(*puppet, mode.generator.self_modifying);
+    for (Puppet* puppet : {&truth_, &translated_})
+      map_guest(*puppet, mode.generator.self_modifying);
     base_ = truth_.registers();
     vectors_ = truth_.extended_state();
     auto made = Engine::create();
@@ -149,10 +152,11 @@ class Runner {
     engine_->invalidate(range_of({kCode}, kCodeBytes));
     Registers guest = base_;
 #define COPY(name) guest.name = program_.start.name;
-    COPY(rax) COPY(rcx) COPY(rdx) COPY(rbx) COPY(rsi) COPY(rdi) COPY(rbp) COPY(rsp) COPY(r8)
-    COPY(r9) COPY(r10) COPY(r11) COPY(r12) COPY(r13) COPY(r14) COPY(r15) COPY(rip) COPY(rflags)
+    COPY(rax)
+    COPY(rcx) COPY(rdx) COPY(rbx) COPY(rsi) COPY(rdi) COPY(rbp) COPY(rsp) COPY(r8) COPY(r9)
+        COPY(r10) COPY(r11) COPY(r12) COPY(r13) COPY(r14) COPY(r15) COPY(rip) COPY(rflags)
 #undef COPY
-    native_.start(guest);
+            native_.start(guest);
     guest_ = guest;
     if (mode_.state_probe) choose_state(seed);
     set_probes();
@@ -271,11 +275,10 @@ class Runner {
 
   // One run of the engine, and as many native steps. False at the program's end.
   bool stretch(uint64_t seed) {
-    const uint64_t limit =
-        !mode_.random_limits ? 1ull << 40
-        : random_() % 4 == 0 ? 1 + random_() % 4
-        : random_() % 3 == 0 ? 1 + random_() % 3000
-                             : 1 + random_() % 100;
+    const uint64_t limit = !mode_.random_limits ? 1ull << 40
+                           : random_() % 4 == 0 ? 1 + random_() % 4
+                           : random_() % 3 == 0 ? 1 + random_() % 3000
+                                                : 1 + random_() % 100;
     const bool report = random_() % 3 == 0;
     std::optional<Hit> expected_hit;
     uint64_t steps = 0;
@@ -289,7 +292,8 @@ class Runner {
           ending = "breakpoint";
           break;
         }
-        const auto index = std::find(breakpoints_.begin(), breakpoints_.end(), pc) - breakpoints_.begin();
+        const auto index =
+            std::find(breakpoints_.begin(), breakpoints_.end(), pc) - breakpoints_.begin();
         expected_hit = Hit{steps, false, static_cast<uint32_t>(index)};
       }
       if ((steps != 0 || report) && at_state()) {
@@ -325,16 +329,18 @@ class Runner {
     if (mode_.forks && random_() % 3 == 0) run_ahead(seed);
     const auto stop = engine_->run(guest_, {limit, report});
     if (!stop) disagree(seed, "error", stop.error().message());
-    static constexpr const char* kNames[] = {"limit", "syscall", "trapped", "breakpoint",
-                                             "watchpoint", "candidate", "fault", "unsupported"};
+    static constexpr const char* kNames[] = {"limit",      "syscall",   "trapped", "breakpoint",
+                                             "watchpoint", "candidate", "fault",   "unsupported"};
     const std::string found = kNames[static_cast<int>(stop->reason)];
     if (found != ending || stop->retired != steps || stop->signal != signal ||
         (found == "watchpoint" && stop->probe != expected_probe)) {
-      disagree(seed, "stop",
-               fmt::format("expected {} {} after {} (signal {}), found {} {} after {} (signal {}) {}\n"
-                           "limit {} from retired {}\n{}",
-                           ending, expected_probe, steps, signal, found, stop->probe, stop->retired, stop->signal, stop->detail,
-                           limit, native_.retired, describe_difference(native_.registers(), guest_)));
+      disagree(
+          seed, "stop",
+          fmt::format("expected {} {} after {} (signal {}), found {} {} after {} (signal {}) {}\n"
+                      "limit {} from retired {}\n{}",
+                      ending, expected_probe, steps, signal, found, stop->probe, stop->retired,
+                      stop->signal, stop->detail, limit, native_.retired,
+                      describe_difference(native_.registers(), guest_)));
     }
     check_hit(seed, expected_hit);
     compare(seed, truth_, translated_, native_.registers(), guest_, random_() % 16 == 0);
@@ -359,8 +365,9 @@ class Runner {
 
   void check_hit(uint64_t seed, const std::optional<Hit>& expected) {
     const auto found = engine_->last_hit();
-    const bool same = found.has_value() == expected.has_value() &&
-                      (!found || (found->retired == expected->retired && found->probe == expected->probe));
+    const bool same =
+        found.has_value() == expected.has_value() &&
+        (!found || (found->retired == expected->retired && found->probe == expected->probe));
     if (same) return;
     disagree(seed, "hit",
              fmt::format("expected {} {}, found {} {}", expected ? expected->probe : 99,
@@ -372,7 +379,8 @@ class Runner {
     // Too long to step to its end: one last run to where the truth stands, without probes.
     RCHK_CHECK(engine_->set_probes({}).has_value());
     const auto stop = engine_->run(guest_, {steps, false});
-    if (!stop || stop->retired != steps) disagree(seed, "last run", stop ? "" : stop.error().message());
+    if (!stop || stop->retired != steps)
+      disagree(seed, "last run", stop ? "" : stop.error().message());
     return false;
   }
 
@@ -392,17 +400,28 @@ class Runner {
 
 Mode mode_named(const std::string& name) {
   Mode mode;
-  if (name == "plain") mode.random_limits = false;
-  else if (name == "limits") mode.random_limits = true;
-  else if (name == "faults") mode.generator.faults = true;
-  else if (name == "breakpoints") mode.breakpoints = true;
-  else if (name == "remember") mode.breakpoints = mode.remember = true;
-  else if (name == "forks") mode.forks = mode.generator.self_modifying = true;
-  else if (name == "watch") mode.watchpoints = true;
-  else if (name == "watch-remember") mode.watchpoints = mode.remember = true;
-  else if (name == "watch-reads") mode.watchpoints = mode.watch_reads = true;
-  else if (name == "state") mode.state_probe = true;
-  else if (name == "selfmod") mode.generator.self_modifying = true;
+  if (name == "plain")
+    mode.random_limits = false;
+  else if (name == "limits")
+    mode.random_limits = true;
+  else if (name == "faults")
+    mode.generator.faults = true;
+  else if (name == "breakpoints")
+    mode.breakpoints = true;
+  else if (name == "remember")
+    mode.breakpoints = mode.remember = true;
+  else if (name == "forks")
+    mode.forks = mode.generator.self_modifying = true;
+  else if (name == "watch")
+    mode.watchpoints = true;
+  else if (name == "watch-remember")
+    mode.watchpoints = mode.remember = true;
+  else if (name == "watch-reads")
+    mode.watchpoints = mode.watch_reads = true;
+  else if (name == "state")
+    mode.state_probe = true;
+  else if (name == "selfmod")
+    mode.generator.self_modifying = true;
   else {
     std::fprintf(stderr, "unknown mode %s\n", name.c_str());
     std::exit(2);
@@ -420,15 +439,18 @@ int oracle_main(int argc, char** argv) {
   const uint64_t count = argc > 3 ? std::strtoull(argv[3], nullptr, 0) : 40;
   Runner runner(mode_named(mode));
   for (uint64_t seed = first; seed < first + count; ++seed) {
-    if (std::getenv("ORACLE_VERBOSE") != nullptr) std::printf("seed %llu\n", (unsigned long long)seed);
+    if (std::getenv("ORACLE_VERBOSE") != nullptr)
+      std::printf("seed %llu\n", (unsigned long long)seed);
     runner.run(seed);
   }
   const Statistics statistics = runner.statistics();
-  std::printf("%s: %llu programs, %llu instructions agree (%llu blocks, %llu stops, %llu flushes)\n", mode.c_str(),
-              static_cast<unsigned long long>(count), static_cast<unsigned long long>(runner.total),
-              static_cast<unsigned long long>(statistics.blocks),
-              static_cast<unsigned long long>(statistics.host_stops),
-              static_cast<unsigned long long>(statistics.flushes));
+  std::printf(
+      "%s: %llu programs, %llu instructions agree (%llu blocks, %llu stops, %llu flushes)\n",
+      mode.c_str(), static_cast<unsigned long long>(count),
+      static_cast<unsigned long long>(runner.total),
+      static_cast<unsigned long long>(statistics.blocks),
+      static_cast<unsigned long long>(statistics.host_stops),
+      static_cast<unsigned long long>(statistics.flushes));
   return 0;
 }
 

@@ -80,7 +80,8 @@ Puppet Puppet::executing(const std::vector<std::string>& arguments, const std::s
       close(out);
     }
     std::vector<char*> argv;
-    for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+    for (const std::string& argument : arguments)
+      argv.push_back(const_cast<char*>(argument.c_str()));
     argv.push_back(nullptr);
     ptrace(PTRACE_TRACEME, 0, 0, 0);
     execvp(argv[0], argv.data());
@@ -101,9 +102,8 @@ void Puppet::prepare() {
   const std::vector<uint8_t> there = read(start.pc(), sizeof(kGateCode));
   write(start.pc(), kGateCode);
   gate_ = start.pc();
-  const long mapped = system_call(
-      SYS_mmap, {kGate, kPageSize, PROT_READ | PROT_EXEC,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ~0ull, 0});
+  const long mapped = system_call(SYS_mmap, {kGate, kPageSize, PROT_READ | PROT_EXEC,
+                                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ~0ull, 0});
   RCHK_CHECK(mapped == static_cast<long>(kGate), "mmap gave {:#x}", mapped);
   write(start.pc(), there);
   gate_ = {kGate};
@@ -178,16 +178,18 @@ long Puppet::system_call(long number, const std::vector<uint64_t>& arguments) {
 }
 
 void Puppet::map(AddressRange range, int protection) {
-  const long got = system_call(SYS_mmap, {range.begin.value, range.size(),
-                                          static_cast<uint64_t>(protection),
-                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ~0ull, 0});
+  const long got =
+      system_call(SYS_mmap, {range.begin.value, range.size(), static_cast<uint64_t>(protection),
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ~0ull, 0});
   RCHK_CHECK(got == static_cast<long>(range.begin.value), "mmap gave {:#x}", got);
   mappings_changed();
 }
 
 void Puppet::write(GuestAddress address, std::span<const uint8_t> bytes) {
-  const ssize_t done = pwrite(memory_, bytes.data(), bytes.size(), static_cast<off_t>(address.value));
-  RCHK_CHECK(done == static_cast<ssize_t>(bytes.size()), "writing {} bytes at {}", bytes.size(), address);
+  const ssize_t done =
+      pwrite(memory_, bytes.data(), bytes.size(), static_cast<off_t>(address.value));
+  RCHK_CHECK(done == static_cast<ssize_t>(bytes.size()), "writing {} bytes at {}", bytes.size(),
+             address);
 }
 
 std::vector<uint8_t> Puppet::read(GuestAddress address, size_t count) {
@@ -246,8 +248,8 @@ const std::vector<Puppet::Area>& Puppet::maps() {
     unsigned long begin = 0, end = 0;
     char access[8] = {};
     if (sscanf(line, "%lx-%lx %7s", &begin, &end, access) != 3) continue;
-    const int protection = (access[0] == 'r' ? PROT_READ : 0) | (access[1] == 'w' ? PROT_WRITE : 0) |
-                           (access[2] == 'x' ? PROT_EXEC : 0);
+    const int protection = (access[0] == 'r' ? PROT_READ : 0) |
+                           (access[1] == 'w' ? PROT_WRITE : 0) | (access[2] == 'x' ? PROT_EXEC : 0);
     maps_.push_back({{{begin}, {end}}, protection});
   }
   fclose(file);
@@ -283,12 +285,14 @@ Result<void> Puppet::map_shared(GuestAddress address, uint64_t size_bytes, int m
   write({scratch}, text);
   const long fd = system_call(SYS_open, {scratch, O_RDWR});
   RCHK_CHECK(fd >= 0, "open gave {}", fd);
-  const long got = system_call(SYS_mmap, {address.value, size_bytes, static_cast<uint64_t>(protection),
-                                          MAP_SHARED | MAP_FIXED_NOREPLACE, static_cast<uint64_t>(fd),
-                                          offset_bytes});
+  const long got = system_call(
+      SYS_mmap, {address.value, size_bytes, static_cast<uint64_t>(protection),
+                 MAP_SHARED | MAP_FIXED_NOREPLACE, static_cast<uint64_t>(fd), offset_bytes});
   system_call(SYS_close, {static_cast<uint64_t>(fd)});
   mappings_changed();
-  if (got != static_cast<long>(address.value)) return fail_errno(fmt::format("mapping {} bytes at {}", size_bytes, address), static_cast<int>(-got));
+  if (got != static_cast<long>(address.value))
+    return fail_errno(fmt::format("mapping {} bytes at {}", size_bytes, address),
+                      static_cast<int>(-got));
   return {};
 }
 

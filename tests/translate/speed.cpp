@@ -41,7 +41,8 @@ double native_seconds(const std::vector<std::string>& arguments) {
   const pid_t pid = fork();
   if (pid == 0) {
     std::vector<char*> argv;
-    for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+    for (const std::string& argument : arguments)
+      argv.push_back(const_cast<char*>(argument.c_str()));
     argv.push_back(nullptr);
     if (freopen("/dev/null", "w", stdout) == nullptr) _exit(1);
     execvp(argv[0], argv.data());
@@ -87,13 +88,15 @@ bool emulate_call(Puppet& puppet, Engine& engine, Registers& guest) {
     now.orig_rax = ~0ull;
     return now;
   }());
-  const long result = puppet.system_call(
-      number, {guest.rdi, guest.rsi, guest.rdx, guest.r10, guest.r8, guest.r9});
-  if (number == SYS_mmap || number == SYS_munmap || number == SYS_mprotect ||
-      number == SYS_brk || number == SYS_mremap) {
+  const long result =
+      puppet.system_call(number, {guest.rdi, guest.rsi, guest.rdx, guest.r10, guest.r8, guest.r9});
+  if (number == SYS_mmap || number == SYS_munmap || number == SYS_mprotect || number == SYS_brk ||
+      number == SYS_mremap) {
     puppet.mappings_changed();
-    if (number == SYS_mmap) engine.invalidate(range_of({static_cast<uint64_t>(result)}, guest.rsi));
-    else if (number != SYS_brk) engine.invalidate(range_of({guest.rdi}, guest.rsi));
+    if (number == SYS_mmap)
+      engine.invalidate(range_of({static_cast<uint64_t>(result)}, guest.rsi));
+    else if (number != SYS_brk)
+      engine.invalidate(range_of({guest.rdi}, guest.rsi));
   }
   if (number == SYS_arch_prctl) {
     if (guest.rdi == ARCH_SET_FS) guest.fs_base = guest.rsi;
@@ -148,7 +151,10 @@ int lockstep(const std::vector<std::string>& arguments) {
       truth.rax = guest.rax;  // the time
       truth.rdx = guest.rdx;
     } else {
-      RCHK_CHECK(stop->reason == StopReason::kInstructionLimit, "stop {} signal {} at {} after {}, fault at {}\n{}\n{}", static_cast<int>(stop->reason), stop->signal, guest.pc(), retired, stop->fault_address, describe(guest), describe_difference(truth, guest));
+      RCHK_CHECK(stop->reason == StopReason::kInstructionLimit,
+                 "stop {} signal {} at {} after {}, fault at {}\n{}\n{}",
+                 static_cast<int>(stop->reason), stop->signal, guest.pc(), retired,
+                 stop->fault_address, describe(guest), describe_difference(truth, guest));
     }
   }
   std::printf("%s: %lu instructions in step\n", arguments[0].c_str(), retired);
@@ -197,11 +203,13 @@ int speed_main(int argc, char** argv) {
   const double own = cpu_of(RUSAGE_SELF) - own_before;
   const double translated = cpu_of(RUSAGE_CHILDREN) - before;
   const Statistics statistics = engine.statistics();
-  std::printf("%-28s native %.3f s  guest %.3f s  engine %.3f s  ratio %.2f (guest alone %.2f)  "
-              "%.0f M instructions, %lu blocks, %lu misses, %lu stops, %lu calls, %lu KB cache, %lu inval\n",
-              argv[1], native, translated, own, (translated + own) / native, translated / native,
-              static_cast<double>(retired) * 1e-6, statistics.blocks, statistics.misses, resumes, calls,
-              statistics.cache_bytes >> 10, statistics.invalidations);
+  std::printf(
+      "%-28s native %.3f s  guest %.3f s  engine %.3f s  ratio %.2f (guest alone %.2f)  "
+      "%.0f M instructions, %lu blocks, %lu misses, %lu stops, %lu calls, %lu KB cache, %lu "
+      "inval\n",
+      argv[1], native, translated, own, (translated + own) / native, translated / native,
+      static_cast<double>(retired) * 1e-6, statistics.blocks, statistics.misses, resumes, calls,
+      statistics.cache_bytes >> 10, statistics.invalidations);
   return 0;
 }
 

@@ -86,11 +86,13 @@ struct CapstoneFlag {
   uint8_t flag;
 };
 constexpr CapstoneFlag kFlags[] = {
-    {X86_EFLAGS_TEST_CF, X86_EFLAGS_MODIFY_CF | X86_EFLAGS_RESET_CF | X86_EFLAGS_SET_CF | X86_EFLAGS_UNDEFINED_CF, kCF},
+    {X86_EFLAGS_TEST_CF,
+     X86_EFLAGS_MODIFY_CF | X86_EFLAGS_RESET_CF | X86_EFLAGS_SET_CF | X86_EFLAGS_UNDEFINED_CF, kCF},
     {X86_EFLAGS_TEST_ZF, X86_EFLAGS_MODIFY_ZF | X86_EFLAGS_RESET_ZF | X86_EFLAGS_UNDEFINED_ZF, kZF},
     {X86_EFLAGS_TEST_SF, X86_EFLAGS_MODIFY_SF | X86_EFLAGS_RESET_SF | X86_EFLAGS_UNDEFINED_SF, kSF},
     {X86_EFLAGS_TEST_OF, X86_EFLAGS_MODIFY_OF | X86_EFLAGS_RESET_OF | X86_EFLAGS_UNDEFINED_OF, kOF},
-    {X86_EFLAGS_TEST_PF, X86_EFLAGS_MODIFY_PF | X86_EFLAGS_RESET_PF | X86_EFLAGS_UNDEFINED_PF, kPF}};
+    {X86_EFLAGS_TEST_PF, X86_EFLAGS_MODIFY_PF | X86_EFLAGS_RESET_PF | X86_EFLAGS_UNDEFINED_PF,
+     kPF}};
 
 class CapstoneComparison : public ::testing::Test {
  protected:
@@ -109,10 +111,13 @@ class CapstoneComparison : public ::testing::Test {
     uint8_t reads = 0, writes = 0;
     if (cs_regs_access(handle_, insn_, read, &reads, write, &writes) != CS_ERR_OK) return false;
     auto is_r11 = [](uint16_t reg) {
-      return reg == X86_REG_R11 || reg == X86_REG_R11D || reg == X86_REG_R11W || reg == X86_REG_R11B;
+      return reg == X86_REG_R11 || reg == X86_REG_R11D || reg == X86_REG_R11W ||
+             reg == X86_REG_R11B;
     };
-    for (unsigned i = 0; i < reads; ++i) if (is_r11(read[i])) return true;
-    for (unsigned i = 0; i < writes; ++i) if (is_r11(write[i])) return true;
+    for (unsigned i = 0; i < reads; ++i)
+      if (is_r11(read[i])) return true;
+    for (unsigned i = 0; i < writes; ++i)
+      if (is_r11(write[i])) return true;
     return false;
   }
 
@@ -126,7 +131,8 @@ class CapstoneComparison : public ::testing::Test {
       const uint8_t* next = code.data() + at;
       size_t left = code.size() - at;
       uint64_t address = 0x1000;
-      if (ours.kind != InstructionClass::kInvalid && cs_disasm_iter(handle_, &next, &left, &address, insn_)) {
+      if (ours.kind != InstructionClass::kInvalid &&
+          cs_disasm_iter(handle_, &next, &left, &address, insn_)) {
         ++compared;
         if (!agrees(ours)) {
           ++differences;
