@@ -83,6 +83,8 @@ Result<int> autopilot(const std::string& file) {
     fmt::print(stderr, "rchk: the recording ends before the program does\n");
   } else if (summary.exit->reason == trace::ExitReason::kRecorderStopped) {
     fmt::print(stderr, "rchk: the recording ends here: {}\n", summary.exit->message);
+  } else if (!summary.exit->message.empty()) {
+    fmt::print(stderr, "rchk: {}\n", summary.exit->message);
   }
   return exit_status_of(summary);
 }
@@ -122,9 +124,12 @@ Result<int> verify(const std::string& file) {
   };
   RCHK_TRY_ASSIGN(const Summary summary, replay_all(*reader, progress));
   if (terminal && shown != start) fmt::print(stderr, "\r\033[K");
+  std::string note;
+  if (!summary.exit) note = "; the recording ends before the program does";
+  else if (!summary.exit->message.empty()) note = "; " + summary.exit->message;
   fmt::print("verified: {} events, {} instructions, {} memory checksums{}\n", summary.events,
              summary.instructions, summary.checksums,
-             summary.exit ? "" : "; the recording ends before the program does");
+             note);
   return 0;
 }
 

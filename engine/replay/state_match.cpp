@@ -7,6 +7,7 @@ namespace rchk::replay {
 namespace {
 
 constexpr size_t kMostWords = 12;
+constexpr size_t kPagesAtOnce = 64;
 
 // Whether the string instruction at pc, `from` being its state on arrival, passes through `to`
 // (SDM vol. 2, REP): each iteration takes one from rcx and moves rsi and rdi by the same step.
@@ -57,28 +58,15 @@ Result<std::optional<StateMatcher::Match>> StateMatcher::examine(Guest& guest) {
 Result<bool> StateMatcher::matches(Guest& guest) {
   if (!same_guest_state(target_.registers, guest.registers)) return false;
   // Memory first: vector state costs a system call each time and rarely tells states apart.
-  std::vector<uint8_t> want(kPageSize), have(kPageSize);
-  for (const GuestAddress page : target_.pages) {
-    const size_t wanted = target_.read(page, want);
-    const size_t got = guest.puppet->read_memory(page, have);
-    if (wanted < kPageSize || got < kPageSize) {
-      // Not mapped in one of them: a page that was unmapped since is no part of the state.
-      if (wanted == got) continue;
-      if (wanted == 0) continue;
-      return false;
+  for (size_t i = 0; i < target_.pages.size();) {
+    // A run of neighbours is read at once.
+    size_t count = 1;
+    while (count < kPagesAtOnce && i + count < target_.pages.size() &&
+           target_.pages[i + count] == target_.pages[i] + count * kPageSize) {
+      ++count;
     }
-    if (std::memcmp(want.data(), have.data(), kPageSize) == 0) continue;
-    // The last word that differs changes latest in the common loops over an array.
-    for (size_t offset = kPageSize; offset >= sizeof(uint64_t);) {
-      offset -= sizeof(uint64_t);
-      uint64_t a, b;
-      std::memcpy(&a, want.data() + offset, sizeof(a));
-      std::memcpy(&b, have.data() + offset, sizeof(b));
-      if (a == b) continue;
-      refine(page + offset, a);
-      break;
-    }
-    return false;
+    if (!same_memory(guest, range_of(target_.pages[i], count * kPageSize))) return false;
+    i += count;
   }
   if (!target_.extended_state.empty()) {
     RCHK_TRY(guest.puppet->set_registers(guest.registers));
@@ -86,6 +74,35 @@ Result<bool> StateMatcher::matches(Guest& guest) {
     if (!same_extended_state(target_.extended_state, state)) return false;
   }
   return true;
+}
+
+// Whether whole pages are as in the target; what differs is noted for the inline comparison.
+bool StateMatcher::same_memory(Guest& guest, AddressRange range) {
+  want_.resize(range.size());
+  have_.resize(range.size());
+  const size_t wanted = target_.read(range.begin, want_);
+  const size_t got = guest.puppet->read_memory(range.begin, have_);
+  const bool readable = wanted == range.size() && got == range.size();
+  if (!readable && range.size() > kPageSize) {
+    for (GuestAddress page = range.begin; page < range.end; page = page + kPageSize) {
+      if (!same_memory(guest, range_of(page, kPageSize))) return false;
+    }
+    return true;
+  }
+  // A page that is not mapped in the target was unmapped since: it is no part of the state.
+  if (!readable) return wanted == 0;
+  if (std::memcmp(want_.data(), have_.data(), range.size()) == 0) return true;
+  // The last word that differs changes latest in the common loops over an array.
+  for (size_t offset = range.size(); offset >= sizeof(uint64_t);) {
+    offset -= sizeof(uint64_t);
+    uint64_t a, b;
+    std::memcpy(&a, want_.data() + offset, sizeof(a));
+    std::memcpy(&b, have_.data() + offset, sizeof(b));
+    if (a == b) continue;
+    refine(range.begin + offset, a);
+    break;
+  }
+  return false;
 }
 
 void StateMatcher::refine(GuestAddress word, uint64_t expected) {

@@ -44,12 +44,14 @@ class StateMatcher {
 
  private:
   Result<bool> matches(Guest& guest);
+  bool same_memory(Guest& guest, AddressRange range);
   void refine(GuestAddress word, uint64_t expected);
 
   const StateTarget& target_;
   translate::Engine& engine_;
   translate::StateProbe probe_;
   uint64_t candidates_ = 0;
+  std::vector<uint8_t> want_, have_;  // buffers
 };
 
 }  // namespace rchk::replay
