@@ -1,12 +1,15 @@
 #include "engine/record/address_changes.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <optional>
 #include <set>
 
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include "engine/record/process.h"
+#include "engine/syscalls/descriptors.h"
 
 namespace rchk::record {
 
@@ -184,6 +187,20 @@ Result<void> Collector::compare_with_maps() {
   return {};
 }
 
+// Where in its file a call that has just returned began to write; nothing where it cannot be told.
+std::optional<uint64_t> offset_written(const syscalls::Call& call, int64_t result, pid_t pid) {
+  namespace nr = syscalls::nr;
+  if (call.number == nr::pwrite64 || call.number == nr::pwritev) return call.arguments[3];
+  if (call.number != nr::write && call.number != nr::writev) return std::nullopt;
+  const auto info = read_proc_file(pid, fmt::format("fdinfo/{}", call.descriptor(0)));
+  if (!info) return std::nullopt;
+  const std::string text(info->begin(), info->end());
+  if (text.rfind("pos:", 0) != 0) return std::nullopt;
+  const uint64_t position = std::strtoull(text.c_str() + 4, nullptr, 10);
+  const auto written = static_cast<uint64_t>(result);
+  return position >= written ? std::optional(position - written) : std::nullopt;
+}
+
 }  // namespace
 
 void apply_change(const trace::AddressSpaceChange& change, snapshot::AddressSpace& space) {
@@ -215,6 +232,52 @@ Result<AddressChanges> recorded_changes(const syscalls::AddressSpaceEffects& eff
   if (effects.reread_maps) RCHK_TRY(collector.compare_with_maps());
   for (const AddressRange& range : effects.doubtful_contents) collector.add_contents(range);
   return collector.take();
+}
+
+Result<void> add_file_changes(const syscalls::Call& call, int64_t result,
+                              const tracee::Tracee& tracee, FileStore& files,
+                              snapshot::AddressSpace& space, AddressChanges& found) {
+  const std::optional<int32_t> descriptor = syscalls::changed_file(call, result);
+  if (!descriptor) return {};
+  std::vector<Mapping> shared;
+  for (const auto& [begin, mapping] : space.mappings()) {
+    if (mapping.shared && mapping.backing) shared.push_back(mapping);
+  }
+  if (shared.empty()) return {};
+  const std::string link = fmt::format("/proc/{}/fd/{}", tracee.pid(), *descriptor);
+  struct stat status;
+  if (stat(link.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return {};
+  std::erase_if(shared, [&](const Mapping& mapping) {
+    const FileStore::Version& version = files.version(mapping.backing->file);
+    return version.device != status.st_dev || version.inode != status.st_ino;
+  });
+  if (shared.empty()) return {};
+  const std::optional<uint64_t> offset_bytes = offset_written(call, result, tracee.pid());
+  const auto size_bytes = static_cast<uint64_t>(status.st_size);
+  for (Mapping& mapping : shared) {
+    const uint64_t first = mapping.backing->offset_bytes;
+    if (offset_bytes && files.version(mapping.backing->file).size_bytes == size_bytes) {
+      const uint64_t begin = std::max(first, *offset_bytes);
+      const uint64_t end = std::min(first + mapping.range.size(),
+                                    *offset_bytes + static_cast<uint64_t>(result));
+      if (begin >= end) continue;
+      Bytes bytes(end - begin);
+      const GuestAddress at = mapping.range.begin + (begin - first);
+      bytes.resize(tracee.read_memory(at, bytes));
+      if (!bytes.empty()) found.writes.push_back({at, std::move(bytes)});
+      continue;
+    }
+    // Its size is what decides where the mapping faults: mapped anew, as it is now.
+    RCHK_TRY_ASSIGN(const FileDescriptor file,
+                    open_guest_file(tracee.pid(), *descriptor));
+    files.mark_changeable(mapping.backing->file);
+    RCHK_TRY_ASSIGN(mapping.backing->file, files.add(file, mapping.name));
+    RCHK_TRY(files.add_range(mapping.backing->file, file, first, mapping.range.size()));
+    files.mark_changeable(mapping.backing->file);
+    space.map(mapping);
+    found.changes.push_back(trace::MapChange{std::move(mapping)});
+  }
+  return {};
 }
 
 Result<void> grow_stacks(pid_t pid, snapshot::AddressSpace& space) {

@@ -5,6 +5,7 @@
 #include "engine/record/files.h"
 #include "engine/record/image.h"
 #include "engine/syscalls/address_space.h"
+#include "engine/syscalls/syscall.h"
 #include "engine/trace/event.h"
 #include "engine/tracee/tracee.h"
 
@@ -21,6 +22,12 @@ struct AddressChanges {
 Result<AddressChanges> recorded_changes(const syscalls::AddressSpaceEffects& effects,
                                         const tracee::Tracee& tracee, FileStore& files,
                                         snapshot::AddressSpace& space, const Note& note);
+
+// Adds to `found` what a call that has just returned did to the guest's shared mappings of a file
+// by changing the file.
+Result<void> add_file_changes(const syscalls::Call& call, int64_t result,
+                              const tracee::Tracee& tracee, FileStore& files,
+                              snapshot::AddressSpace& space, AddressChanges& found);
 
 // The kernel grows stacks as they are used, which no call says: takes that into `space`.
 Result<void> grow_stacks(pid_t pid, snapshot::AddressSpace& space);

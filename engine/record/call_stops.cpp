@@ -379,6 +379,12 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
     event.changes = std::move(changes.changes);
     event.writes = std::move(changes.writes);
   }
+  if (!call.answer) {
+    AddressChanges changes;
+    RCHK_TRY(add_file_changes(made, result, tracee_, files_, space_, changes));
+    std::move(changes.changes.begin(), changes.changes.end(), std::back_inserter(event.changes));
+    std::move(changes.writes.begin(), changes.writes.end(), std::back_inserter(event.writes));
+  }
   RCHK_TRY(add_writes(call, after, event));
   add_output(call, result, event);
   RCHK_TRY(note_pending_signals(call, result));

@@ -55,6 +55,7 @@ Result<snapshot::FileId> FileStore::add(const FileDescriptor& file, const std::s
   if (known != ids_.end() && changeable_.count(known->second) == 0) return known->second;
   RCHK_TRY_ASSIGN(const snapshot::FileId id, sink_.add_file(info));
   ids_[key] = id;
+  versions_[id] = {info.device, info.inode, info.size_bytes};
   return id;
 }
 

@@ -39,12 +39,20 @@ class FileStore {
   // mapped from it later is stored anew.
   void mark_changeable(snapshot::FileId id) { changeable_.insert(id); }
 
+  // A file in one of its versions.
+  struct Version {
+    uint64_t device = 0, inode = 0, size_bytes = 0;
+  };
+  // REQUIRES: add() returned `id`.
+  const Version& version(snapshot::FileId id) const { return versions_.at(id); }
+
  private:
   // Device, inode, modification time in ns, size.
   using Key = std::tuple<uint64_t, uint64_t, int64_t, uint64_t>;
 
   trace::EventSink& sink_;
   std::map<Key, snapshot::FileId> ids_;
+  std::map<snapshot::FileId, Version> versions_;
   std::map<snapshot::FileId, std::map<uint64_t, uint64_t>> stored_;  // begin to end
   std::set<snapshot::FileId> changeable_;
 };

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
 #include "engine/replay/replayer.h"
 #include "snapshot/checksum.h"
 
@@ -24,6 +27,23 @@ bool depends_on_subleaf(uint32_t leaf) {
     default:
       return false;
   }
+}
+
+// How far the stack grows is the guest's to say (setrlimit(2)).
+Result<void> follow_stack_limit(Puppet& puppet, const trace::SyscallEvent& event,
+                                int32_t recorded_pid) {
+  const Registers& call = event.before;
+  const bool sets = event.number == SYS_setrlimit;
+  const bool sets_own = event.number == SYS_prlimit64 &&
+                        (call.rdi == 0 || call.rdi == static_cast<uint64_t>(recorded_pid));
+  if (!sets && !sets_own) return {};
+  const uint64_t resource = sets ? call.rdi : call.rsi;
+  const GuestAddress pointer{sets ? call.rsi : call.rdx};
+  if (resource != RLIMIT_STACK || pointer.value == 0 || event.after.rax != 0) return {};
+  rlimit limit{};
+  const std::span<uint8_t> bytes{reinterpret_cast<uint8_t*>(&limit), sizeof(limit)};
+  if (puppet.read_memory(pointer, bytes) != bytes.size()) return {};
+  return puppet.set_stack_limit(limit.rlim_cur);
 }
 
 template <typename... Ts>
@@ -94,6 +114,7 @@ Result<void> Replayer::apply(Guest& guest, const trace::AddressSpaceChange& chan
 
 Result<void> Replayer::apply(Guest& guest, const trace::SyscallEvent& event) {
   RCHK_TRY(check_registers(guest, event.before, true));
+  RCHK_TRY(follow_stack_limit(*guest.puppet, event, source_.info().pid));
   for (const trace::AddressSpaceChange& change : event.changes) RCHK_TRY(apply(guest, change));
   for (const trace::MemoryWrite& item : event.writes) RCHK_TRY(write(guest, item));
   guest.registers = event.after;
@@ -141,6 +162,7 @@ Result<void> Replayer::check_registers(const Guest& guest, Registers expected,
 Result<void> Replayer::check_memory(const Guest& guest,
                                     const std::vector<trace::MemoryChecksum>& memory) {
   // Shared memory of files is left out by the recorder: it changes with the file, whoever writes.
+  RCHK_TRY(guest.puppet->grow_stacks());
   snapshot::AddressSpace wanted;
   for (const auto& [begin, mapping] : guest.puppet->space().mappings()) {
     if (!mapping.shared || !mapping.backing) wanted.map(mapping);

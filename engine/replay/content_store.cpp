@@ -20,13 +20,15 @@ Result<Puppet::Contents> ContentStore::contents_of(const snapshot::Mapping& mapp
                               ? info.size_bytes - backing.offset_bytes
                               : 0;
   const uint64_t available = std::min(mapping.range.size(), behind);
-  if (available == 0) return Puppet::Contents{};
+  const SharedFile file{info.device, info.inode};
+  if (available == 0) return Puppet::Contents{-1, 0, 0, file, info.size_bytes};
   const Key key{backing.file, backing.offset_bytes, available};
   if (const auto known = placed_.find(key); known != placed_.end()) return known->second;
 
   RCHK_TRY_ASSIGN(const Bytes bytes,
                   source_.file_bytes(backing.file, backing.offset_bytes, available));
-  const Puppet::Contents contents{memfd_.get(), end_bytes_, available};
+  const Puppet::Contents contents{memfd_.get(), end_bytes_, available, file,
+                                  info.size_bytes};
   const uint64_t padded = GuestAddress{available}.page_ceiling().value;
   if (ftruncate(memfd_.get(), static_cast<off_t>(end_bytes_ + padded)) != 0) {
     return fail_errno("growing the store of file contents");

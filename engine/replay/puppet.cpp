@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -19,7 +20,11 @@ constexpr uint64_t kReach = 3ull << 29;
 constexpr uint64_t kUserEnd = 0x7ffffffff000;
 constexpr uint64_t kLowestPlace = 0x20000;
 constexpr GuestAddress kProgramStart{0x400000};
-constexpr GuestAddress kScratch = kGadgetPage + 256;
+constexpr uint64_t kScratchOffset = 256;  // in the gadget page
+constexpr uint64_t kLowestMapping = 0x10000;  // vm.mmap_min_addr
+// What the kernel keeps free below a stack (Documentation/admin-guide/kernel-parameters.txt,
+// stack_guard_gap), in bytes.
+constexpr uint64_t kStackGapBytes = 256 * kPageSize;
 // Signals of faults; all others stay blocked in a puppet.
 constexpr uint64_t kBlockedSignals =
     ~((1ull << (SIGSEGV - 1)) | (1ull << (SIGBUS - 1)) | (1ull << (SIGFPE - 1)) |
@@ -50,13 +55,39 @@ Result<std::unique_ptr<Puppet>> Puppet::adopt(tracee::Tracee process, GuestAddre
   puppet->space_ = std::move(space);
   RCHK_TRY(puppet->process_.set_signal_mask(kBlockedSignals));
   RCHK_TRY(puppet->call("close_range", SYS_close_range, {0, ~0u, 0}));
-  RCHK_TRY(puppet->call("mmap of the gadget page", SYS_mmap,
-                        {kGadgetPage.value, kPageSize, PROT_READ | PROT_WRITE | PROT_EXEC,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ~0ull, 0}));
-  const uint8_t code[] = {0x0f, 0x05, 0xcc};  // syscall; int3
-  RCHK_TRY(puppet->process_.write_memory(kGadgetPage, code));
-  puppet->gadget_ = kGadgetPage;
+  RCHK_TRY(puppet->place_gadget({}));
   return puppet;
+}
+
+Result<void> Puppet::place_gadget(AddressRange avoided) {
+  std::vector<AddressRange> taken{avoided};
+  for (const auto& [begin, mapping] : space_.mappings()) taken.push_back(mapping.range);
+  for (const auto& [begin, own] : own_ranges_) taken.push_back(own);
+  GuestAddress place{kLowestMapping};
+  // Each round passes over one range at least.
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (const AddressRange& range : taken) {
+      if (!range.overlaps(range_of(place, kPageSize))) continue;
+      place = range.end;
+      moved = true;
+    }
+  }
+  RCHK_TRY(call("mmap of the gadget page", SYS_mmap,
+                {place.value, kPageSize, PROT_READ | PROT_WRITE | PROT_EXEC,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ~0ull, 0}));
+  const uint8_t code[] = {0x0f, 0x05, 0xcc};  // syscall; int3
+  RCHK_TRY(process_.write_memory(place, code));
+  gadget_ = place;
+  return {};
+}
+
+Result<void> Puppet::move_gadget(AddressRange range) {
+  const AddressRange old = gadget_page();
+  if (!old.overlaps(range)) return {};
+  RCHK_TRY(place_gadget(range));
+  RCHK_TRY(call("munmap of the gadget page", SYS_munmap, {old.begin.value, old.size()}));
+  return {};
 }
 
 Result<std::unique_ptr<Puppet>> Puppet::fork() {
@@ -68,6 +99,7 @@ Result<std::unique_ptr<Puppet>> Puppet::fork() {
   puppet->code_versions_ = code_versions_;
   puppet->descriptors_ = descriptors_;
   puppet->translation_ = translation_;
+  RCHK_TRY(copy_objects_to(*puppet));
   return puppet;
 }
 
@@ -78,7 +110,7 @@ size_t Puppet::read_memory(GuestAddress address, std::span<uint8_t> bytes) {
     if (!own.overlaps(wanted)) return;
     usable = own.contains(address) ? 0 : std::min(usable, own.begin - address);
   };
-  hide(range_of(kGadgetPage, kPageSize));
+  hide(gadget_page());
   for (const auto& [begin, own] : own_ranges_) hide(own);
   if (usable == 0) return 0;
   return process_.read_memory(address, bytes.first(usable));
@@ -86,10 +118,19 @@ size_t Puppet::read_memory(GuestAddress address, std::span<uint8_t> bytes) {
 
 Result<void> Puppet::write_memory(GuestAddress address, std::span<const uint8_t> bytes) {
   const AddressRange range = range_of(address, bytes.size());
+  bool shared = false;
   for (const snapshot::Mapping& mapping : space_.overlapping(range)) {
     if (mapping.executable()) touch_code(range);
+    shared |= is_object(mapping);
   }
-  return process_.write_memory(address, bytes);
+  if (!shared) return process_.write_memory(address, bytes);
+  for (size_t done = 0; done < bytes.size();) {
+    const GuestAddress at = address + done;
+    const size_t count = std::min<size_t>(bytes.size() - done, kPageSize - at.value % kPageSize);
+    RCHK_TRY(write_shared(at, bytes.subspan(done, count)));
+    done += count;
+  }
+  return {};
 }
 
 Result<int64_t> Puppet::call(const char* what, int64_t number,
@@ -101,16 +142,22 @@ Result<int64_t> Puppet::call(const char* what, int64_t number,
   return result;
 }
 
-Result<int> Puppet::descriptor(int fd) {
-  if (const auto known = descriptors_.find(fd); known != descriptors_.end()) return known->second;
+Result<int> Puppet::open_here(int fd) {
   const std::string path = fmt::format("/proc/{}/fd/{}", getpid(), fd);
+  const GuestAddress scratch = gadget_ + kScratchOffset;
   RCHK_TRY(process_.write_memory(
-      kScratch, {reinterpret_cast<const uint8_t*>(path.c_str()), path.size() + 1}));
+      scratch, {reinterpret_cast<const uint8_t*>(path.c_str()), path.size() + 1}));
   RCHK_TRY_ASSIGN(const int64_t opened,
                   call(path.c_str(), SYS_openat,
-                       {static_cast<uint64_t>(AT_FDCWD), kScratch.value, O_RDWR | O_CLOEXEC}));
-  descriptors_[fd] = static_cast<int>(opened);
+                       {static_cast<uint64_t>(AT_FDCWD), scratch.value, O_RDWR | O_CLOEXEC}));
   return static_cast<int>(opened);
+}
+
+Result<int> Puppet::descriptor(int fd) {
+  if (const auto known = descriptors_.find(fd); known != descriptors_.end()) return known->second;
+  RCHK_TRY_ASSIGN(const int opened, open_here(fd));
+  descriptors_[fd] = opened;
+  return opened;
 }
 
 void Puppet::touch_code(AddressRange range) {
@@ -131,7 +178,19 @@ void Puppet::touch_code(AddressRange range) {
 
 Result<void> Puppet::map(const snapshot::Mapping& mapping, const Contents& contents) {
   const AddressRange range = mapping.range;
+  RCHK_TRY(move_gadget(range));
   touch_code(range);
+  if (mapping.shared && mapping.backing) {
+    shared_files_[mapping.backing->file] = contents.file;
+    if (mapping.writable() || objects_.count(contents.file) != 0) {
+      // What is mapped here now may be another view: it must not be taken for one.
+      space_.unmap(range);
+      RCHK_TRY(map_shared_file(mapping, contents));
+      space_.map(mapping);
+      touch_code(range);
+      return {};
+    }
+  }
   uint64_t from_file = 0;
   if (contents.fd >= 0 && contents.available_bytes > 0) {
     from_file = std::min(range.size(),
@@ -166,6 +225,13 @@ Result<void> Puppet::unmap_guest(AddressRange range) {
 
 Result<void> Puppet::protect(AddressRange range, uint8_t protection) {
   touch_code(range);
+  if ((protection & PROT_WRITE) != 0) {
+    for (const snapshot::Mapping& mapping : space_.overlapping(range)) {
+      if (!mapping.shared || !mapping.backing) continue;
+      const auto file = shared_files_.find(mapping.backing->file);
+      if (file != shared_files_.end()) RCHK_TRY(make_object(file->second));
+    }
+  }
   RCHK_TRY(call("mprotect", SYS_mprotect, {range.begin.value, range.size(), protection}));
   space_.protect(range, protection);
   touch_code(range);
@@ -173,6 +239,7 @@ Result<void> Puppet::protect(AddressRange range, uint8_t protection) {
 }
 
 Result<void> Puppet::remap(const trace::RemapChange& change) {
+  RCHK_TRY(move_gadget(change.to));
   touch_code(change.from);
   touch_code(change.to);
   const bool moved = change.from.begin != change.to.begin;
@@ -194,6 +261,45 @@ Result<void> Puppet::discard(AddressRange range) {
   touch_code(range);
   RCHK_TRY(call("madvise", SYS_madvise, {range.begin.value, range.size(), MADV_DONTNEED}));
   return {};
+}
+
+Result<void> Puppet::grow_stacks() {
+  std::vector<snapshot::Mapping> stacks;
+  for (const auto& [begin, mapping] : space_.mappings()) {
+    if (mapping.grows_down) stacks.push_back(mapping);
+  }
+  if (stacks.empty()) return {};
+  RCHK_TRY_ASSIGN(const auto maps, snapshot::read_proc_maps(process_.pid()));
+  for (snapshot::Mapping& stack : stacks) {
+    for (const snapshot::ProcMapsEntry& entry : maps) {
+      const AddressRange added{entry.range.begin, stack.range.begin};
+      if (!entry.range.contains(stack.range.begin) || added.begin >= added.end) continue;
+      // What lies below and was mapped for another reason is no growth.
+      if (!space_.overlapping(added).empty()) continue;
+      stack.range.begin = added.begin;
+      space_.map(stack);
+      break;
+    }
+  }
+  return {};
+}
+
+Result<void> Puppet::set_stack_limit(uint64_t bytes) {
+  rlimit limit{};
+  if (prlimit(process_.pid(), RLIMIT_STACK, nullptr, &limit) != 0) return fail_errno("prlimit");
+  limit.rlim_cur = std::min<uint64_t>(bytes, limit.rlim_max);
+  if (prlimit(process_.pid(), RLIMIT_STACK, &limit, nullptr) != 0) {
+    return fail_errno("setting the limit of the stack's size as recorded");
+  }
+  return {};
+}
+
+// How much below a stack is to stay free of what is not the guest's.
+uint64_t Puppet::stack_room() const {
+  constexpr uint64_t kLeast = 64ull << 20, kMost = 1ull << 30;
+  rlimit limit{};
+  if (prlimit(process_.pid(), RLIMIT_STACK, nullptr, &limit) != 0) return kLeast;
+  return std::clamp<uint64_t>(limit.rlim_cur, kLeast, kMost) + kStackGapBytes;
 }
 
 Result<void> Puppet::set_registers(const Registers& registers) {
@@ -218,25 +324,31 @@ Result<translate::HostStop> Puppet::resume(const Registers& registers) {
     RCHK_TRY_ASSIGN(result.registers, process_.registers());
     result.signal = stop.value;
     result.signal_code = info.si_code;
-    result.fault_address = {reinterpret_cast<uint64_t>(info.si_addr)};
+    result.fault_address = protected_view({reinterpret_cast<uint64_t>(info.si_addr)});
     return result;
   }
 }
 
+// A page that is written at another of its addresses is writable code as well.
 translate::CodePage Puppet::code_page(GuestAddress page) {
   const snapshot::Mapping* mapping = space_.find(page);
   if (mapping == nullptr) return {};
+  bool writable = mapping->writable();
+  for (const GuestAddress view : views_of(page)) writable |= space_.find(view)->writable();
   const auto version = code_versions_.find(page);
-  return {mapping->executable(), mapping->writable(),
+  return {mapping->executable(), writable,
           version == code_versions_.end() ? 0 : version->second};
 }
 
 Result<void> Puppet::protect_code_page(GuestAddress page, bool read_only) {
-  const snapshot::Mapping* mapping = space_.find(page);
-  if (mapping == nullptr) return {};
-  const uint64_t protection =
-      read_only ? mapping->protection & ~uint64_t{PROT_WRITE} : mapping->protection;
-  RCHK_TRY(call("mprotect", SYS_mprotect, {page.value, kPageSize, protection}));
+  if (space_.find(page) == nullptr) return {};
+  std::vector<GuestAddress> views = views_of(page);
+  if (views.empty()) views.push_back(page);
+  for (const GuestAddress view : views) {
+    const uint64_t guests = space_.find(view)->protection;
+    const uint64_t protection = read_only ? guests & ~uint64_t{PROT_WRITE} : guests;
+    RCHK_TRY(call("mprotect", SYS_mprotect, {view.page_floor().value, kPageSize, protection}));
+  }
   return {};
 }
 
@@ -260,12 +372,11 @@ std::optional<GuestAddress> Puppet::free_range_near(AddressRange code, uint64_t 
   // Every byte of the range must reach every byte of the code.
   const uint64_t lowest = code.end.value > kReach ? code.end.value - kReach : 0;
   const uint64_t highest = std::min(code.begin.value + kReach, kUserEnd);
-  std::vector<AddressRange> taken{range_of(kGadgetPage, kPageSize)};
+  std::vector<AddressRange> taken{gadget_page()};
   for (const auto& [begin, mapping] : space_.mappings()) {
     AddressRange range = mapping.range;
     if (mapping.grows_down) {
-      constexpr uint64_t kStackRoom = 64ull << 20;
-      range.begin = range.begin - std::min(range.begin.value, kStackRoom);
+      range.begin = range.begin - std::min(range.begin.value, stack_room());
     }
     taken.push_back(range);
   }

@@ -17,12 +17,21 @@
 
 namespace rchk::replay {
 
-// Where rchk's own pages live in a puppet, below anything that a guest maps by itself:
+// Where rchk's own pages live in a puppet, below anything that most guests map:
 //
 //   0x10000  gadget page: a `syscall` instruction for remote system calls, scratch space
 //   0x20000  the translation engine's state page and branch tables, where they fit
 //   0x400000 the lowest address of a program that is not position independent
+//
+// Each moves away when a guest maps something there.
 inline constexpr GuestAddress kGadgetPage{0x10000};
+
+// Tells the file behind a shared mapping from others, by the recording machine's numbers.
+struct SharedFile {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  auto operator<=>(const SharedFile&) const = default;
+};
 
 // The process in which a replay runs: one kernel thread, stopped between calls, that holds the
 // guest's memory and nothing else. It never executes the program: guest code is data to it, and
@@ -36,12 +45,18 @@ class Puppet final : public translate::Host {
   static Result<std::unique_ptr<Puppet>> adopt(tracee::Tracee process, GuestAddress gadget,
                                                snapshot::AddressSpace space);
 
+  // The memory of shared files is copied, so that neither sees what the other does.
   Result<std::unique_ptr<Puppet>> fork();
 
   // The guest's memory, whatever its access rights; rchk's own pages read as not mapped.
   size_t read_memory(GuestAddress address, std::span<uint8_t> bytes) override;
   Result<void> write_memory(GuestAddress address, std::span<const uint8_t> bytes);
+  // What is mapped; stacks as they were at the last grow_stacks().
   const snapshot::AddressSpace& space() const { return space_; }
+  // The kernel makes stacks longer when they are used: takes that into space().
+  Result<void> grow_stacks();
+  // How far stacks grow (RLIMIT_STACK).
+  Result<void> set_stack_limit(uint64_t bytes);
 
   // Does in this process what a system call did in the recorded one. `contents` and
   // `contents_offset` give the file contents of a MapChange that has a backing: a descriptor of
@@ -51,6 +66,9 @@ class Puppet final : public translate::Host {
     int fd = -1;
     uint64_t offset_bytes = 0;
     uint64_t available_bytes = 0;
+    // The same for all mappings of one file that are shared.
+    SharedFile file;
+    uint64_t file_size_bytes = 0;
   };
   Result<void> map(const snapshot::Mapping& mapping, const Contents& contents);
   Result<void> unmap_guest(AddressRange range);
@@ -82,8 +100,30 @@ class Puppet final : public translate::Host {
   Result<int64_t> call(const char* what, int64_t number, std::array<uint64_t, 6> arguments);
   // The number that descriptor `fd` of rchk's own has in the process, opened there on first use.
   Result<int> descriptor(int fd);
+  // Opens it there anew; the caller closes it.
+  Result<int> open_here(int fd);
   // Notes that what `range` holds is not what it was.
   void touch_code(AddressRange range);
+  // Puts the gadget page where neither `range` nor anything else is, if it lies in `range`.
+  Result<void> move_gadget(AddressRange range);
+  Result<void> place_gadget(AddressRange avoided);
+  uint64_t stack_room() const;
+  AddressRange gadget_page() const { return range_of(gadget_.page_floor(), kPageSize); }
+
+  // puppet_shared.cpp
+  bool is_object(const snapshot::Mapping& mapping) const;
+  Result<void> map_shared_file(const snapshot::Mapping& mapping, const Contents& contents);
+  // Makes the file's mappings views of one memory, if they are not yet.
+  Result<void> make_object(SharedFile file);
+  Result<void> map_object(const snapshot::Mapping& mapping);
+  Result<void> copy_objects_to(Puppet& child);
+  // REQUIRES: `bytes` lie in one page.
+  Result<void> write_shared(GuestAddress address, std::span<const uint8_t> bytes);
+  // For a store that faulted because the engine protected another view of the page: the address
+  // in that view.
+  GuestAddress protected_view(GuestAddress fault) const;
+  // Other addresses of the memory at `page`, itself included; empty if it is not shared.
+  std::vector<GuestAddress> views_of(GuestAddress page) const;
 
   tracee::Tracee process_;
   GuestAddress gadget_ = kGadgetPage;
@@ -91,6 +131,9 @@ class Puppet final : public translate::Host {
   std::map<GuestAddress, AddressRange> own_ranges_;  // mapped here by the engine
   std::unordered_map<GuestAddress, uint64_t> code_versions_;
   std::map<int, int> descriptors_;
+  // Files that the guest may change through shared mappings: one memory for all views of each.
+  std::map<SharedFile, FileDescriptor> objects_;
+  std::map<snapshot::FileId, SharedFile> shared_files_;  // of shared mappings
   translate::HostTranslationState translation_;
 };
 
