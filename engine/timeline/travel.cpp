@@ -26,6 +26,24 @@ int64_t now_ns() {
       .count();
 }
 
+// Asks whether the debugger wants to stop, at most once a millisecond: hits that a condition
+// refuses come faster than that.
+class PacedQuestion {
+ public:
+  explicit PacedQuestion(const std::function<bool()>& question) : question_(question) {}
+
+  bool now() {
+    constexpr int64_t kPaceNs = 1'000'000;
+    if (!question_ || now_ns() < next_ns_) return false;
+    next_ns_ = now_ns() + kPaceNs;
+    return question_();
+  }
+
+ private:
+  const std::function<bool()>& question_;
+  int64_t next_ns_ = 0;
+};
+
 TimelineStop stop(StopKind kind, std::string text = {}) {
   TimelineStop result;
   result.kind = kind;
@@ -172,12 +190,14 @@ Result<TimelineStop> Timeline::continue_in_history(const RunCommand& command) {
   AdvanceRequest request;
   request.stop_at_signals = true;
   if (live_position_) request.limit = *live_position_;
+  PacedQuestion asked(command.interrupted);
   for (;;) {
     RCHK_TRY_ASSIGN(const Outcome outcome,
                     advance(*guest_, request, present_ns_, command.interrupted));
     RCHK_TRY_ASSIGN(const auto found, stop_of(outcome));
     if (!found) {
       request.report_at_start = false;
+      if (asked.now()) return stop(StopKind::kInterrupted);
       continue;
     }
     if (found->kind == StopKind::kHistoryEnd) back_to_live(guest_->position);
@@ -256,6 +276,7 @@ Result<std::optional<TimelineStop>> Timeline::search_interval(const Checkpoint& 
   request.limit = end;
   request.report_at_start = true;
   std::optional<FoundHit> last;
+  PacedQuestion asked(command.interrupted);
   for (;;) {
     RCHK_TRY_ASSIGN(const Outcome outcome, advance(guest, request, at_ns, command.interrupted));
     if (outcome.stop == AdvanceStop::kSlice) return Answer(stop(StopKind::kInterrupted));
@@ -264,6 +285,7 @@ Result<std::optional<TimelineStop>> Timeline::search_interval(const Checkpoint& 
     request.report_at_start = false;
     const Condition& condition = breakpoint ? points_.breakpoints[outcome.probe].condition
                                             : points_.watches[outcome.probe].condition;
+    if (asked.now()) return Answer(stop(StopKind::kInterrupted));
     if (guest.position >= end || !counts(condition, guest)) continue;
     Position position = guest.position;
     if (!breakpoint) {
