@@ -36,19 +36,46 @@ uint64_t control_bits(size_t index, const HardwareWatchpoint& watchpoint) {
 
 }  // namespace
 
+void Breakpoints::remove(GuestAddress address) {
+  const auto site = sites_.find(address);
+  if (site == sites_.end()) return;
+  site->second.is_breakpoint = false;
+  if (!site->second.is_hook) sites_.erase(site);
+}
+
+bool Breakpoints::contains(GuestAddress address) const {
+  const auto site = sites_.find(address);
+  return site != sites_.end() && site->second.is_breakpoint;
+}
+
+bool Breakpoints::is_hook(GuestAddress address) const {
+  const auto site = sites_.find(address);
+  return site != sites_.end() && site->second.is_hook;
+}
+
+void Breakpoints::set_hooks(const std::vector<GuestAddress>& addresses) {
+  for (auto site = sites_.begin(); site != sites_.end();) {
+    site->second.is_hook = false;
+    site = site->second.is_breakpoint ? std::next(site) : sites_.erase(site);
+  }
+  for (const GuestAddress address : addresses) sites_[address].is_hook = true;
+}
+
 void Breakpoints::insert_all(tracee::Tracee& tracee) {
-  for (auto& [address, saved] : sites_) {
-    if (saved) continue;
+  for (auto& [address, site] : sites_) {
+    if (site.saved || !(site.is_hook || reported_)) continue;
     const std::optional<uint8_t> byte = read_byte(tracee, address);
-    if (byte && write_byte(tracee, address, kInt3)) saved = byte;
+    if (byte && write_byte(tracee, address, kInt3)) site.saved = byte;
   }
   inserted_ = true;
 }
 
 void Breakpoints::remove_all(tracee::Tracee& tracee) {
-  for (auto& [address, saved] : sites_) {
-    if (saved && read_byte(tracee, address) == kInt3) write_byte(tracee, address, *saved);
-    saved.reset();
+  for (auto& [address, site] : sites_) {
+    if (site.saved && read_byte(tracee, address) == kInt3) {
+      write_byte(tracee, address, *site.saved);
+    }
+    site.saved.reset();
   }
   inserted_ = false;
 }
@@ -59,7 +86,8 @@ void Breakpoints::hide_in(GuestAddress address, std::span<uint8_t> bytes, bool w
   const AddressRange range = range_of(address, bytes.size());
   for (auto site = sites_.lower_bound(range.begin);
        site != sites_.end() && site->first < range.end; ++site) {
-    auto& [where, saved] = *site;
+    const GuestAddress where = site->first;
+    std::optional<uint8_t>& saved = site->second.saved;
     if (!saved) continue;
     uint8_t& byte = bytes[where - address];
     if (byte == kInt3) {

@@ -14,14 +14,24 @@ namespace rchk::record {
 
 // int3 instructions in a live tracee. They are in its memory only while insert_all() is in force,
 // which is only while it runs: a stopped guest's memory is always the guest's own.
+//
+// A site may be the debugger's, the recorder's own (a hook: an instruction that the recorder
+// carries out itself), or both. Not to be called while they are in memory: add(), remove(),
+// set_hooks(), report().
 class Breakpoints {
  public:
-  void add(GuestAddress address) { sites_.try_emplace(address); }
-  void remove(GuestAddress address) { sites_.erase(address); }
-  bool contains(GuestAddress address) const { return sites_.count(address) != 0; }
+  void add(GuestAddress address) { sites_[address].is_breakpoint = true; }
+  void remove(GuestAddress address);
+  bool contains(GuestAddress address) const;
+  void set_hooks(const std::vector<GuestAddress>& addresses);
+  bool is_hook(GuestAddress address) const;
+  // No site of any kind.
   bool empty() const { return sites_.empty(); }
   bool inserted() const { return inserted_; }
 
+  // Whether insert_all() means the debugger's too, or hooks alone.
+  void report(bool on) { reported_ = on; }
+  bool reports(GuestAddress address) const { return reported_ && contains(address); }
   // Puts all of them in. One whose memory is not mapped is passed over.
   void insert_all(tracee::Tracee& tracee);
   // Takes all of them out. What the guest itself has overwritten stays as it is.
@@ -34,9 +44,14 @@ class Breakpoints {
                tracee::Tracee& tracee);
 
  private:
-  // The guest's byte while an int3 stands in its place.
-  std::map<GuestAddress, std::optional<uint8_t>> sites_;
+  struct Site {
+    bool is_breakpoint = false;
+    bool is_hook = false;
+    std::optional<uint8_t> saved{};  // the guest's byte while an int3 stands in its place
+  };
+  std::map<GuestAddress, Site> sites_;
   bool inserted_ = false;
+  bool reported_ = true;
 };
 
 // The lengths that a debug register can watch and the instructions that it can see

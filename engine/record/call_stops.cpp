@@ -90,7 +90,8 @@ std::string Recorder::Impl::obstacle(const Call& call, const Registers& register
   switch (call.number) {
     case nr::clone: case nr::clone3: case nr::fork: case nr::vfork:
       return syscalls::describe_call(call, std::nullopt, &memory) +
-             ": more than one process or thread is not recorded yet";
+             ": more than one process or thread is not recorded yet (have it use one thread, or "
+             "record the program that it starts by itself)";
     default:
       return {};
   }
@@ -134,7 +135,6 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
   const Call made = syscalls::call_of(number, registers);
   if (const std::string reason = obstacle(made, registers); !reason.empty()) {
     call_ = std::move(call);
-    RCHK_TRY(take_call_back());
     RCHK_TRY_ASSIGN(RecorderStop stop, stop_recording(reason));
     return MaybeStop(std::move(stop));
   }

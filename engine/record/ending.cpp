@@ -76,6 +76,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_exit_event() {
     RCHK_TRY(add_signal_event(info, event.registers, true));
     event.registers = last_registers_;
   }
+  if (!call_) event.place = trace::ExitPlace::kAtEvent;
   event.reason = status.kind == StopStatus::Kind::kKilled ? trace::ExitReason::kKilled
                                                           : trace::ExitReason::kExited;
   event.status = status.value;
@@ -98,6 +99,13 @@ Result<RecorderStop> Recorder::Impl::finish(const StopStatus& status) {
   event.status = status.value;
   event.core_dumped = status.core_dumped;
   event.registers = call_ ? call_->before : last_registers_;
+  // A SIGKILL may end a process without a stop in between.
+  if (!call_) {
+    event.place = signal_event_is_last_ ? trace::ExitPlace::kAtEvent : trace::ExitPlace::kUnknown;
+  }
+  if (event.place == trace::ExitPlace::kUnknown) {
+    event.message = "killed; the history ends at the last event";
+  }
   exit_recorded_ = true;
   RCHK_TRY(append(std::move(event)));
   return stop;
@@ -126,13 +134,23 @@ Result<RecorderStop> Recorder::Impl::stop_recording(std::string_view reason) {
   stop.message = fmt::format("{}; the program goes on without being recorded", reason);
   breakpoints_.remove_all(tracee_);
   watchpoints_.disarm(tracee_);
-  if (call_) RCHK_TRY(take_call_back());
+  // Elsewhere than at a call or an event the guest stands where no position can tell.
+  auto place = trace::ExitPlace::kUnknown;
+  if (call_) {
+    RCHK_TRY(take_call_back());
+    place = trace::ExitPlace::kAtCall;
+  } else if (signal_ && signal_event_is_last_) {
+    place = trace::ExitPlace::kAtEvent;
+  }
   trace::ExitEvent event;
   event.reason = trace::ExitReason::kRecorderStopped;
   event.message = stop.message;
+  event.place = place;
   RCHK_TRY_ASSIGN(event.registers, this->registers());
   event.registers.orig_rax = ~0ull;
-  RCHK_TRY_ASSIGN(event.memory, checksum_memory());
+  if (place != trace::ExitPlace::kUnknown) {
+    RCHK_TRY_ASSIGN(event.memory, checksum_memory());
+  }
   // The guest is let go before the log is written to: the log may be what failed.
   finished_ = stop;
   const int signal = signal_ ? signal_->si_signo : 0;

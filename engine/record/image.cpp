@@ -188,6 +188,7 @@ Result<trace::ExecEvent> describe_image(tracee::Tracee& tracee, FileStore& files
   trace::ExecEvent event;
   RCHK_TRY_ASSIGN(event.registers, tracee.registers());
   RCHK_TRY_ASSIGN(event.extended_state, tracee.extended_state());
+  event.pid = tracee.pid();
   event.executable = read_proc_link(tracee.pid(), "exe");
   RCHK_TRY_ASSIGN(const GuestAddress auxv, find_auxv(tracee, {event.registers.rsp}));
   RCHK_TRY_ASSIGN(event.auxv, read_auxv(tracee, auxv));

@@ -142,11 +142,13 @@ Result<void> Recorder::Impl::take_image() {
   for (const trace::Mapping& mapping : event.mappings) space_.map(mapping);
   brk_ = event.brk;
   last_registers_ = event.registers;
+  set_hooks(event);
   return append(std::move(event));
 }
 
 Result<void> Recorder::Impl::append(trace::EventBody body) {
   trace::Event event{now_ns(), std::move(body)};
+  signal_event_is_last_ = std::holds_alternative<trace::SignalEvent>(event.body);
   RCHK_TRY(sink_.append(event));
   ++event_count_;
   return {};

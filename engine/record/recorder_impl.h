@@ -13,6 +13,7 @@
 #include "engine/record/tsc_mirror.h"
 #include "engine/syscalls/outputs.h"
 #include "engine/syscalls/syscall.h"
+#include "engine/tracee/xsavec.h"
 
 namespace rchk::record {
 
@@ -96,6 +97,9 @@ class Recorder::Impl {
   Result<MaybeStop> on_trap(const siginfo_t& info, Registers registers, const RunLimits& limits,
                             bool& ours);
   Result<bool> emulate_trapped(const Registers& before);
+  // xsavec_hooks.cpp: carries out the XSAVEC at `registers.pc()`, a hook.
+  Result<MaybeStop> perform_hook(Registers registers, const RunLimits& limits);
+  void set_hooks(const trace::ExecEvent& image);
   Result<MaybeStop> on_fatal_signal(const siginfo_t& info, const Registers& registers,
                                     const RunLimits& limits);
   Result<void> add_signal_event(const siginfo_t& info, const Registers& registers, bool fatal);
@@ -117,6 +121,7 @@ class Recorder::Impl {
   FileStore files_;
   Confinement confinement_;
   bool trap_cpuid_ = false;
+  tracee::Xsavec xsavec_ = tracee::Xsavec::of_this_machine();
   TscMirror tsc_mirror_;               // on while run() lets the guest run freely
   uint64_t start_ns_ = 0;
 
@@ -134,6 +139,7 @@ class Recorder::Impl {
   bool exit_reported_ = false;         // as kAboutToExit
   SignalSet pending_at_event_ = 0;     // signals that will be delivered before the next instruction
   bool fatal_signal_recorded_ = false;
+  bool signal_event_is_last_ = false;  // in the log
   Registers last_registers_;           // at the last event
   bool segv_blocked_ = false;
 

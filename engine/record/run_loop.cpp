@@ -94,7 +94,8 @@ Result<RecorderStop> Recorder::Impl::run_guest(const RunLimits& limits) {
       return RecorderStop{.cause = StopCause::kBreakpoint, .address = registers.pc()};
     }
   }
-  if (limits.stop_at_breakpoints) breakpoints_.insert_all(tracee_);
+  breakpoints_.report(limits.stop_at_breakpoints);
+  breakpoints_.insert_all(tracee_);
   if (confinement_.tsc_trapped) tsc_mirror_.enter();
   for (;;) {
     RCHK_TRY_ASSIGN(const MaybeStop result, advance(ResumeMode::kSyscall, limits));
@@ -118,6 +119,10 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::advance(ResumeMode mode,
 Result<RecorderStop> Recorder::Impl::step(const RunLimits& limits) {
   for (;;) {
     RCHK_TRY_ASSIGN(const Registers before, tracee_.registers());
+    if (breakpoints_.is_hook(before.pc())) {
+      RCHK_TRY_ASSIGN(const MaybeStop hit, perform_hook(before, limits));
+      return hit ? *hit : RecorderStop{.cause = StopCause::kStepped};
+    }
     const Instruction instruction = instruction_at(before.pc(), tracee_);
     ResumeMode mode = ResumeMode::kStep;
     switch (instruction.kind) {
@@ -216,7 +221,9 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
     case StopStatus::Kind::kEvent:
       if (stop.value == tracee::kEventExit) return on_exit_event();
       if (stop.value == tracee::kEventExec) {
+        const bool breakpoints_were_in = call_ && call_->breakpoints_were_in;
         RCHK_TRY(take_image());
+        if (breakpoints_were_in) breakpoints_.insert_all(tracee_);
         ++calls_done_;
       }
       return MaybeStop();

@@ -55,7 +55,8 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_signal(int signal, const Ru
       RCHK_TRY(add_signal_event(info, registers, false));
       RCHK_TRY_ASSIGN(RecorderStop stop,
                       stop_recording(fmt::format("{} with a handler at {}: signal handlers are "
-                                                 "not recorded yet",
+                                                 "not recorded yet (keep that signal from "
+                                                 "it, or its handler from being set)",
                                                  signal_name(signal), registers.pc())));
       return MaybeStop(std::move(stop));
     }
@@ -72,9 +73,12 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_trap(const siginfo_t& info,
   if (info.si_code == SI_KERNEL) {  // int3; pc is behind it
     const GuestAddress site = registers.pc() - 1;
     const bool target = step_target_.inserted() && step_target_.contains(site);
-    ours = target || (breakpoints_.inserted() && breakpoints_.contains(site));
+    const bool breakpoint = breakpoints_.inserted() && breakpoints_.reports(site);
+    const bool hook = breakpoints_.inserted() && breakpoints_.is_hook(site);
+    ours = target || breakpoint || hook;
     if (!ours) return MaybeStop();
     registers.rip = site.value;
+    if (hook && !breakpoint) return perform_hook(registers, limits);
     RCHK_TRY(tracee_.set_registers(registers));
     if (target) return MaybeStop(RecorderStop{.cause = StopCause::kStepped});
     return MaybeStop(RecorderStop{.cause = StopCause::kBreakpoint, .address = site});

@@ -148,6 +148,21 @@ bool Replayer::answer_cpuid(Guest& guest) {
   return true;
 }
 
+// The recorder carries it out in the same way (docs/notes/xsave.md).
+Result<bool> Replayer::answer_xsavec(Guest& guest) {
+  constexpr size_t kLongestInstruction = 15;
+  uint8_t code[kLongestInstruction] = {};
+  const size_t got = guest.puppet->read_memory(guest.registers.pc(), code);
+  const auto instruction = tracee::decode_xsavec({code, got}, guest.registers);
+  if (!instruction) return false;
+  RCHK_TRY_ASSIGN(const ExtendedState state, guest.puppet->extended_state());
+  for (tracee::StoredBytes& item : xsavec_.stores(*instruction, guest.registers, state)) {
+    RCHK_TRY(write(guest, {item.address, std::move(item.bytes)}));
+  }
+  guest.registers.rip += instruction->length;
+  return true;
+}
+
 Result<void> Replayer::check_registers(const Guest& guest, Registers expected,
                                        bool behind_syscall) {
   Registers found = guest.registers;

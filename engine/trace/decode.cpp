@@ -191,6 +191,7 @@ class EventParser {
     RCHK_TRY(blob(event.extended_state));
     RCHK_TRY(blob(event.auxv));
     RCHK_TRY_ASSIGN(event.brk.value, in_.varint());
+    RCHK_TRY_ASSIGN(event.pid, in_.value<int32_t>());
     remember(EventKind::kExec, event.registers, event.registers);
     return {};
   }
@@ -256,6 +257,7 @@ class EventParser {
     RCHK_TRY_ASSIGN(event.status, in_.value<int32_t>());
     RCHK_TRY(boolean(event.core_dumped));
     RCHK_TRY_ASSIGN(event.message, in_.text());
+    RCHK_TRY(enumerator(event.place, ExitPlace::kUnknown));
     RCHK_TRY(registers_at(EventKind::kExit, event.registers));
     RCHK_TRY(checksums(event.memory));
     remember(EventKind::kExit, event.registers, event.registers);

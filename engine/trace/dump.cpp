@@ -138,9 +138,9 @@ struct LineText {
   const SyscallNamer& namer;
 
   std::string operator()(const ExecEvent& event) const {
-    return fmt::format("exec {}, {} mappings, {} bytes of contents, pc {}",
-                       quoted(event.executable), event.mappings.size(), total_bytes(event.contents),
-                       event.registers.pc());
+    return fmt::format("exec {}, pid {}, {} mappings, {} bytes of contents, pc {}",
+                       quoted(event.executable), event.pid, event.mappings.size(),
+                       total_bytes(event.contents), event.registers.pc());
   }
   std::string operator()(const SyscallEvent& event) const {
     const Registers& in = event.before;
@@ -195,6 +195,7 @@ struct LineText {
         break;
     }
     if (event.core_dumped) out += ", core dumped";
+    if (event.place == ExitPlace::kUnknown) out += ", somewhere behind the event before";
     if (!event.message.empty()) out += ": " + quoted(event.message);
     return out;
   }

@@ -17,12 +17,12 @@ using namespace detail;
                                    const ChecksumEvent& checksum, const ExitEvent& exit,
                                    const Mapping& mapping, const RecordingInfo& recording,
                                    const FileInfo& file) {
-  [[maybe_unused]] const auto& [e1, e2, e3, e4, e5, e6, e7] = exec;
+  [[maybe_unused]] const auto& [e1, e2, e3, e4, e5, e6, e7, e8] = exec;
   [[maybe_unused]] const auto& [s1, s2, s3, s4, s5, s6, s7] = syscall;
   [[maybe_unused]] const auto& [t1, t2, t3] = trap;
   [[maybe_unused]] const auto& [g1, g2, g3, g4, g5, g6, g7, g8] = signal;
   [[maybe_unused]] const auto& [c1, c2] = checksum;
-  [[maybe_unused]] const auto& [x1, x2, x3, x4, x5, x6] = exit;
+  [[maybe_unused]] const auto& [x1, x2, x3, x4, x5, x6, x7] = exit;
   [[maybe_unused]] const auto& [m1, m2, m3, m4, m5, m6] = mapping;
   [[maybe_unused]] const auto& [r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12, r13] = recording;
   [[maybe_unused]] const auto& [f1, f2, f3, f4, f5, f6] = file;
@@ -131,6 +131,7 @@ class EventWriter {
     out_.blob(event.extended_state);
     out_.blob(event.auxv);
     out_.varint(event.brk.value);
+    out_.value(event.pid);
     remember(EventKind::kExec, event.registers, event.registers);
   }
 
@@ -182,6 +183,7 @@ class EventWriter {
     out_.value(event.status);
     out_.value(static_cast<uint8_t>(event.core_dumped));
     out_.text(event.message);
+    out_.value(static_cast<uint8_t>(event.place));
     registers_at(EventKind::kExit, event.registers);
     checksums(event.memory);
     remember(EventKind::kExit, event.registers, event.registers);

@@ -65,6 +65,7 @@ struct ExecEvent {
   ExtendedState extended_state;
   Bytes auxv;                          // as rchk shows it to the guest (no vDSO)
   GuestAddress brk;                    // the initial program break
+  int32_t pid = 0;                     // of the recorded process
   bool operator==(const ExecEvent&) const = default;
 };
 
@@ -131,14 +132,22 @@ enum class ExitReason : uint8_t {
   kRecorderStopped = 2,  // the guest went on without being recorded; `message` says why
 };
 
-// The end of the guest. `registers` at its last system call or signal.
+// Where a recording ends.
+enum class ExitPlace : uint8_t {
+  kAtCall = 0,   // at the system call that `registers` stands at, which has not begun
+  kAtEvent = 1,  // where the event before it left the guest: no instruction has run since
+  kUnknown = 2,  // somewhere behind the event before it; `registers` and `memory` say nothing
+};
+
+// The end of the guest, or of what is known of it. `memory` is how it was at that place.
 struct ExitEvent {
   ExitReason reason = ExitReason::kExited;
   int32_t status = 0;
   bool core_dumped = false;
   std::string message;
   Registers registers;
-  std::vector<MemoryChecksum> memory;  // every readable mapping, in runs of at most 1 MiB
+  std::vector<MemoryChecksum> memory;  // every readable mapping, in runs of at most 1 MiB; or none
+  ExitPlace place = ExitPlace::kAtCall;
   bool operator==(const ExitEvent&) const = default;
 };
 

@@ -41,11 +41,15 @@ Result<Diversion::Outcome> Diversion::run(const Command& command) {
         if (command.single_step) return Outcome{};
         break;
       }
-      case StopReason::kTrapped:
+      case StopReason::kTrapped: {
+        RCHK_TRY_ASSIGN(const bool answered, replayer_.answer_xsavec(guest_));
+        if (answered && command.single_step) return Outcome{};
+        if (answered) break;
         // CPUID, RDTSC and RDTSCP: zeros will do for what is thrown away.
         guest_.registers.rax = guest_.registers.rdx = 0;
         guest_.registers.rip += 2;
         break;
+      }
       case StopReason::kFault:
         return Outcome{End::kSignal, {}, stop.signal};
       case StopReason::kUnsupported:

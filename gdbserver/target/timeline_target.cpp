@@ -57,7 +57,15 @@ TimelineTarget::TimelineTarget(timeline::Timeline& timeline, Hooks hooks)
   stop_ = make_stop(SignalStop{SIGTRAP});
 }
 
-Tid TimelineTarget::process() const { return {timeline_.source().info().pid}; }
+// The header is written before the program starts: event 0 knows its pid.
+Tid TimelineTarget::process() const {
+  const auto event = timeline_.source().event({0});
+  if (event) {
+    const auto* exec = std::get_if<trace::ExecEvent>(&(*event)->body);
+    if (exec != nullptr && exec->pid > 0) return {exec->pid};
+  }
+  return {timeline_.source().info().pid};
+}
 
 std::vector<ThreadInfo> TimelineTarget::threads() { return {{process(), ""}}; }
 

@@ -2,6 +2,7 @@
 #include <csignal>
 
 #include "engine/record/recorder.h"
+#include "engine/tracee/xsavec.h"
 #include "tests/unit/engine_record/guests.h"
 #include "tests/unit/engine_record/session.h"
 
@@ -44,6 +45,44 @@ TEST(RecorderBreakpoints, StopBeforeTheInstruction) {
     EXPECT_EQ(now, before);
   }
   const RecorderStop stop = session.run();
+  EXPECT_EQ(stop.cause, StopCause::kExited);
+  EXPECT_EQ(stop.status, 5);
+  EXPECT_EQ(session.output(), "landmarks\n");
+  EXPECT_TRUE(session.events<trace::SignalEvent>().empty());
+}
+
+// The XSAVEC instructions that the recorder carries out itself, in all of the guest's code.
+std::vector<GuestAddress> xsavec_sites(Session& session) {
+  std::vector<GuestAddress> sites;
+  for (const auto& [begin, mapping] : session.recorder().address_space().mappings()) {
+    if (!mapping.executable()) continue;
+    Bytes code(mapping.range.size());
+    code.resize(session.recorder().read_memory(begin, code));
+    for (const size_t at : tracee::find_lazy_binding_xsavec(code)) sites.push_back(begin + at);
+  }
+  return sites;
+}
+
+TEST(RecorderXsavec, IsCarriedOutUnseen) {
+  Session session("landmarks");
+  const std::vector<GuestAddress> sites = xsavec_sites(session);
+  if (sites.empty()) GTEST_SKIP() << "this dynamic linker has none";
+  uint64_t hits = 0;
+  for (const GuestAddress site : sites) {
+    ASSERT_TRUE(session.recorder().insert_breakpoint(site));
+  }
+  RecorderStop stop = session.run();
+  for (; stop.cause == StopCause::kBreakpoint; stop = session.run()) {
+    ++hits;
+    EXPECT_EQ(session.recorder().registers()->pc(), stop.address);
+    EXPECT_EQ(xsavec_sites(session), sites) << "no int3 may be seen";
+    if (hits % 2 == 0) continue;
+    RunLimits one_step;
+    one_step.single_step = true;
+    EXPECT_EQ(session.run(one_step).cause, StopCause::kStepped);
+    const uint64_t length = session.recorder().registers()->rip - stop.address.value;
+    EXPECT_TRUE(length == 5 || length == 8) << length;
+  }
   EXPECT_EQ(stop.cause, StopCause::kExited);
   EXPECT_EQ(stop.status, 5);
   EXPECT_EQ(session.output(), "landmarks\n");

@@ -27,6 +27,7 @@ TEST(Recorder, WritesTheImageFirst) {
   EXPECT_FALSE(images[0].contents.empty());
   for (const auto& mapping : images[0].mappings) EXPECT_NE(mapping.name, "[vdso]");
   EXPECT_NE(images[0].brk.value, 0u);
+  EXPECT_EQ(images[0].pid, session.recorder().pid());
 }
 
 TEST(Recorder, RecordsTheExitStatus) {
@@ -168,7 +169,12 @@ TEST_P(RecorderStops, AndTheGuestGoesOn) {
   EXPECT_EQ(end->kind, tracee::StopStatus::Kind::kExited);
   EXPECT_EQ(end->value, GetParam().status);
   EXPECT_EQ(session.output(), GetParam().output);
-  EXPECT_EQ(last_exit(session).reason, ExitReason::kRecorderStopped);
+  const auto exit = last_exit(session);
+  EXPECT_EQ(exit.reason, ExitReason::kRecorderStopped);
+  EXPECT_EQ(exit.place, session.events<trace::SignalEvent>().empty()
+                            ? trace::ExitPlace::kAtCall
+                            : trace::ExitPlace::kAtEvent);
+  EXPECT_FALSE(exit.memory.empty());
   EXPECT_EQ(session.messages().size(), 1u);
 }
 

@@ -90,7 +90,8 @@ class RandomEvents {
                          registers(),
                          bytes(900),
                          bytes(300),
-                         {number()}};
+                         {number()},
+                         static_cast<int32_t>(number())};
       case 1: {
         SyscallEvent event;
         event.before = registers();
@@ -125,7 +126,8 @@ class RandomEvents {
                          coin(),
                          text(30),
                          registers(),
-                         list(4, [&] { return checksum(); })};
+                         list(4, [&] { return checksum(); }),
+                         static_cast<ExitPlace>(below(3))};
     }
   }
 
