@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <csignal>
 
+#include "engine/timeline/paced_question.h"
+
 namespace rchk::timeline {
 
 namespace {
@@ -142,6 +144,7 @@ Result<void> LiveProgram::place(const StopPoints& points) {
 Result<TimelineStop> LiveProgram::run(const RunCommand& command, const StopPoints& points) {
   if (end_) return *end_;
   RCHK_TRY(place(points));
+  PacedQuestion asked(command.interrupted);
   for (;;) {
     record::RunLimits limits;
     limits.single_step = command.kind != RunKind::kContinue;
@@ -153,6 +156,11 @@ Result<TimelineStop> LiveProgram::run(const RunCommand& command, const StopPoint
     position_.reset();
     RCHK_TRY_ASSIGN(const auto found, meaning_of(stop, command, points));
     if (found) return *found;
+    if (asked.now()) {
+      TimelineStop result;
+      result.kind = StopKind::kInterrupted;
+      return result;
+    }
     if (Clock::now() >= last_snapshot_ + interval_) RCHK_TRY(snapshot());
   }
 }

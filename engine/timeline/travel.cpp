@@ -5,6 +5,7 @@
 #include <csignal>
 
 #include "base/check.h"
+#include "engine/timeline/paced_question.h"
 #include "engine/timeline/timeline.h"
 
 namespace rchk::timeline {
@@ -25,24 +26,6 @@ int64_t now_ns() {
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
-
-// Asks whether the debugger wants to stop, at most once a millisecond: hits that a condition
-// refuses come faster than that.
-class PacedQuestion {
- public:
-  explicit PacedQuestion(const std::function<bool()>& question) : question_(question) {}
-
-  bool now() {
-    constexpr int64_t kPaceNs = 1'000'000;
-    if (!question_ || now_ns() < next_ns_) return false;
-    next_ns_ = now_ns() + kPaceNs;
-    return question_();
-  }
-
- private:
-  const std::function<bool()>& question_;
-  int64_t next_ns_ = 0;
-};
 
 TimelineStop stop(StopKind kind, std::string text = {}) {
   TimelineStop result;
