@@ -362,14 +362,20 @@ Result<std::optional<Outcome>> Replayer::at_engine_stop(Guest& guest,
       request.limit.anchor == guest.position.anchor) {
     return std::optional<Outcome>(Outcome{AdvanceStop::kLimit});
   }
-  if (segment.event == nullptr || stop.reason == StopReason::kUnsupported) {
+  const auto* last = segment.event != nullptr
+                         ? std::get_if<trace::ExitEvent>(&segment.event->body)
+                         : nullptr;
+  // What the recorder stopped at may be unknown to the translator too (a 32-bit system call).
+  const bool stopped_here = last != nullptr &&
+                            last->reason == trace::ExitReason::kRecorderStopped &&
+                            last->registers.pc() == guest.registers.pc();
+  if (segment.event == nullptr || (stop.reason == StopReason::kUnsupported && !stopped_here)) {
     return divergence(guest, describe_stop(stop) + "\n");
   }
   const trace::EventBody& body = segment.event->body;
   bool fits = false;
-  if (const auto* exit = std::get_if<trace::ExitEvent>(&body)) {
-    fits = exit->reason != trace::ExitReason::kRecorderStopped ||
-           stop.reason == StopReason::kSyscall;
+  if (last != nullptr) {
+    fits = stopped_here || last->reason != trace::ExitReason::kRecorderStopped;
   } else if (const auto* trap = std::get_if<trace::TrapEvent>(&body)) {
     if (stop.reason != StopReason::kTrapped) {
       return divergence(guest, fmt::format("{}, but {} was recorded\n", describe_stop(stop),
