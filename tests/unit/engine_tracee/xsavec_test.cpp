@@ -28,7 +28,7 @@ Registers requesting(uint32_t mask) {
   return registers;
 }
 
-void apply(const std::vector<StoredBytes>& stores, Area& area) {
+void store_into_area(const std::vector<StoredBytes>& stores, Area& area) {
   for (const StoredBytes& store : stores) {
     ASSERT_LE(store.address.value + store.bytes.size(), sizeof(area.bytes));
     std::copy(store.bytes.begin(), store.bytes.end(), area.bytes + store.address.value);
@@ -80,7 +80,7 @@ TEST(Xsavec, SavesSseForItsControlRegisterToo) {
   std::memcpy(state.data() + 24, &mxcsr, sizeof(mxcsr));
   Area area;
   std::fill(std::begin(area.bytes), std::end(area.bytes), 0xaa);
-  apply(Xsavec::of_this_machine().stores({}, requesting(kLazyBindingMask), state), area);
+  store_into_area(Xsavec::of_this_machine().stores({}, requesting(kLazyBindingMask), state), area);
   EXPECT_EQ(word_at(area, 512), 2u);
   EXPECT_EQ(static_cast<uint32_t>(word_at(area, 24)), mxcsr);
   EXPECT_EQ(word_at(area, 160), 0u);
@@ -102,7 +102,7 @@ TEST(Xsavec, MakesAnImageThatTheProcessorRestores) {
       : [pattern] "m"(pattern), "a"(-1), "d"(-1)
       : "xmm3", "xmm15", "memory");
   const ExtendedState state(std::begin(before->bytes), std::end(before->bytes));
-  apply(Xsavec::of_this_machine().stores({}, requesting(kLazyBindingMask), state), *image);
+  store_into_area(Xsavec::of_this_machine().stores({}, requesting(kLazyBindingMask), state), *image);
   uint32_t low = kLazyBindingMask, high = 0;
   asm volatile(
       "xorps %%xmm3, %%xmm3\n"
