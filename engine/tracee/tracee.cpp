@@ -397,6 +397,10 @@ Result<StopStatus> Tracee::wait_for_syscall_stop(std::optional<pid_t>* new_proce
       case StopStatus::Kind::kSignal: {
         // A signal stop here is before the call's first instruction ran: send it again later.
         RCHK_TRY_ASSIGN(const siginfo_t info, signal_info());
+        if (stop.value == SIGSEGV && info.si_code > 0) {
+          // It would come for ever: the gadget is not there.
+          return fail(ErrorKind::kGone, "the process faulted before a remote system call");
+        }
         if (syscall(SYS_rt_tgsigqueueinfo, pid_, pid_, stop.value, &info) != 0) {
           ::syscall(SYS_tgkill, pid_, pid_, stop.value);
         }
