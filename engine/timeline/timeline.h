@@ -89,6 +89,7 @@ class Timeline final : public replay::AnchorSource {
   Timeline(trace::EventSource& source, LiveEnd* live) : source_(source), live_(live) {}
 
   Result<TimelineStop> forward_live(const RunCommand& command);
+  Result<std::optional<TimelineStop>> breakpoint_at_live_end();
   Result<TimelineStop> run_ahead(const RunCommand& command);
   Result<TimelineStop> forward_in_history(const RunCommand& command);
   Result<TimelineStop> continue_in_history(const RunCommand& command);

@@ -73,6 +73,9 @@ Result<TimelineStop> Timeline::forward(const RunCommand& command) {
     // The end of history is no stop while the program lives on.
     if (found.kind != StopKind::kHistoryEnd || !at_live_end_) return found;
     if (command.kind != RunKind::kContinue) return stop(StopKind::kStepped);
+    // The run comes to what stopped the live program there.
+    RCHK_TRY_ASSIGN(const auto here, breakpoint_at_live_end());
+    if (here) return *here;
   }
   RCHK_TRY_ASSIGN(TimelineStop found, forward_live(command));
   if (!live_->running()) {
@@ -83,6 +86,21 @@ Result<TimelineStop> Timeline::forward(const RunCommand& command) {
     RCHK_TRY_ASSIGN(guest_, guest_at({{UINT64_MAX}, 0, 0, 0}, false));
   }
   return found;
+}
+
+Result<std::optional<TimelineStop>> Timeline::breakpoint_at_live_end() {
+  using Answer = std::optional<TimelineStop>;
+  RCHK_TRY_ASSIGN(const Registers now, live_->registers());
+  for (uint32_t i = 0; i < points_.breakpoints.size(); ++i) {
+    const Breakpoint& point = points_.breakpoints[i];
+    if (point.address != now.pc()) continue;
+    const bool holds =
+        !point.condition || point.condition(now, [this](GuestAddress at, std::span<uint8_t> to) {
+          return live_->read_memory(at, to);
+        });
+    if (holds) return Answer(stop_at(StopKind::kBreakpoint, i));
+  }
+  return Answer();
 }
 
 Result<TimelineStop> Timeline::forward_live(const RunCommand& command) {
