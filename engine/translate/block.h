@@ -1,9 +1,12 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/types.h"
+#include "engine/translate/pool.h"
 
 namespace rchk::translate {
 
@@ -31,16 +34,19 @@ struct BlockKey {
 };
 
 // Where a guest's instruction lies in the cache and what the machine's registers mean there.
+// There is one for each instruction of every block, so they are kept small.
 struct InstructionRecord {
-  uint32_t cache_offset = 0;  // from the block's entry
-  int32_t pc_delta = 0;       // from the block's pc
-  int16_t count_delta = 0;    // instructions retired before it = counter + count_delta
-  bool r11_is_guest = false;  // the counter is in StatePage::count, r11 in the register
-  bool rcx_spilled = false;   // the guest's rcx is in StatePage::rcx
-  bool flags_saved = false;   // rax and flags are in StatePage: inside the state probe
-  bool traps = false;         // int3 and its like: the signal comes behind it
+  int32_t pc_delta = 0;           // from the block's pc
+  uint16_t cache_offset = 0;      // from the block's entry
+  int8_t count_delta = 0;         // instructions retired before it = counter + count_delta
+  bool r11_is_guest : 1 = false;  // the counter is in StatePage::count, r11 in the register
+  bool rcx_spilled : 1 = false;   // the guest's rcx is in StatePage::rcx
+  bool flags_saved : 1 = false;   // rax and flags are in StatePage: inside the state probe
+  bool traps : 1 = false;         // int3 and its like: the signal comes behind it
 };
+static_assert(sizeof(InstructionRecord) == 8);
 
+// Lives in its BlockStore's pool, with what the spans name.
 struct Block {
   BlockKey key;
   uint64_t entry = 0, end = 0;          // in the puppet
@@ -53,10 +59,10 @@ struct Block {
   bool landed = false;  // the branch table leads to the landing
   bool dead = false;
   uint64_t return_point = 0;  // behind a call at its end, else 0
-  std::vector<InstructionRecord> records;
-  std::vector<uint32_t> exits;     // sites of its direct exits
-  std::vector<uint32_t> incoming;  // sites that are linked to it
-  std::vector<AddressRange> code;  // of the guest: where it was translated from
+  uint32_t first_site = 0, last_site = 0;  // its exit sites: from the first up to before the last
+  uint32_t incoming = 0;                   // first of the sites linked to it: see ExitSite::next
+  std::span<InstructionRecord> records;
+  std::span<AddressRange> code;  // of the guest: where it was translated from
 };
 
 inline bool is_translated_from(const Block& block, AddressRange range) {
@@ -90,7 +96,34 @@ struct ExitSite {
   uint8_t* distance = nullptr;  // kDirect: 32-bit distance of the jump, in the tracer's view
   uint64_t distance_end = 0;    // kDirect: the address behind it, in the puppet
   uint64_t stub = 0;            // kDirect: where the jump goes while it is not linked
-  uint32_t next_waiting = 0;    // kDirect: another exit that waits for the same block
+  uint32_t next = 0;            // kDirect: another that waits for, or is linked to, the same block
+};
+
+// All exit sites, in memory of a pool. A site keeps its place.
+class SiteTable {
+ public:
+  explicit SiteTable(Pool& pool) : pool_(pool) {}
+  uint32_t size() const { return size_; }
+  ExitSite& operator[](uint32_t index) { return (*chunks_[index / kChunk])[index % kChunk]; }
+  uint32_t add(const ExitSite& site) {
+    if (size_ == chunks_.size() * kChunk) {
+      chunks_.push_back(static_cast<Chunk*>(pool_.allocate(sizeof(Chunk), alignof(Chunk))));
+    }
+    new (&(*this)[size_]) ExitSite(site);
+    return size_++;
+  }
+  // REQUIRES: the pool is released before anything is added.
+  void clear() {
+    chunks_.clear();
+    size_ = 0;
+  }
+
+ private:
+  static constexpr uint32_t kChunk = 512;
+  using Chunk = std::array<ExitSite, kChunk>;
+  Pool& pool_;
+  std::vector<Chunk*> chunks_;
+  uint32_t size_ = 0;
 };
 
 // At most so many instructions in a block, and blocks in a row without a check.

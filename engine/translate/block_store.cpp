@@ -14,14 +14,14 @@ namespace rchk::translate {
 BlockStore::BlockStore(CodeCache& cache) : cache_(cache) { clear(); }
 
 void BlockStore::clear() {
-  blocks_.clear();
-  by_key_.clear();
+  by_key_ = std::pmr::unordered_map<BlockKey, Slot>(&pool_);
   by_address_.clear();
   findable_ = 0;
   buckets_.clear();
   far_jumps_.clear();
   sites_.clear();
-  sites_.push_back(ExitSite{.kind = ExitKind::kIndirect});  // the one all indirect jumps share
+  pool_.release();
+  sites_.add(ExitSite{.kind = ExitKind::kIndirect});  // the one all indirect jumps share
 }
 
 Block* BlockStore::find(const BlockKey& key) const {
@@ -43,7 +43,7 @@ Block* BlockStore::at(uint64_t cache_address) const {
 
 void BlockStore::wait_for(const BlockKey& key, uint32_t site) {
   Slot& slot = by_key_[key];
-  sites_[site].next_waiting = slot.waiting;
+  sites_[site].next = slot.waiting;
   slot.waiting = site;
 }
 
@@ -51,31 +51,29 @@ uint8_t BlockStore::depth_after(uint8_t unchecked_depth) {
   return unchecked_depth >= kMaxDepth ? 1 : static_cast<uint8_t>(unchecked_depth + 1);
 }
 
-Block& BlockStore::add(std::unique_ptr<Block> owned, bool findable) {
-  Block& block = *owned;
-  blocks_.push_back(std::move(owned));
+void BlockStore::add(Block& block, bool findable) {
   const Arena* arena = cache_.arena_at(block.entry);
   if (by_address_.size() <= arena->index) by_address_.resize(arena->index + 1);
   by_address_[arena->index].push_back(&block);
-  for (const uint32_t index : block.exits) {
+  for (uint32_t index = block.first_site; index < block.last_site; ++index) {
+    if (sites_[index].kind != ExitKind::kDirect) continue;
     Slot& slot = by_key_[BlockKey{sites_[index].pc, block.key.flavour, 0}];
     if (slot.block != nullptr) {
       link(index, *slot.block);
     } else {
-      sites_[index].next_waiting = slot.waiting;
+      sites_[index].next = slot.waiting;
       slot.waiting = index;
     }
   }
-  if (!findable) return block;
+  if (!findable) return;
   ++findable_;
   Slot& slot = by_key_[block.key];
   slot.block = &block;
   for (uint32_t index = std::exchange(slot.waiting, 0); index != 0;) {
-    const uint32_t next = sites_[index].next_waiting;
+    const uint32_t next = sites_[index].next;
     if (!sites_[index].owner->dead) link(index, block);
     index = next;
   }
-  return block;
 }
 
 uint64_t BlockStore::in_reach(uint64_t distance_end, uint64_t target) {
@@ -106,7 +104,7 @@ uint64_t BlockStore::checked_entry(Block& block) {
   site.kind = ExitKind::kArrive;
   site.pc = block.key.pc;
   site.owner = &block;
-  sites_.push_back(site);
+  const uint32_t index = sites_.add(site);
   block.checked_entry = out.here();
   uint8_t* stop;
   if (block.flags_dead_at_entry) {
@@ -120,7 +118,7 @@ uint64_t BlockStore::checked_entry(Block& block) {
   }
   out.jump(block.entry);
   out.bind_short(stop);
-  out.store_imm32(SLOT(exit_site), static_cast<uint32_t>(sites_.size() - 1));
+  out.store_imm32(SLOT(exit_site), index);
   out.jump(block.flags_dead_at_entry ? arena->leave : arena->leave_rcx_saved);
   arena->take_hot(out);
   return block.checked_entry;
@@ -130,9 +128,11 @@ void BlockStore::link(uint32_t index, Block& target) {
   const bool precise = target.key.flavour != Flavour::kFast;  // checks for itself
   const bool unchecked = precise || sites_[index].unchecked_depth < target.depth;
   const uint64_t entry = unchecked ? target.entry : checked_entry(target);
-  ExitSite& site = sites_[index];  // checked_entry() may have moved them
+  ExitSite& site = sites_[index];
+  RCHK_CHECK(site.linked == nullptr);  // one list of incoming exits at a time
   site.linked = &target;
-  target.incoming.push_back(index);
+  site.next = target.incoming;
+  target.incoming = index;
   point(site.distance, site.distance_end, entry);
 }
 
@@ -178,16 +178,15 @@ void BlockStore::remove(Block& block) {
     known->second.block = nullptr;
     --findable_;
   }
-  for (const uint32_t index : block.incoming) {
+  for (uint32_t index = std::exchange(block.incoming, 0), next = 0; index != 0; index = next) {
     ExitSite& site = sites_[index];
-    if (site.linked != &block) continue;
+    next = site.next;
     site.linked = nullptr;
     point(site.distance, site.distance_end, site.stub);
     if (!site.owner->dead) {
       wait_for(BlockKey{site.pc, block.key.flavour, 0}, index);
     }
   }
-  block.incoming.clear();
   if (!block.landed) return;
   const auto table = static_cast<unsigned>(block.key.flavour);
   const auto bucket = static_cast<uint16_t>(block.key.pc);

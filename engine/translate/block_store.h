@@ -3,11 +3,14 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
+#include <type_traits>
 #include <unordered_map>
 #include <vector>
 
 #include "engine/translate/block.h"
 #include "engine/translate/code_cache.h"
+#include "engine/translate/pool.h"
 
 namespace rchk::translate {
 
@@ -17,17 +20,26 @@ class BlockStore {
  public:
   explicit BlockStore(CodeCache& cache);
 
-  std::vector<ExitSite>& sites() { return sites_; }
+  SiteTable& sites() { return sites_; }
   ExitSite& site(uint32_t index) { return sites_[index]; }
 
   Block* find(const BlockKey& key) const;
   // The live or dead block that `cache_address` lies in, or null.
   Block* at(uint64_t cache_address) const;
 
+  // An empty block, and a copy of `values` that lives as long: until clear().
+  Block& make() { return *new (pool_.allocate(sizeof(Block), alignof(Block))) Block(); }
+  template <typename T>
+  std::span<T> keep(std::span<const T> values) {
+    static_assert(std::is_trivially_destructible_v<T>);
+    T* copy = static_cast<T*>(pool_.allocate(values.size_bytes(), alignof(T)));
+    std::uninitialized_copy(values.begin(), values.end(), copy);
+    return {copy, values.size()};
+  }
   // Takes in a translated block: links its exits to blocks that are there, and exits that wait
   // for it to it.
   // `findable`: whether find() is to return it from now on.
-  Block& add(std::unique_ptr<Block> block, bool findable);
+  void add(Block& block, bool findable);
   // Makes indirect jumps find the block. Emits a landing if it was made without one.
   void land(Block& block);
   // Links a direct exit to `target`; checks the limit on the way where a cycle needs it.
@@ -47,21 +59,22 @@ class BlockStore {
   void rechain(unsigned table, uint16_t bucket);
 
   CodeCache& cache_;
-  std::vector<std::unique_ptr<Block>> blocks_;
+  Pool pool_;
+  static_assert(std::is_trivially_destructible_v<Block>);
   // What is known of one key: its block, or the exits that wait for there to be one, as a list
-  // through ExitSite::next_waiting.
+  // through ExitSite::next.
   struct Slot {
     Block* block = nullptr;
     uint32_t waiting = 0;
   };
   void wait_for(const BlockKey& key, uint32_t site);
 
-  std::unordered_map<BlockKey, Slot> by_key_;
+  std::pmr::unordered_map<BlockKey, Slot> by_key_{&pool_};
   std::vector<std::vector<Block*>> by_address_;  // by arena, in the order of their addresses
   uint64_t findable_ = 0;
   std::unordered_map<uint32_t, std::vector<Block*>> buckets_;    // table << 16 | low bits of pc
   std::map<std::pair<uint32_t, uint64_t>, uint64_t> far_jumps_;  // (arena, target)
-  std::vector<ExitSite> sites_;
+  SiteTable sites_{pool_};
 };
 
 }  // namespace rchk::translate

@@ -12,9 +12,8 @@ constexpr int kMapError = 1;     // SEGV_MAPERR
 constexpr int kAccessError = 2;  // SEGV_ACCERR
 }  // namespace
 
-CodePageCopy& CodePages::page(Host& host, GuestAddress address) {
+CodePageCopy& CodePages::look_up(Host& host, GuestAddress address) {
   const GuestAddress base = address.page_floor();
-  if (base.value == last_page_ && last_copy_->readable) return *last_copy_;
   auto& slot = pages_[base.value];
   if (!slot) slot = std::make_unique<CodePageCopy>();
   last_page_ = base.value;

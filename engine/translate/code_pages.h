@@ -30,7 +30,10 @@ class CodePages {
  public:
   // The page's copy; reads it from the host at first, and write-protects it there when the guest
   // could change it.
-  CodePageCopy& page(Host& host, GuestAddress address);
+  CodePageCopy& page(Host& host, GuestAddress address) {
+    if (address.page_floor().value == last_page_ && last_copy_->readable) return *last_copy_;
+    return look_up(host, address);
+  }
   // Whether page() protects what it reads. Off only for code that runs once and is forgotten.
   void set_protecting(bool on) { protecting_ = on; }
   CodePageCopy* find(GuestAddress address);
@@ -52,6 +55,8 @@ class CodePages {
   auto end() { return pages_.end(); }
 
  private:
+  CodePageCopy& look_up(Host& host, GuestAddress address);
+
   std::unordered_map<uint64_t, std::unique_ptr<CodePageCopy>> pages_;
   std::vector<CodePageCopy*> changing_;
   bool protecting_ = true;

@@ -12,7 +12,7 @@ namespace rchk::translate {
 namespace {
 
 // Blocks made for one miss. A stop costs as much as translating some ten blocks.
-constexpr size_t kEagerBlocks = 20;
+constexpr size_t kEagerBlocks = 40;
 
 Stop special_stop(const Trace& trace) {
   Stop stop;
@@ -57,25 +57,31 @@ Result<Engine::Impl::Entry> Engine::Impl::make_block(const BlockKey& key, uint8_
   build_trace(pages_, *host_, key.pc, limits, trace);
   if (trace.steps.empty()) return Entry{nullptr, special_stop(trace)};
   RCHK_TRY_ASSIGN(Arena * arena, cache_->arena_for(*host_, {key.pc}));
-  auto block = std::make_unique<Block>();
-  TranslationRequest request{key, depth, this, watches_reads_, use == BlockUse::kLanding};
-  Translator(*cache_, *arena, store_.sites()).translate(trace, request, *block);
+  Block& block = store_.make();
+  const ProbeView* probes = breakpoints_.empty() && !probes_.state ? nullptr : this;
+  TranslationRequest request{key, depth, probes, watches_reads_, use == BlockUse::kLanding};
+  Translator(*cache_, *arena, store_.sites(), scratch_).translate(trace, request, block);
   ++statistics_.blocks;
   statistics_.guest_instructions += trace.steps.size();
-  Block& made = store_.add(std::move(block), use != BlockUse::kOnce);
-  note_code(made, trace);
-  return Entry{&made, {}};
+  block.records = store_.keep<InstructionRecord>(scratch_.records);
+  note_code(block, trace);
+  store_.add(block, use != BlockUse::kOnce);
+  return Entry{&block, {}};
 }
 
 void Engine::Impl::note_code(Block& block, const Trace& trace) {
+  std::vector<AddressRange>& ranges = code_ranges_;
+  ranges.clear();
   for (const TraceStep& step : trace.steps) {
     const AddressRange bytes = range_of({step.pc}, step.instruction.length);
-    if (!block.code.empty() && block.code.back().end == bytes.begin)
-      block.code.back().end = bytes.end;
+    if (!ranges.empty() && ranges.back().end == bytes.begin)
+      ranges.back().end = bytes.end;
     else
-      block.code.push_back(bytes);
+      ranges.push_back(bytes);
   }
-  std::vector<GuestAddress> pages;
+  block.code = store_.keep<AddressRange>(ranges);
+  std::vector<GuestAddress>& pages = code_page_list_;
+  pages.clear();
   for (const AddressRange& code : block.code) {
     for (GuestAddress page = code.begin.page_floor(); page < code.end; page = page + kPageSize) {
       if (std::find(pages.begin(), pages.end(), page) != pages.end()) continue;
@@ -111,9 +117,9 @@ Result<Block*> Engine::Impl::translate_eagerly(uint64_t pc, Flavour flavour, uin
         if (made == 1) return nullptr;
         continue;
       }
-      for (const uint32_t exit : block->exits) {
+      for (uint32_t exit = block->first_site; exit < block->last_site; ++exit) {
         const ExitSite& site = store_.site(exit);
-        if (site.linked == nullptr) {
+        if (site.kind == ExitKind::kDirect && site.linked == nullptr) {
           wanted.push_back({site.pc, BlockStore::depth_after(site.unchecked_depth), false});
         }
       }

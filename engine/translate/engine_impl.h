@@ -89,6 +89,9 @@ class Engine::Impl final : public ProbeView {
   BlockStore store_;
   CodePages pages_;
   Trace trace_;  // of the block being made
+  Translator::Scratch scratch_;
+  std::vector<AddressRange> code_ranges_;
+  std::vector<GuestAddress> code_page_list_;
   Host* host_ = nullptr;
   Probes probes_;
   std::unordered_map<uint64_t, uint32_t> breakpoints_;

@@ -21,12 +21,23 @@ namespace rchk::translate {
 
 #define SLOT(name) offsetof(StatePage, name)
 
-Translator::Translator(CodeCache& cache, Arena& arena, std::vector<ExitSite>& sites)
+Translator::Translator(CodeCache& cache, Arena& arena, SiteTable& sites, Scratch& scratch)
     : cache_(cache),
       arena_(arena),
       sites_(sites),
       out_(arena.hot_emitter(cache.state_address())),
-      cold_(arena.cold_emitter(cache.state_address())) {}
+      cold_(arena.cold_emitter(cache.state_address())),
+      records_(scratch.records),
+      side_exits_(scratch.side_exits),
+      cold_exits_(scratch.cold_exits),
+      literals_(scratch.literals),
+      cold_watches_(scratch.cold_watches) {
+  records_.clear();
+  side_exits_.clear();
+  cold_exits_.clear();
+  literals_.clear();
+  cold_watches_.clear();
+}
 
 void Translator::translate(const Trace& trace, const TranslationRequest& request, Block& block) {
   RCHK_CHECK(!trace.steps.empty());
@@ -35,7 +46,7 @@ void Translator::translate(const Trace& trace, const TranslationRequest& request
   block.key = request.key;
   block.depth = request.depth;
   block.instructions = static_cast<uint8_t>(trace.steps.size());
-  block.records.reserve(trace.steps.size());
+  block.first_site = sites_.size();
   block.flags_dead_at_entry = trace.steps[0].live_flags == 0;
   if (request.with_landing) emit_landing(out_, block, arena_.indirect_miss);
   block.entry = out_.here();
@@ -54,6 +65,7 @@ void Translator::translate(const Trace& trace, const TranslationRequest& request
   emit_cold_watches();
   emit_literals();
   block.end = out_.here();
+  block.last_site = sites_.size();
   RCHK_CHECK(out_.size() < kMaxBytes, "block of {} bytes", out_.size());
   arena_.take_hot(out_);
   arena_.take_cold(cold_);
@@ -159,13 +171,13 @@ void Translator::take_r11_out() {
 
 void Translator::record(const TraceStep& step, bool rcx_spilled) {
   InstructionRecord record;
-  record.cache_offset = static_cast<uint32_t>(out_.here() - block_->entry);
+  record.cache_offset = static_cast<uint16_t>(out_.here() - block_->entry);
   record.pc_delta = static_cast<int32_t>(step.pc - request_->key.pc);
-  record.count_delta = static_cast<int16_t>(index_ - added_);
+  record.count_delta = static_cast<int8_t>(index_ - added_);
   record.r11_is_guest = r11_in_;
   record.rcx_spilled = rcx_spilled;
   record.traps = step.instruction.kind == InstructionClass::kTrap;
-  block_->records.push_back(record);
+  records_.push_back(record);
 }
 
 void Translator::emit_copy(const TraceStep& step) {
@@ -325,7 +337,6 @@ void Translator::emit_side_exits() {
     made.distance_end = exit.distance_end;
     made.stub = stub;
     point(exit.distance, exit.distance_end, stub);
-    block_->exits.push_back(site);
   }
 }
 
@@ -347,7 +358,6 @@ void Translator::emit_exit(ExitKind kind, uint64_t target, int delta, uint8_t de
   made.distance = distance;
   made.distance_end = out_.here();
   made.stub = stub;
-  block_->exits.push_back(site);
 }
 
 uint32_t Translator::add_site(ExitKind kind, uint64_t pc, int count_delta) {
@@ -356,8 +366,7 @@ uint32_t Translator::add_site(ExitKind kind, uint64_t pc, int count_delta) {
   site.pc = pc;
   site.count_delta = static_cast<int16_t>(count_delta);
   site.owner = block_;
-  sites_.push_back(site);
-  return static_cast<uint32_t>(sites_.size() - 1);
+  return sites_.add(site);
 }
 
 uint64_t Translator::cold_stub(uint32_t site, bool rcx_saved) {

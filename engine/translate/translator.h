@@ -37,15 +37,6 @@ struct TranslationRequest {
 // Emits one block for a trace: copies of its instructions, counting, checks and exits.
 // One object for one block.
 class Translator {
- public:
-  Translator(CodeCache& cache, Arena& arena, std::vector<ExitSite>& sites);
-
-  // `trace` has at least one step. Fills in `block`; the caller registers and links it.
-  void translate(const Trace& trace, const TranslationRequest& request, Block& block);
-
-  // More code than this is never emitted for one block.
-  static constexpr uint64_t kMaxBytes = 64 << 10;
-
  private:
   struct SideExit {
     uint8_t* distance;  // of the conditional jump
@@ -66,7 +57,6 @@ class Translator {
     uint64_t displacement_end;
     uint64_t value;
   };
-
   // A store that may hit: run out of line, then compared.
   struct ColdWatch {
     uint8_t* distance;
@@ -77,6 +67,26 @@ class Translator {
     uint32_t site;
   };
 
+ public:
+  // Memory that is used again for block after block.
+  struct Scratch {
+    std::vector<InstructionRecord> records;  // of the block translated last
+    std::vector<SideExit> side_exits;
+    std::vector<ColdExit> cold_exits;
+    std::vector<Literal> literals;
+    std::vector<ColdWatch> cold_watches;
+  };
+
+  Translator(CodeCache& cache, Arena& arena, SiteTable& sites, Scratch& scratch);
+
+  // `trace` has at least one step. Fills in `block` but for its records, which are in the scratch
+  // memory, and its code; the caller registers and links it.
+  void translate(const Trace& trace, const TranslationRequest& request, Block& block);
+
+  // More code than this is never emitted for one block.
+  static constexpr uint64_t kMaxBytes = 64 << 10;
+
+ private:
   void plan_check(const Trace& trace);
   void emit_precise_check();
   void emit_code_check(const Trace& trace);
@@ -129,7 +139,7 @@ class Translator {
 
   CodeCache& cache_;
   Arena& arena_;
-  std::vector<ExitSite>& sites_;
+  SiteTable& sites_;
   Emitter out_;   // code that runs
   Emitter cold_;  // stubs and literals, kept apart so that they do not thin out what runs
   const TranslationRequest* request_ = nullptr;
@@ -140,10 +150,11 @@ class Translator {
   int check_adds_ = 0;
   bool checked_ = false;  // since the block's entry
   bool r11_in_ = false;
-  std::vector<SideExit> side_exits_;
-  std::vector<ColdExit> cold_exits_;
-  std::vector<Literal> literals_;
-  std::vector<ColdWatch> cold_watches_;
+  std::vector<InstructionRecord>& records_;
+  std::vector<SideExit>& side_exits_;
+  std::vector<ColdExit>& cold_exits_;
+  std::vector<Literal>& literals_;
+  std::vector<ColdWatch>& cold_watches_;
 };
 
 }  // namespace rchk::translate

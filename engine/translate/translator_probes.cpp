@@ -104,7 +104,7 @@ void Translator::emit_state_probe(const StateProbe& probe, const TraceStep& step
   for (const WordProbe& word : probe.words) {
     out_.move_imm64(kRax, word.address.value);
     record(step, false);
-    block_->records.back().flags_saved = true;
+    records_.back().flags_saved = true;
     out_.bytes(0x48, 0x8b, 0x00);  // mov rax, [rax]
     emit_compare(kRax, word.expected, failures);
   }

@@ -3,6 +3,8 @@
 //
 // usage: speed PROGRAM [ARGUMENT...]     (output of the program goes to /dev/null or $SPEED_OUT)
 //        LOCKSTEP=1 speed PROGRAM ...     compares it with single steps instead; 25 us each
+//        SPEED_DUMP=FILE speed PROGRAM ... writes the emitted code at the end, to be looked at with
+//                                          objdump -D -b binary -mi386:x86-64 --adjust-vma=ADDRESS
 
 #include <cstdio>
 #include <cstdlib>
@@ -29,6 +31,11 @@ namespace {
 
 double seconds(const timeval& time) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+}
+double system_of(int who) {
+  rusage usage;
+  getrusage(who, &usage);
+  return seconds(usage.ru_stime);
 }
 double cpu_of(int who) {
   rusage usage;
@@ -109,6 +116,29 @@ bool emulate_call(Puppet& puppet, Engine& engine, Registers& guest) {
   return true;
 }
 
+// Writes what the cache holds of emitted code, one file for each arena: `path`.ADDRESS.
+void dump_code(Puppet& puppet, const std::string& path) {
+  FILE* maps = fopen(("/proc/" + std::to_string(puppet.pid()) + "/maps").c_str(), "r");
+  RCHK_CHECK(maps != nullptr);
+  char line[4096];
+  while (fgets(line, sizeof(line), maps) != nullptr) {
+    unsigned long begin = 0, end = 0;
+    char access[8] = {};
+    const bool is_code = strstr(line, "rchk-code-cache") != nullptr &&
+                         sscanf(line, "%lx-%lx %7s", &begin, &end, access) == 3 && access[2] == 'x';
+    if (!is_code) continue;
+    std::vector<uint8_t> code = puppet.read({begin}, (end - begin) / 2);  // without the stubs
+    while (!code.empty() && code.back() == 0) code.pop_back();
+    char name[512];
+    snprintf(name, sizeof(name), "%s.%lx", path.c_str(), begin);
+    FILE* out = fopen(name, "w");
+    RCHK_CHECK(out != nullptr, "cannot write {}", name);
+    fwrite(code.data(), 1, code.size(), out);
+    fclose(out);
+  }
+  fclose(maps);
+}
+
 }  // namespace
 
 namespace {
@@ -170,6 +200,7 @@ int speed_main(int argc, char** argv) {
   if (std::getenv("LOCKSTEP") != nullptr) return lockstep(arguments);
   const double native = std::getenv("SPEED_NO_NATIVE") ? 1 : native_seconds(arguments);
   const double before = cpu_of(RUSAGE_CHILDREN), own_before = cpu_of(RUSAGE_SELF);
+  const double system_before = system_of(RUSAGE_CHILDREN);
   uint64_t retired = 0, calls = 0, resumes = 0;
   auto made = Engine::create();
   RCHK_CHECK(made.has_value());
@@ -199,15 +230,17 @@ int speed_main(int argc, char** argv) {
       }
     }
     resumes = puppet.resumes;
+    if (const char* dump = std::getenv("SPEED_DUMP")) dump_code(puppet, dump);
   }
   const double own = cpu_of(RUSAGE_SELF) - own_before;
   const double translated = cpu_of(RUSAGE_CHILDREN) - before;
+  const double system = system_of(RUSAGE_CHILDREN) - system_before;
   const Statistics statistics = engine.statistics();
   std::printf(
-      "%-28s native %.3f s  guest %.3f s  engine %.3f s  ratio %.2f (guest alone %.2f)  "
+      "%-28s native %.3f s  guest %.3f s (system %.3f s)  engine %.3f s  ratio %.2f (guest alone %.2f)  "
       "%.0f M instructions, %lu blocks, %lu misses, %lu stops, %lu calls, %lu KB cache, %lu "
       "inval\n",
-      argv[1], native, translated, own, (translated + own) / native, translated / native,
+      argv[1], native, translated, system, own, (translated + own) / native, translated / native,
       static_cast<double>(retired) * 1e-6, statistics.blocks, statistics.misses, resumes, calls,
       statistics.cache_bytes >> 10, statistics.invalidations);
   return 0;
