@@ -109,6 +109,7 @@ class Timeline final : public replay::AnchorSource {
   // Makes guest_ stand at the present.
   Result<void> stand();
   Result<bool> window_before(const Position& present);
+  Result<Position> end_of_segment_before(const Position& anchored);
   // The position one step before; nothing at the start of history.
   Result<std::optional<Position>> position_before(const Position& position);
   Result<std::optional<TimelineStop>> stop_of(const replay::Outcome& outcome);

@@ -268,13 +268,19 @@ Result<std::optional<TimelineStop>> Timeline::search_interval(const Checkpoint& 
   using Answer = std::optional<TimelineStop>;
   if (points_.breakpoints.empty() && points_.watches.empty()) return Answer();
   RCHK_TRY_ASSIGN(Guest guest, from.guest.fork());
-  int64_t at_ns = from.at_ns;
+  int64_t at_ns = from.at_ns;  // `from` may go while checkpoints are made
+  // A hit at `end` does not count. While an anchor is still being looked for, hits at it are
+  // remembered: say where it is by a count.
+  Position limit = end;
+  if (end.anchor > 0 && end.instructions == 0 && end.rep_iterations == 0) {
+    RCHK_TRY_ASSIGN(limit, end_of_segment_before(end));
+  }
   const bool conditional = points_.conditional();
   RCHK_TRY(replayer_->set_probes(
       points_.probes(conditional ? HitPolicy::kStop : HitPolicy::kRemember)));
   replayer_->forget_hits();
   AdvanceRequest request;
-  request.limit = end;
+  request.limit = limit;
   request.report_at_start = true;
   std::optional<FoundHit> last;
   PacedQuestion asked(command.interrupted);
@@ -287,7 +293,7 @@ Result<std::optional<TimelineStop>> Timeline::search_interval(const Checkpoint& 
     const Condition& condition = breakpoint ? points_.breakpoints[outcome.probe].condition
                                             : points_.watches[outcome.probe].condition;
     if (asked.now()) return Answer(stop(StopKind::kInterrupted));
-    if (guest.position >= end || !counts(condition, guest)) continue;
+    if (guest.position >= limit || !counts(condition, guest)) continue;
     Position position = guest.position;
     if (!breakpoint) {
       RCHK_TRY_ASSIGN(const auto before, position_before(position));
@@ -303,6 +309,35 @@ Result<std::optional<TimelineStop>> Timeline::search_interval(const Checkpoint& 
                         last->probe));
 }
 
+// The point of an anchor, told as the end of the segment that it ends. A replay looks for the
+// anchor unless one has been there before.
+Result<Position> Timeline::end_of_segment_before(const Position& anchored) {
+  replay::Anchor* here = nullptr;
+  uint32_t previous = 0;
+  for (uint32_t number = 0; (here = next_anchor(anchored.event, number)) != nullptr;
+       number = here->number) {
+    if (here->number == anchored.anchor) break;
+    previous = here->number;
+  }
+  RCHK_CHECK(here != nullptr, "no anchor at {}", anchored);
+  if (!here->segment_instructions) {
+    const Checkpoint* base = checkpoints_.before(anchored);
+    RCHK_CHECK(base != nullptr, "no checkpoint before {}", anchored);
+    RCHK_TRY_ASSIGN(Guest guest, base->guest.fork());
+    RCHK_TRY(replayer_->set_probes({}));
+    AdvanceRequest request;
+    request.limit = anchored;
+    int64_t at_ns = base->at_ns;
+    RCHK_TRY(advance(guest, request, at_ns, {}));
+    if (!here->segment_instructions) {
+      return fail(ErrorKind::kDivergence,
+                  fmt::format("the point {} was not found again in a replay", anchored));
+    }
+  }
+  return Position{anchored.event, previous, *here->segment_instructions,
+                  here->segment_rep_iterations};
+}
+
 Result<std::optional<Position>> Timeline::position_before(const Position& position) {
   using Answer = std::optional<Position>;
   Position result = position;
@@ -315,31 +350,7 @@ Result<std::optional<Position>> Timeline::position_before(const Position& positi
     return Answer(result);
   }
   if (result.anchor > 0) {
-    replay::Anchor* here = nullptr;
-    uint32_t previous = 0;
-    for (uint32_t number = 0; (here = next_anchor(result.event, number)) != nullptr;
-         number = here->number) {
-      if (here->number == result.anchor) break;
-      previous = here->number;
-    }
-    RCHK_CHECK(here != nullptr, "no anchor at {}", position);
-    if (!here->segment_instructions) {
-      // Nobody has been there yet: a replay finds the anchor.
-      const Checkpoint* base = checkpoints_.before(position);
-      RCHK_CHECK(base != nullptr, "no checkpoint before {}", position);
-      RCHK_TRY_ASSIGN(Guest guest, base->guest.fork());
-      RCHK_TRY(replayer_->set_probes({}));
-      AdvanceRequest request;
-      request.limit = position;
-      int64_t at_ns = base->at_ns;
-      RCHK_TRY(advance(guest, request, at_ns, {}));
-      if (!here->segment_instructions) {
-        return fail(ErrorKind::kDivergence,
-                    fmt::format("the point {} was not found again in a replay", position));
-      }
-    }
-    const Position same{result.event, previous, *here->segment_instructions,
-                        here->segment_rep_iterations};
+    RCHK_TRY_ASSIGN(const Position same, end_of_segment_before(position));
     return position_before(same);
   }
   if (result.event.value == 0) return Answer();

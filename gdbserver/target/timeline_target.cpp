@@ -179,9 +179,11 @@ void TimelineTarget::pass_output(RunControl& control) {
 }
 
 Result<Stop> TimelineTarget::resume(const ResumeRequest& request, RunControl& control) {
-  const auto interrupted = [this, &control] {
+  // Once asked to stop, stay so: several layers look.
+  const auto interrupted = [this, &control, asked = std::make_shared<bool>(false)] {
     pass_output(control);
-    return control.interrupted();
+    if (!*asked) *asked = control.interrupted();
+    return *asked;
   };
   if (diversion_ && (!diversion_->is_under_way() || request.direction == Direction::kBackward)) {
     diversion_.reset();
