@@ -65,6 +65,6 @@ def run(program):
         session.send("-exec-step-instruction --reverse", r"\*stopped")
         session.send("-exec-step-instruction", r"\*stopped")
         session.send("-break-delete", r"^\^done")
-        session.send("-exec-continue --reverse", r'\*stopped,reason="no-history"')
+        session.send("-exec-continue --reverse", "No more reverse-execution history")
     finally:
         session.close()

@@ -145,8 +145,10 @@ def lldb_session(source, commands):
         lines = [f"target create {program(source)}",
                  *[each.replace("CONNECT", f"process connect connect://127.0.0.1:{server.port}")
                    for each in commands]]
-        arguments = [LLDB, "--no-lldbinit", "--batch"]
-        for each in lines:
+        # Not --batch: it gives up where a program stops for anything like a crash, such as the
+        # start of history.
+        arguments = [LLDB, "--no-lldbinit"]
+        for each in ["settings set auto-confirm true", *lines, "quit"]:
             arguments += ["-o", each]
         done = process.run(arguments, timeout=TIMEOUT_S)
         text = (done.stdout + done.stderr).decode(errors="replace")
