@@ -66,6 +66,19 @@ Result<GuestStreams> GuestStreams::sort_out(const LiveOptions& options) {
                     open_named(**named[i], i == 0 ? O_RDONLY : kWrite));
   }
 
+  if (options.port) {
+    for (int fd = 0; fd < 3; ++fd) {
+      FileDescriptor& stream = streams.guest[static_cast<size_t>(fd)];
+      if (!stream.is_open()) stream = duplicate(fd);
+    }
+    RCHK_TRY_ASSIGN(protocol::Listener listener, protocol::Listener::open("", *options.port));
+    fmt::print(stderr,
+               "rchk: listening on 127.0.0.1:{0}; in gdb: target remote :{0}; in lldb: process "
+               "connect connect://127.0.0.1:{0}\n",
+               listener.port());
+    RCHK_TRY_ASSIGN(streams.transport, listener.accept());
+    return streams;
+  }
   const FileDescriptor terminal = debugger_terminal();
   FileDescriptor pipe_write;
   for (size_t i = 0; i < 3; ++i) {

@@ -16,6 +16,7 @@ namespace rchk::cli {
 //
 //   gdb -ex 'target remote | rchk PROG'              gdb's socket is 0 and 1
 //   gdb -ex 'target remote | rchk PROG < in > out'   the redirected ones are the guest's
+//   rchk --port 1234 PROG                            all are the guest's
 //
 // The guest gets the terminal that gdb runs in, as natively, where there is one; otherwise its
 // output comes through a pipe, to be shown by the debugger, and its input is empty.

@@ -74,7 +74,7 @@ Result<int> serve_live(const LiveOptions& options) {
 }  // namespace
 
 int run_live(const LiveOptions& options, const std::string& self) {
-  if (options.gdb || isatty(STDIN_FILENO) != 0) {
+  if (!options.port && (options.gdb || isatty(STDIN_FILENO) != 0)) {
     return start_gdb(self, options.program, {options.program[0]});
   }
   const auto result = serve_live(options);

@@ -44,6 +44,8 @@ int live(int argc, char** argv, const std::string& self) {
   app.add_option("--stdin", options.standard_input, "The program's standard input");
   app.add_option("--stdout", options.standard_output, "The program's standard output");
   app.add_option("--stderr", options.standard_error, "The program's standard error");
+  app.add_option("--port", options.port,
+                 "Serve gdb's protocol on this port of 127.0.0.1; 0 chooses one");
   app.add_flag("--gdb", options.gdb, "Start gdb, also where standard input is no terminal");
   app.add_option("program", options.program, "The program and its arguments")->required();
   for (const char* command : kCommands) {
@@ -56,7 +58,7 @@ int live(int argc, char** argv, const std::string& self) {
     const std::string word = argv[first];
     if (word == "--") break;
     const bool takes_value = word == "-o" || word == "--output" || word == "--stdin" ||
-                             word == "--stdout" || word == "--stderr";
+                             word == "--stdout" || word == "--stderr" || word == "--port";
     first += takes_value ? 2 : 1;
   }
   std::vector<std::string> program;

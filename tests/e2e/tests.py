@@ -27,7 +27,8 @@ def tests(_options):
                               lambda s=scenario, m=mode: run_scenario(s, m)))
     found += [
         Test("e2e/mi", lambda: mi.run(program("steps.c"))),
-        Test("e2e/lldb/recorded", lldb_recorded),
+        Test("e2e/lldb/recorded", lambda: lldb_breakpoints(live=False)),
+        Test("e2e/lldb/live", lambda: lldb_breakpoints(live=True)),
         Test("e2e/lldb/begin_and_end", lldb_begin_and_end),
     ]
     return found
@@ -103,13 +104,15 @@ def tail(text, lines=24):
 
 
 class Server:
-    """`rchk replay --port` on a port of its own."""
+    """`rchk replay --port`, or `rchk --port` with a program, on a port of its own."""
 
-    def __init__(self, recording):
+    def __init__(self, recording=None, live=None):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        command = [str(process.RCHK), "replay", "--port", str(self.port), str(recording)]
+        command = [str(process.RCHK), "--port", str(self.port), str(live)]
+        if live is None:
+            command = [str(process.RCHK), "replay", "--port", str(self.port), str(recording)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, start_new_session=True,
@@ -138,10 +141,10 @@ class Server:
         self.process.wait()
 
 
-def lldb_session(source, commands):
+def lldb_session(source, commands, live=False):
     if shutil.which(LLDB) is None:
         raise Skipped(f"{LLDB} is not installed")
-    with Server(recording_of(source)) as server:
+    with (Server(live=program(source)) if live else Server(recording_of(source))) as server:
         lines = [f"target create {program(source)}",
                  *[each.replace("CONNECT", f"process connect connect://127.0.0.1:{server.port}")
                    for each in commands]]
@@ -164,8 +167,8 @@ def require_in_order(text, patterns):
         place = found.end()
 
 
-def lldb_recorded():
-    text = lldb_session("steps.c", [
+def lldb_breakpoints(live):
+    text = lldb_session("steps.c", live=live, commands=[
         "breakpoint set -n add", "CONNECT", "continue", "frame variable b", "continue",
         "frame variable b", "continue", "frame variable b", "process continue --reverse",
         "frame variable b", "process continue --forward", "frame variable b", "bt",
