@@ -56,9 +56,10 @@ struct Block {
   uint8_t depth = 0;                    // blocks that may run unchecked before this one, at most
   uint8_t instructions = 0;
   bool flags_dead_at_entry = false;
-  bool landed = false;  // the branch table leads to the landing
+  bool checks_first = false;  // checks the limit itself before any exit
+  bool landed = false;        // the branch table leads to the landing
   bool dead = false;
-  uint64_t return_point = 0;  // behind a call at its end, else 0
+  uint64_t return_point = 0;               // behind a call at its end, else 0
   uint32_t first_site = 0, last_site = 0;  // its exit sites: from the first up to before the last
   uint32_t incoming = 0;                   // first of the sites linked to it: see ExitSite::next
   std::span<InstructionRecord> records;
@@ -129,8 +130,9 @@ class SiteTable {
 // At most so many instructions in a block, and blocks in a row without a check.
 inline constexpr unsigned kMaxBlockInstructions = 64;
 inline constexpr unsigned kMaxDepth = 16;
-// No more instructions than this retire between two checks of the limit in kFast.
-inline constexpr unsigned kCheckBound = (kMaxDepth + 1) * kMaxBlockInstructions;
+// No more instructions than this retire between two checks of the limit in kFast: blocks of all
+// depths, then one that checks the limit itself.
+inline constexpr unsigned kCheckBound = (kMaxDepth + 2) * kMaxBlockInstructions;
 
 }  // namespace rchk::translate
 

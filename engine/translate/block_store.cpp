@@ -126,7 +126,8 @@ uint64_t BlockStore::checked_entry(Block& block) {
 
 void BlockStore::link(uint32_t index, Block& target) {
   const bool precise = target.key.flavour != Flavour::kFast;  // checks for itself
-  const bool unchecked = precise || sites_[index].unchecked_depth < target.depth;
+  const bool unchecked =
+      precise || target.checks_first || sites_[index].unchecked_depth < target.depth;
   const uint64_t entry = unchecked ? target.entry : checked_entry(target);
   ExitSite& site = sites_[index];
   RCHK_CHECK(site.linked == nullptr);  // one list of incoming exits at a time

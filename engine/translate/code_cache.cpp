@@ -175,6 +175,7 @@ void CodeCache::emit_routines(Arena& arena) {
   emit_compare_watched(arena, out);
   arena.used = (out.size() + 63) & ~uint64_t{63};
   arena.cold_used = kColdOffset;
+  arena.literals_used = kLiteralOffset;
 }
 
 // Entered behind a store, with the guest's rcx saved, StatePage::return_to and watch_site set, and
@@ -255,7 +256,8 @@ void CodeCache::reset() {
 
 uint64_t CodeCache::used_bytes() const {
   uint64_t total = 0;
-  for (const auto& arena : arenas_) total += arena->used + arena->cold_used - kColdOffset;
+  for (const auto& arena : arenas_)
+    total += arena->used + arena->cold_used - kColdOffset + arena->literals_used - kLiteralOffset;
   return total;
 }
 

@@ -16,6 +16,7 @@ namespace rchk::translate {
 
 inline constexpr uint64_t kArenaBytes = 64ull << 20;
 inline constexpr uint64_t kColdOffset = kArenaBytes / 2;
+inline constexpr uint64_t kLiteralOffset = kArenaBytes - (8ull << 20);
 
 // Code cache memory near some guest code. `bytes` is the tracer's own view.
 struct Arena {
@@ -24,21 +25,29 @@ struct Arena {
   uint64_t file_offset = 0;
   uint8_t* bytes = nullptr;
   uint64_t used = 0;       // of the front part, for code that runs
-  uint64_t cold_used = 0;  // of the back part, for stubs and literals
+  uint64_t cold_used = 0;  // of the back part, for stubs
+  // Of the end, for the return addresses that calls push: data that runs hot, kept dense.
+  uint64_t literals_used = 0;
   // Shared routines: leave to the tracer; leave with rcx already saved; an indirect jump missed.
   uint64_t leave = 0, leave_rcx_saved = 0, indirect_miss = 0;
   // Compares the watched words after a store; where it reads them.
   uint64_t compare_watched = 0, compare_watched_load = 0;
 
   AddressRange range() const { return range_of({address}, kArenaBytes); }
-  uint64_t left() const { return std::min(kColdOffset - used, kArenaBytes - cold_used); }
+  uint64_t left() const {
+    return std::min({kColdOffset - used, kLiteralOffset - cold_used, kArenaBytes - literals_used});
+  }
   Emitter hot_emitter(uint64_t state) const { return {bytes + used, address + used, state}; }
   Emitter cold_emitter(uint64_t state) const {
     return {bytes + cold_used, address + cold_used, state};
   }
+  Emitter literal_emitter(uint64_t state) const {
+    return {bytes + literals_used, address + literals_used, state};
+  }
   // Keep what was emitted.
   void take_hot(const Emitter& emitted) { used += (emitted.size() + 15) & ~size_t{15}; }
   void take_cold(const Emitter& emitted) { cold_used += emitted.size(); }
+  void take_literals(const Emitter& emitted) { literals_used += emitted.size(); }
 };
 
 // The memory that translations live in: one memfd with the state page, the branch tables and the

@@ -27,8 +27,7 @@ void Pool::add_chunk(size_t bytes) {
   const size_t size = (bytes + unit - 1) & ~(unit - 1);
   // Mapped with room to align it: what lies on either side is never touched.
   const size_t mapped = first ? size : size + kHugePageBytes;
-  void* address =
-      mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* address = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   RCHK_CHECK(address != MAP_FAILED, "no memory for {} bytes of translations", size);
   chunks_.push_back({address, mapped});
   next_ = reinterpret_cast<uintptr_t>(address);

@@ -13,13 +13,29 @@
 //            the last exit
 //   behind:  paths of conditional exits: count, jump
 //   apart:   stubs: say which exit it is, leave for the tracer
-//            literals: return addresses that calls push
+//   apart:   literals: return addresses that calls push
 //
 // Conditional exits jump straight to the next block when nothing is to be counted on the way.
 
 namespace rchk::translate {
 
 #define SLOT(name) offsetof(StatePage, name)
+
+namespace {
+
+// Whether the operand of an indirect jump or call is in rcx or at an address made from it.
+bool operand_uses_rcx(const TraceStep& step) {
+  constexpr uint8_t kRexX = 2, kRexB = 1;
+  const Instruction& instruction = step.instruction;
+  if (instruction.mod() == 3 || instruction.rm() != 4) {
+    return instruction.rm() == kRcx && !(instruction.rex & kRexB);
+  }
+  const uint8_t sib = step.bytes[instruction.modrm_offset + 1];
+  return ((sib & 7) == kRcx && !(instruction.rex & kRexB)) ||
+         (((sib >> 3) & 7) == kRcx && !(instruction.rex & kRexX));
+}
+
+}  // namespace
 
 Translator::Translator(CodeCache& cache, Arena& arena, SiteTable& sites, Scratch& scratch)
     : cache_(cache),
@@ -80,10 +96,15 @@ void Translator::plan_check(const Trace& trace) {
                       last.instruction.kind != InstructionClass::kCounterJump &&
                       last.instruction.kind != InstructionClass::kCall;
   if (!closes && block_->depth < 1) return;
+  bool exits = false;
   for (size_t i = 0; i < trace.steps.size(); ++i) {
-    if (trace.steps[i].live_flags != 0) continue;
+    if (trace.steps[i].live_flags != 0) {
+      exits = exits || trace.steps[i].instruction.kind == InstructionClass::kConditionalJump;
+      continue;
+    }
     check_at_ = static_cast<int>(i);
     check_adds_ = static_cast<int>(trace.steps.size());
+    block_->checks_first = !exits;
     return;
   }
 }
@@ -264,7 +285,7 @@ void Translator::emit_indirect(const TraceStep& step) {
   if (!checked_ && request_->key.flavour == Flavour::kFast) {
     out_.counter_sign_to_ecx(index_ - added_);
     stop = out_.jecxz();
-    if (!is_return) out_.load(kRcx, SLOT(rcx));
+    if (!is_return && operand_uses_rcx(step)) out_.load(kRcx, SLOT(rcx));
   }
   if (instruction.uses_r11) take_r11_in();
   record(step, true);
@@ -389,11 +410,12 @@ void Translator::emit_cold_exits() {
 
 void Translator::emit_literals() {
   if (literals_.empty()) return;
-  while (cold_.here() % 8 != 0) cold_.byte(0xcc);
+  Emitter out = arena_.literal_emitter(cache_.state_address());
   for (const Literal& literal : literals_) {
-    point(literal.displacement, literal.displacement_end, cold_.here());
-    cold_.qword(literal.value);
+    point(literal.displacement, literal.displacement_end, out.here());
+    out.qword(literal.value);
   }
+  arena_.take_literals(out);
 }
 
 }  // namespace rchk::translate

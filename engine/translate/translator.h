@@ -141,7 +141,7 @@ class Translator {
   Arena& arena_;
   SiteTable& sites_;
   Emitter out_;   // code that runs
-  Emitter cold_;  // stubs and literals, kept apart so that they do not thin out what runs
+  Emitter cold_;  // stubs, kept apart so that they do not thin out what runs
   const TranslationRequest* request_ = nullptr;
   Block* block_ = nullptr;
   int index_ = 0;      // instructions before the current one
