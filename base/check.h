@@ -31,9 +31,9 @@ class CheckContext {
 }  // namespace rchk
 
 // An invariant that is checked in every build. The optional rest is a fmt format and arguments.
-#define RCHK_CHECK(condition, ...)                                                             \
-  do {                                                                                         \
-    if (__builtin_expect(!(condition), 0)) {                                                   \
-      ::rchk::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__));     \
-    }                                                                                          \
+#define RCHK_CHECK(condition, ...)                                                         \
+  do {                                                                                     \
+    if (__builtin_expect(!(condition), 0)) {                                               \
+      ::rchk::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__)); \
+    }                                                                                      \
   } while (false)

@@ -22,9 +22,7 @@ constexpr NamedRegister kRegisters[] = {
 #undef RCHK_REGISTER
 };
 
-bool counts_as_state(const NamedRegister& entry) {
-  return entry.member != &Registers::orig_rax;
-}
+bool counts_as_state(const NamedRegister& entry) { return entry.member != &Registers::orig_rax; }
 
 uint64_t value_of(const Registers& registers, const NamedRegister& entry) {
   const uint64_t value = registers.*entry.member;

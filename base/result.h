@@ -71,7 +71,7 @@ using Failure = tl::unexpected<Error>;
 // `RCHK_TRY_ASSIGN(auto x, f());` binds x to the value, or returns the error to the caller.
 #define RCHK_TRY_ASSIGN(target, expression) \
   RCHK_TRY_ASSIGN_INNER(RCHK_CONCAT(rchk_result_, __LINE__), target, expression)
-#define RCHK_TRY_ASSIGN_INNER(temporary, target, expression)         \
-  auto temporary = (expression);                                     \
-  if (!temporary) return tl::make_unexpected(temporary.error());     \
+#define RCHK_TRY_ASSIGN_INNER(temporary, target, expression)     \
+  auto temporary = (expression);                                 \
+  if (!temporary) return tl::make_unexpected(temporary.error()); \
   target = std::move(*temporary)

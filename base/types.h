@@ -19,7 +19,9 @@ struct GuestAddress {
   constexpr GuestAddress operator-(uint64_t bytes) const { return {value - bytes}; }
   constexpr uint64_t operator-(GuestAddress other) const { return value - other.value; }
   constexpr GuestAddress page_floor() const { return {value & ~(kPageSize - 1)}; }
-  constexpr GuestAddress page_ceiling() const { return {(value + kPageSize - 1) & ~(kPageSize - 1)}; }
+  constexpr GuestAddress page_ceiling() const {
+    return {(value + kPageSize - 1) & ~(kPageSize - 1)};
+  }
 };
 
 // A half-open range of guest addresses, [begin, end).
@@ -37,7 +39,9 @@ struct AddressRange {
   AddressRange pages() const { return {begin.page_floor(), end.page_ceiling()}; }
 };
 
-constexpr AddressRange range_of(GuestAddress begin, uint64_t bytes) { return {begin, begin + bytes}; }
+constexpr AddressRange range_of(GuestAddress begin, uint64_t bytes) {
+  return {begin, begin + bytes};
+}
 
 // A kernel thread id, as the recorder's own pid namespace sees it.
 struct Tid {

@@ -22,10 +22,10 @@ int report(const Error& error);
 
 struct LiveOptions {
   std::vector<std::string> program;
-  std::string output;               // the recording; empty: a new one in the default folder
+  std::string output;  // the recording; empty: a new one in the default folder
   std::optional<std::string> standard_input, standard_output, standard_error;
-  std::optional<uint16_t> port;     // serve there instead of on standard input
-  bool gdb = false;                 // start gdb even where stdin is no terminal
+  std::optional<uint16_t> port;  // serve there instead of on standard input
+  bool gdb = false;              // start gdb even where stdin is no terminal
   bool log_packets = false;
 };
 // `rchk PROG`: serves a debugger on standard input, or starts one.

@@ -26,8 +26,8 @@ FileDescriptor duplicate(int fd) { return FileDescriptor(fcntl(fd, F_DUPFD_CLOEX
 FileDescriptor debugger_terminal() {
   pid_t pid = getppid();
   for (int generation = 0; generation < 2 && pid > 1; ++generation) {
-    FileDescriptor terminal(open(fmt::format("/proc/{}/fd/0", pid).c_str(),
-                                 O_RDWR | O_NOCTTY | O_CLOEXEC));
+    FileDescriptor terminal(
+        open(fmt::format("/proc/{}/fd/0", pid).c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC));
     if (terminal.is_open() && isatty(terminal.get()) != 0) return terminal;
     // A shell may stand between.
     FILE* status = fopen(fmt::format("/proc/{}/stat", pid).c_str(), "r");

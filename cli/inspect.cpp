@@ -38,9 +38,8 @@ Result<int> info(const std::string& file) {
   fmt::print("recording      {} ({} bytes)\n", path, std::filesystem::file_size(path, error));
   fmt::print("command        {}\n", command);
   fmt::print("folder         {}\n", facts.working_directory);
-  fmt::print("made           {} on {}, kernel {}, by rchk {}\n",
-             describe_time(facts.start_unix_ns), facts.hostname, facts.kernel_release,
-             facts.rchk_version);
+  fmt::print("made           {} on {}, kernel {}, by rchk {}\n", describe_time(facts.start_unix_ns),
+             facts.hostname, facts.kernel_release, facts.rchk_version);
   fmt::print("process        {}\n", facts.pid);
   fmt::print("events         {}\n", reader->event_count());
   if (reader->event_count() > 0) {
@@ -82,8 +81,7 @@ int run_info(const std::string& file) {
   return result ? *result : report(result.error());
 }
 
-int run_dump(const std::string& file, bool detailed, uint64_t from,
-             std::optional<uint64_t> count) {
+int run_dump(const std::string& file, bool detailed, uint64_t from, std::optional<uint64_t> count) {
   const auto result = dump(file, detailed, from, count);
   return result ? *result : report(result.error());
 }

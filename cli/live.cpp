@@ -33,9 +33,7 @@ Result<int> serve_live(const LiveOptions& options) {
   for (char** variable = environ; *variable != nullptr; ++variable) {
     settings.program.environment.emplace_back(*variable);
   }
-  settings.message = [&notes](std::string_view text) {
-    notes += fmt::format("rchk: {}\n", text);
-  };
+  settings.message = [&notes](std::string_view text) { notes += fmt::format("rchk: {}\n", text); };
   const FileDescriptor original_error(dup(STDERR_FILENO));
   RCHK_TRY_ASSIGN(GuestStreams streams, GuestStreams::sort_out(options));
   for (size_t i = 0; i < 3; ++i) settings.program.standard_fds[i] = streams.guest[i].get();
@@ -55,8 +53,7 @@ Result<int> serve_live(const LiveOptions& options) {
 
   RCHK_TRY_ASSIGN(const int cpu, pin_here());
   timeline::LiveProgram live(*recorder, log);
-  RCHK_TRY_ASSIGN(const auto timeline,
-                  timeline::Timeline::open_live(log, live, cpu, syscall_name));
+  RCHK_TRY_ASSIGN(const auto timeline, timeline::Timeline::open_live(log, live, cpu, syscall_name));
   RCHK_TRY(live.join(*timeline));
 
   target::TimelineTarget::Hooks hooks;

@@ -99,7 +99,8 @@ int command(int argc, char** argv, const std::string& self) {
                            "No debugger: run to the end, repeating output and exit status");
   replay_command->add_flag("--stdio", replay.stdio,
                            "Serve gdb's protocol on standard input and output");
-  replay_command->add_option("--port", replay.port, "Serve gdb's protocol on this port of 127.0.0.1");
+  replay_command->add_option("--port", replay.port,
+                             "Serve gdb's protocol on this port of 127.0.0.1");
   replay_command->add_flag("--log-packets", replay.log_packets, "Show the protocol's packets");
   replay_command->add_option("file", replay.file, "The recording; without it the newest");
 
@@ -164,8 +165,7 @@ int main(int argc, char** argv) {
   using namespace rchk::cli;
   const std::string self = own_path(argv[0]);
   const bool is_command =
-      argc > 1 && std::any_of(std::begin(kCommands), std::end(kCommands), [&](const char* name) {
-        return std::string(argv[1]) == name;
-      });
+      argc > 1 && std::any_of(std::begin(kCommands), std::end(kCommands),
+                              [&](const char* name) { return std::string(argv[1]) == name; });
   return is_command ? command(argc, argv, self) : live(argc, argv, self);
 }

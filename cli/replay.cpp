@@ -42,8 +42,7 @@ struct Summary {
   std::optional<trace::ExitEvent> exit;
 };
 
-using OnEvent =
-    std::function<Result<void>(EventNumber, const trace::Event&, const replay::Guest&)>;
+using OnEvent = std::function<Result<void>(EventNumber, const trace::Event&, const replay::Guest&)>;
 
 // Replays from the start to the end.
 Result<Summary> replay_all(trace::EventSource& source, OnEvent on_event) {
@@ -125,11 +124,12 @@ Result<int> verify(const std::string& file) {
   RCHK_TRY_ASSIGN(const Summary summary, replay_all(*reader, progress));
   if (terminal && shown != start) fmt::print(stderr, "\r\033[K");
   std::string note;
-  if (!summary.exit) note = "; the recording ends before the program does";
-  else if (!summary.exit->message.empty()) note = "; " + summary.exit->message;
+  if (!summary.exit)
+    note = "; the recording ends before the program does";
+  else if (!summary.exit->message.empty())
+    note = "; " + summary.exit->message;
   fmt::print("verified: {} events, {} instructions, {} memory checksums{}\n", summary.events,
-             summary.instructions, summary.checksums,
-             note);
+             summary.instructions, summary.checksums, note);
   return 0;
 }
 

@@ -9,10 +9,14 @@ namespace rchk::cli {
 int report(const Error& error) {
   fmt::print(stderr, "rchk: {}\n", error.message());
   switch (error.kind) {
-    case ErrorKind::kMisuse: return kMisuseStatus;
-    case ErrorKind::kBadTrace: return kBadRecordingStatus;
-    case ErrorKind::kDivergence: return kDivergenceStatus;
-    case ErrorKind::kMachine: return kMachineStatus;
+    case ErrorKind::kMisuse:
+      return kMisuseStatus;
+    case ErrorKind::kBadTrace:
+      return kBadRecordingStatus;
+    case ErrorKind::kDivergence:
+      return kDivergenceStatus;
+    case ErrorKind::kMachine:
+      return kMachineStatus;
     case ErrorKind::kSystem:
     case ErrorKind::kUnsupported:
     case ErrorKind::kGone:

@@ -30,11 +30,11 @@ struct FileBacking {
 // One mapping of a guest: a range of whole pages that share their attributes.
 struct Mapping {
   AddressRange range;
-  uint8_t protection = kNone;     // Protection bits
-  bool shared = false;            // MAP_SHARED of a file, shm or memfd
-  bool grows_down = false;        // the main stack
+  uint8_t protection = kNone;  // Protection bits
+  bool shared = false;         // MAP_SHARED of a file, shm or memfd
+  bool grows_down = false;     // the main stack
   std::optional<FileBacking> backing;
-  std::string name;               // the path, "[heap]", "[stack]" or empty
+  std::string name;  // the path, "[heap]", "[stack]" or empty
 
   bool readable() const { return (protection & kRead) != 0; }
   bool writable() const { return (protection & kWrite) != 0; }
@@ -78,7 +78,7 @@ struct ProcMapsEntry {
   uint64_t offset_bytes = 0;
   uint64_t device = 0;  // as st_dev of stat
   uint64_t inode = 0;
-  std::string name;     // may end in " (deleted)"
+  std::string name;  // may end in " (deleted)"
 };
 
 // Parses the text of a /proc/PID/maps file (proc(5)).

@@ -93,8 +93,10 @@ Result<void> Collector::add_map(const syscalls::MapEffect& effect) {
     change(trace::MapChange{std::move(mapping)});
     return {};
   }
-  note_(fmt::format("{} is mapped: {}. What is there now is recorded; what others than the "
-                    "program change there later is not.", path, id.error().message()));
+  note_(
+      fmt::format("{} is mapped: {}. What is there now is recorded; what others than the "
+                  "program change there later is not.",
+                  path, id.error().message()));
   const AddressRange range = mapping.range;
   change(trace::MapChange{std::move(mapping)});
   add_contents(range);
@@ -133,8 +135,8 @@ Result<void> Collector::compare_part(AddressRange part, const ProcMapsEntry* now
   if (before != nullptr) {
     const bool was_file = before->backing.has_value() || !before->name.empty();
     const bool same_place =
-        !before->backing || before->backing->offset_bytes + (part.begin - before->range.begin) ==
-                                offset;
+        !before->backing ||
+        before->backing->offset_bytes + (part.begin - before->range.begin) == offset;
     if (before->shared == now->shared && same_place && (was_file || now->inode == 0)) {
       if (before->protection != now->protection) {
         change(trace::ProtectChange{part, now->protection});
@@ -258,8 +260,8 @@ Result<void> add_file_changes(const syscalls::Call& call, int64_t result,
     const uint64_t first = mapping.backing->offset_bytes;
     if (offset_bytes && files.version(mapping.backing->file).size_bytes == size_bytes) {
       const uint64_t begin = std::max(first, *offset_bytes);
-      const uint64_t end = std::min(first + mapping.range.size(),
-                                    *offset_bytes + static_cast<uint64_t>(result));
+      const uint64_t end =
+          std::min(first + mapping.range.size(), *offset_bytes + static_cast<uint64_t>(result));
       if (begin >= end) continue;
       Bytes bytes(end - begin);
       const GuestAddress at = mapping.range.begin + (begin - first);
@@ -268,8 +270,7 @@ Result<void> add_file_changes(const syscalls::Call& call, int64_t result,
       continue;
     }
     // Its size is what decides where the mapping faults: mapped anew, as it is now.
-    RCHK_TRY_ASSIGN(const FileDescriptor file,
-                    open_guest_file(tracee.pid(), *descriptor));
+    RCHK_TRY_ASSIGN(const FileDescriptor file, open_guest_file(tracee.pid(), *descriptor));
     files.mark_changeable(mapping.backing->file);
     RCHK_TRY_ASSIGN(mapping.backing->file, files.add(file, mapping.name));
     RCHK_TRY(files.add_range(mapping.backing->file, file, first, mapping.range.size()));

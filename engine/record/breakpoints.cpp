@@ -26,10 +26,18 @@ uint64_t control_bits(size_t index, const HardwareWatchpoint& watchpoint) {
   const uint64_t access = watchpoint.access == WatchAccess::kWrite ? 1 : 3;
   uint64_t length = 0;
   switch (watchpoint.size_bytes) {
-    case 1: length = 0; break;
-    case 2: length = 1; break;
-    case 4: length = 3; break;
-    case 8: length = 2; break;
+    case 1:
+      length = 0;
+      break;
+    case 2:
+      length = 1;
+      break;
+    case 4:
+      length = 3;
+      break;
+    case 8:
+      length = 2;
+      break;
   }
   return 1ull << (2 * index) | (access | length << 2) << (16 + 4 * index);
 }
@@ -84,8 +92,8 @@ void Breakpoints::hide_in(GuestAddress address, std::span<uint8_t> bytes, bool w
                           tracee::Tracee& tracee) {
   if (sites_.empty()) return;
   const AddressRange range = range_of(address, bytes.size());
-  for (auto site = sites_.lower_bound(range.begin);
-       site != sites_.end() && site->first < range.end; ++site) {
+  for (auto site = sites_.lower_bound(range.begin); site != sites_.end() && site->first < range.end;
+       ++site) {
     const GuestAddress where = site->first;
     std::optional<uint8_t>& saved = site->second.saved;
     if (!saved) continue;
@@ -103,9 +111,8 @@ Result<void> Watchpoints::add(const HardwareWatchpoint& watchpoint) {
   const uint8_t size = watchpoint.size_bytes;
   const bool possible = size == 1 || size == 2 || size == 4 || size == 8;
   if (!possible || watchpoint.address.value % size != 0) {
-    return fail(ErrorKind::kUnsupported,
-                fmt::format("a debug register cannot watch {} bytes at {}", size,
-                            watchpoint.address));
+    return fail(ErrorKind::kUnsupported, fmt::format("a debug register cannot watch {} bytes at {}",
+                                                     size, watchpoint.address));
   }
   if (watched_.size() == kDebugRegisters) {
     return fail(ErrorKind::kUnsupported, "all four debug registers are in use");

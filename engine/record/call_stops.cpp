@@ -47,8 +47,12 @@ class GuestReader final : public syscalls::MemoryReader {
 // Calls behind which a signal may be waiting that the call itself sent or let through.
 bool may_raise(const Call& call, int64_t result) {
   switch (call.number) {
-    case nr::kill: case nr::tkill: case nr::tgkill: case nr::rt_sigqueueinfo:
-    case nr::rt_tgsigqueueinfo: case nr::pidfd_send_signal:
+    case nr::kill:
+    case nr::tkill:
+    case nr::tgkill:
+    case nr::rt_sigqueueinfo:
+    case nr::rt_tgsigqueueinfo:
+    case nr::pidfd_send_signal:
       return true;
     case nr::rt_sigprocmask:
       return call.arguments[1] != 0 && static_cast<int>(call.arguments[0]) != SIG_BLOCK;
@@ -88,7 +92,10 @@ std::string Recorder::Impl::obstacle(const Call& call, const Registers& register
     known_call_sites_.insert(registers.pc());
   }
   switch (call.number) {
-    case nr::clone: case nr::clone3: case nr::fork: case nr::vfork:
+    case nr::clone:
+    case nr::clone3:
+    case nr::fork:
+    case nr::vfork:
       return syscalls::describe_call(call, std::nullopt, &memory) +
              ": more than one process or thread is not recorded yet (have it use one thread, or "
              "record the program that it starts by itself)";
@@ -234,11 +241,20 @@ Result<void> Recorder::Impl::shorten_time_out(PendingCall& call) {
       call.again.r10 = (rest_ns + kNsPerMs - 1) / kNsPerMs;
       return {};
     }
-    case nr::rt_sigtimedwait: pointer = {call.before.rdx}; break;
-    case nr::epoll_pwait2: pointer = {call.before.r10}; break;
-    case nr::semtimedop: pointer = {call.before.r10}; break;
-    case nr::io_getevents: pointer = {call.before.r8}; break;
-    default: return {};
+    case nr::rt_sigtimedwait:
+      pointer = {call.before.rdx};
+      break;
+    case nr::epoll_pwait2:
+      pointer = {call.before.r10};
+      break;
+    case nr::semtimedop:
+      pointer = {call.before.r10};
+      break;
+    case nr::io_getevents:
+      pointer = {call.before.r8};
+      break;
+    default:
+      return {};
   }
   timespec time{};
   if (pointer.value == 0) return {};
@@ -392,7 +408,8 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
   MaybeStop stop;
   if (limits.stop_at_breakpoints && !watchpoints_.empty()) {
     for (const trace::MemoryWrite& write : event.writes) {
-      const auto hit = watchpoints_.changed_in(range_of(write.address, write.bytes.size()), tracee_);
+      const auto hit =
+          watchpoints_.changed_in(range_of(write.address, write.bytes.size()), tracee_);
       if (hit) stop = RecorderStop{.cause = StopCause::kWatchpoint, .address = hit->address};
     }
   }

@@ -24,8 +24,17 @@ constexpr uint32_t kMostSubleaves = 64;
 
 bool is_prefix(uint8_t byte) {
   switch (byte) {
-    case 0x26: case 0x2e: case 0x36: case 0x3e: case 0x64: case 0x65:  // segments
-    case 0x66: case 0x67: case 0xf0: case 0xf2: case 0xf3:
+    case 0x26:
+    case 0x2e:
+    case 0x36:
+    case 0x3e:
+    case 0x64:
+    case 0x65:  // segments
+    case 0x66:
+    case 0x67:
+    case 0xf0:
+    case 0xf2:
+    case 0xf3:
       return true;
     default:
       return (byte & 0xf0) == 0x40;  // REX
@@ -151,9 +160,8 @@ Registers emulate(const Instruction& instruction, const Registers& before, bool 
   after.rip += instruction.length;
   switch (instruction.trapped) {
     case trace::TrappedInstruction::kCpuid: {
-      const trace::CpuidLeaf leaf =
-          guest_cpuid(static_cast<uint32_t>(before.rax), static_cast<uint32_t>(before.rcx),
-                      mask_cpuid);
+      const trace::CpuidLeaf leaf = guest_cpuid(static_cast<uint32_t>(before.rax),
+                                                static_cast<uint32_t>(before.rcx), mask_cpuid);
       after.rax = leaf.eax;
       after.rbx = leaf.ebx;
       after.rcx = leaf.ecx;

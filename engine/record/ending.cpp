@@ -194,11 +194,11 @@ Result<ForkSnapshot> Recorder::Impl::fork_snapshot() {
     if (!mapping.shared || !mapping.writable()) continue;
     const AddressRange range = mapping.range;
     const uint64_t readable = mapping.protection | snapshot::kRead | snapshot::kWrite;
-    RCHK_TRY_ASSIGN(const int64_t placed,
-                    child.remote_syscall(gadget, SYS_mmap,
-                                         {begin.value, range.size(), readable,
-                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
-                                          ~0ull, 0}));
+    RCHK_TRY_ASSIGN(
+        const int64_t placed,
+        child.remote_syscall(gadget, SYS_mmap,
+                             {begin.value, range.size(), readable,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, ~0ull, 0}));
     if (placed != static_cast<int64_t>(begin.value)) {
       return fail_errno("copying shared memory", static_cast<int>(-placed));
     }

@@ -26,8 +26,8 @@ Result<GuestAddress> find_gadget(const tracee::Tracee& tracee,
     Bytes code(entry.range.size());
     code.resize(tracee.read_memory(entry.range.begin, code));
     const uint8_t instruction[] = {0x0f, 0x05};
-    const auto found = std::search(code.begin(), code.end(), std::begin(instruction),
-                                   std::end(instruction));
+    const auto found =
+        std::search(code.begin(), code.end(), std::begin(instruction), std::end(instruction));
     if (found == code.end()) break;
     return entry.range.begin + static_cast<uint64_t>(found - code.begin());
   }
@@ -220,8 +220,7 @@ Result<std::vector<trace::PageContents>> own_pages(const tracee::Tracee& tracee,
         const GuestAddress page = part.range.begin + i * kPageSize;
         Bytes bytes(kPageSize);
         if (tracee.read_memory(page, bytes) != kPageSize) continue;
-        const bool joins =
-            !runs.empty() && runs.back().address + runs.back().bytes.size() == page;
+        const bool joins = !runs.empty() && runs.back().address + runs.back().bytes.size() == page;
         if (joins) {
           runs.back().bytes.insert(runs.back().bytes.end(), bytes.begin(), bytes.end());
         } else {

@@ -13,7 +13,7 @@ namespace rchk::record {
 
 // How a guest is kept from what would escape the log.
 struct Confinement {
-  GuestAddress gadget;        // a `syscall` instruction in the guest's vDSO
+  GuestAddress gadget;  // a `syscall` instruction in the guest's vDSO
   bool cpuid_trapped = false;
   bool tsc_trapped = false;
 };

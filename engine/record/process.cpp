@@ -59,9 +59,14 @@ SignalAction action_of(int signal, const SignalStatus& status) {
   if (signal == SIGKILL) return SignalAction::kFatal;
   if ((status.ignored & signal_bit(signal)) != 0) return SignalAction::kIgnore;
   switch (signal) {
-    case SIGCHLD: case SIGCONT: case SIGURG: case SIGWINCH:
+    case SIGCHLD:
+    case SIGCONT:
+    case SIGURG:
+    case SIGWINCH:
       return SignalAction::kIgnore;
-    case SIGTSTP: case SIGTTIN: case SIGTTOU:
+    case SIGTSTP:
+    case SIGTTIN:
+    case SIGTTOU:
       return SignalAction::kStop;
     default:
       return SignalAction::kFatal;

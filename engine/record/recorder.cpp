@@ -86,8 +86,7 @@ trace::RecordingInfo Recorder::describe(const RecorderOptions& options) {
   return info;
 }
 
-Result<std::unique_ptr<Recorder>> Recorder::start(RecorderOptions options,
-                                                  trace::EventSink& sink) {
+Result<std::unique_ptr<Recorder>> Recorder::start(RecorderOptions options, trace::EventSink& sink) {
   const int cpu = choose_cpu(options);
   options.program.cpu = cpu;
   RCHK_TRY_ASSIGN(const std::vector<int> allowed, tracee::pin_to_cpu(cpu));
@@ -135,9 +134,9 @@ Result<void> Recorder::Impl::take_image() {
     return fail(ErrorKind::kUnsupported, "a 32-bit program cannot be recorded");
   }
   RCHK_TRY_ASSIGN(confinement_, confine(tracee_, trap_cpuid_));
-  RCHK_TRY_ASSIGN(trace::ExecEvent event,
-                  describe_image(tracee_, files_, confinement_,
-                                 [this](std::string_view text) { say(text); }));
+  RCHK_TRY_ASSIGN(
+      trace::ExecEvent event,
+      describe_image(tracee_, files_, confinement_, [this](std::string_view text) { say(text); }));
   space_.clear();
   for (const trace::Mapping& mapping : event.mappings) space_.map(mapping);
   brk_ = event.brk;

@@ -43,8 +43,8 @@ struct RunLimits {
 };
 
 enum class StopCause : uint8_t {
-  kBreakpoint,        // pc at the breakpoint `address`; its instruction has not run
-  kWatchpoint,        // the watchpoint at `address` changed, or was accessed
+  kBreakpoint,  // pc at the breakpoint `address`; its instruction has not run
+  kWatchpoint,  // the watchpoint at `address` changed, or was accessed
   kStepped,
   kInterrupted,       // asked for, or the deadline passed; never inside a system call
   kSignal,            // a fatal `signal` is about to be delivered; its event is in the log
@@ -55,17 +55,17 @@ enum class StopCause : uint8_t {
 
 struct RecorderStop {
   StopCause cause = StopCause::kStepped;
-  GuestAddress address{};               // kBreakpoint, kWatchpoint
-  int signal = 0;                       // kSignal; kAboutToExit and kExited if killed by one
-  int status = 0;                       // exit status; kAboutToExit and kExited if not killed
-  bool core_dumped = false;             // kExited
-  std::string message{};                // kRecordingStopped: why
+  GuestAddress address{};    // kBreakpoint, kWatchpoint
+  int signal = 0;            // kSignal; kAboutToExit and kExited if killed by one
+  int status = 0;            // exit status; kAboutToExit and kExited if not killed
+  bool core_dumped = false;  // kExited
+  std::string message{};     // kRecordingStopped: why
 };
 
 // A forked copy of the guest that does not run, to start a replay from.
 struct ForkSnapshot {
-  tracee::Tracee process;               // no descriptors, no shared memory, dies with its tracer
-  GuestAddress gadget;                  // a `syscall` instruction in it
+  tracee::Tracee process;  // no descriptors, no shared memory, dies with its tracer
+  GuestAddress gadget;     // a `syscall` instruction in it
   Registers registers;
   ExtendedState extended_state;
   snapshot::AddressSpace space;

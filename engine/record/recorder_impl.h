@@ -19,7 +19,7 @@ namespace rchk::record {
 
 // A system call between its entry and its exit.
 struct PendingCall {
-  Registers before;             // as SyscallEvent::before
+  Registers before;  // as SyscallEvent::before
   syscalls::EntryState entry;
   // The call does not reach the kernel, and the guest gets this result.
   std::optional<int64_t> answer;
@@ -122,7 +122,7 @@ class Recorder::Impl {
   Confinement confinement_;
   bool trap_cpuid_ = false;
   tracee::Xsavec xsavec_ = tracee::Xsavec::of_this_machine();
-  TscMirror tsc_mirror_;               // on while run() lets the guest run freely
+  TscMirror tsc_mirror_;  // on while run() lets the guest run freely
   uint64_t start_ns_ = 0;
 
   std::optional<PendingCall> call_;
@@ -135,9 +135,9 @@ class Recorder::Impl {
 
   // At a signal stop: the signal, which run() delivers.
   std::optional<siginfo_t> signal_;
-  bool signal_reported_ = false;       // as kSignal
-  bool exit_reported_ = false;         // as kAboutToExit
-  SignalSet pending_at_event_ = 0;     // signals that will be delivered before the next instruction
+  bool signal_reported_ = false;    // as kSignal
+  bool exit_reported_ = false;      // as kAboutToExit
+  SignalSet pending_at_event_ = 0;  // signals that will be delivered before the next instruction
   bool fatal_signal_recorded_ = false;
   bool signal_event_is_last_ = false;  // in the log
   Registers last_registers_;           // at the last event
@@ -145,16 +145,16 @@ class Recorder::Impl {
 
   bool in_group_stop_ = false;
   bool stepping_ = false;
-  Breakpoints step_target_;            // behind a string instruction that is stepped over
-  bool interrupt_in_flight_ = false;   // PTRACE_INTERRUPT was sent and no stop has come since
-  bool interrupt_wanted_ = false;      // by this run()
+  Breakpoints step_target_;           // behind a string instruction that is stepped over
+  bool interrupt_in_flight_ = false;  // PTRACE_INTERRUPT was sent and no stop has come since
+  bool interrupt_wanted_ = false;     // by this run()
   uint64_t next_poll_ns_ = 0;
 
   uint64_t next_checksum_ns_ = 0;
   bool exit_recorded_ = false;
   std::set<std::string> said_;
   std::optional<RecorderStop> finished_;
-  pid_t free_pid_ = -1;                // goes on by itself
+  pid_t free_pid_ = -1;  // goes on by itself
 };
 
 }  // namespace rchk::record

@@ -10,9 +10,9 @@ namespace rchk::record {
 
 namespace {
 
+using std::chrono::steady_clock;
 using tracee::ResumeMode;
 using tracee::StopStatus;
-using std::chrono::steady_clock;
 
 constexpr auto kPollInterval = std::chrono::milliseconds(5);
 

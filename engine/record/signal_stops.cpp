@@ -20,7 +20,11 @@ static_assert(sizeof(siginfo_t) == kSiginfoBytes);
 // Raised by the instruction at pc, so that the same instruction raises it in a replay.
 bool is_synchronous(const siginfo_t& info) {
   switch (info.si_signo) {
-    case SIGSEGV: case SIGBUS: case SIGFPE: case SIGILL: case SIGTRAP:
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+    case SIGTRAP:
       return info.si_code > 0;
     default:
       return false;
@@ -43,8 +47,9 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_signal(int signal, const Ru
   }
   RCHK_TRY_ASSIGN(const SignalStatus status, read_signal_status(tracee_.pid()));
   SignalAction action = action_of(signal, status);
-  // The kernel has made a forced signal's action the default one before it says so (kernel/signal.c,
-  // force_sig_info_to_task), but a fault of an ignored signal is fatal all the same.
+  // The kernel has made a forced signal's action the default one before it says so
+  // (kernel/signal.c, force_sig_info_to_task), but a fault of an ignored signal is fatal all the
+  // same.
   if (action == SignalAction::kIgnore && is_synchronous(info)) action = SignalAction::kFatal;
   signal_ = info;
   switch (action) {
@@ -132,8 +137,7 @@ Result<void> Recorder::Impl::add_signal_event(const siginfo_t& info, const Regis
   event.fatal = fatal;
   event.registers = registers;
   event.registers.orig_rax = ~0ull;
-  event.at_event =
-      !event.synchronous && (pending_at_event_ & signal_bit(info.si_signo)) != 0;
+  event.at_event = !event.synchronous && (pending_at_event_ & signal_bit(info.si_signo)) != 0;
   if (!event.synchronous) {
     RCHK_TRY_ASSIGN(event.extended_state, tracee_.extended_state());
   }

@@ -31,7 +31,8 @@ void Recorder::Impl::set_hooks(const trace::ExecEvent& image) {
   const uint64_t interpreter = auxv_value(image.auxv, AT_BASE);
   std::optional<uint32_t> file;
   for (const trace::Mapping& mapping : image.mappings) {
-    if (mapping.backing && mapping.range.begin.value == interpreter) file = mapping.backing->file.value;
+    if (mapping.backing && mapping.range.begin.value == interpreter)
+      file = mapping.backing->file.value;
   }
   for (const trace::Mapping& mapping : image.mappings) {
     if (!mapping.executable() || !mapping.backing) continue;

@@ -20,9 +20,26 @@ void forget_syscall_scratch(Registers& registers) { registers.rcx = registers.r1
 // Leaves of CPUID that look at ecx (SDM vol. 2A, CPUID; AMD's manual vol. 3, appendix E).
 bool depends_on_subleaf(uint32_t leaf) {
   switch (leaf) {
-    case 0x4: case 0x7: case 0xb: case 0xd: case 0xf: case 0x10: case 0x12: case 0x14: case 0x17:
-    case 0x18: case 0x1b: case 0x1d: case 0x1e: case 0x1f: case 0x20: case 0x23: case 0x24:
-    case 0x8000001d: case 0x80000020: case 0x80000026:
+    case 0x4:
+    case 0x7:
+    case 0xb:
+    case 0xd:
+    case 0xf:
+    case 0x10:
+    case 0x12:
+    case 0x14:
+    case 0x17:
+    case 0x18:
+    case 0x1b:
+    case 0x1d:
+    case 0x1e:
+    case 0x1f:
+    case 0x20:
+    case 0x23:
+    case 0x24:
+    case 0x8000001d:
+    case 0x80000020:
+    case 0x80000026:
       return true;
     default:
       return false;
@@ -87,29 +104,28 @@ Result<void> Replayer::apply(Guest& guest, const trace::ExecEvent& event) {
 }
 
 Result<void> Replayer::apply(Guest& guest, const trace::AddressSpaceChange& change) {
-  return std::visit(
-      Overloaded{
-          [&](const trace::MapChange& item) { return map(guest, item.mapping); },
-          [&](const trace::UnmapChange& item) {
-            engine_->invalidate(item.range);
-            return guest.puppet->unmap_guest(item.range);
-          },
-          [&](const trace::ProtectChange& item) {
-            engine_->invalidate(item.range);
-            return guest.puppet->protect(item.range, item.protection);
-          },
-          [&](const trace::RemapChange& item) -> Result<void> {
-            RCHK_TRY(engine_->make_room(item.to));
-            engine_->invalidate(item.from);
-            engine_->invalidate(item.to);
-            return guest.puppet->remap(item);
-          },
-          [&](const trace::DiscardChange& item) {
-            engine_->invalidate(item.range);
-            return guest.puppet->discard(item.range);
-          },
-      },
-      change);
+  return std::visit(Overloaded{
+                        [&](const trace::MapChange& item) { return map(guest, item.mapping); },
+                        [&](const trace::UnmapChange& item) {
+                          engine_->invalidate(item.range);
+                          return guest.puppet->unmap_guest(item.range);
+                        },
+                        [&](const trace::ProtectChange& item) {
+                          engine_->invalidate(item.range);
+                          return guest.puppet->protect(item.range, item.protection);
+                        },
+                        [&](const trace::RemapChange& item) -> Result<void> {
+                          RCHK_TRY(engine_->make_room(item.to));
+                          engine_->invalidate(item.from);
+                          engine_->invalidate(item.to);
+                          return guest.puppet->remap(item);
+                        },
+                        [&](const trace::DiscardChange& item) {
+                          engine_->invalidate(item.range);
+                          return guest.puppet->discard(item.range);
+                        },
+                    },
+                    change);
 }
 
 Result<void> Replayer::apply(Guest& guest, const trace::SyscallEvent& event) {
@@ -190,11 +206,10 @@ Result<void> Replayer::check_memory(const Guest& guest,
   const std::optional<AddressRange> difference = snapshot::first_difference(expected, found);
   if (!difference) return {};
   const snapshot::Mapping* mapping = guest.puppet->space().find(difference->begin);
-  return divergence(guest, fmt::format("memory differs from what was recorded in {} ({})\n",
-                                       *difference,
-                                       mapping == nullptr || mapping->name.empty()
-                                           ? "anonymous memory"
-                                           : mapping->name));
+  return divergence(
+      guest, fmt::format(
+                 "memory differs from what was recorded in {} ({})\n", *difference,
+                 mapping == nullptr || mapping->name.empty() ? "anonymous memory" : mapping->name));
 }
 
 std::vector<Replayer::WatchedBytes> Replayer::watched_before(Guest& guest) {
@@ -229,8 +244,8 @@ Failure Replayer::divergence(const Guest& guest, std::string_view what) {
   for (uint64_t i = last > kEventsShown ? last - kEventsShown : 0; i <= last; ++i) {
     const auto event = source_.event({i});
     if (!event) break;
-    text += fmt::format("  {}{}\n", i == last ? "(next) " : "",
-                        trace::describe({i}, **event, namer_));
+    text +=
+        fmt::format("  {}{}\n", i == last ? "(next) " : "", trace::describe({i}, **event, namer_));
   }
   return fail(ErrorKind::kDivergence, std::move(text));
 }

@@ -16,9 +16,8 @@ Result<std::unique_ptr<ContentStore>> ContentStore::create(trace::EventSource& s
 Result<Puppet::Contents> ContentStore::contents_of(const snapshot::Mapping& mapping) {
   const snapshot::FileBacking& backing = *mapping.backing;
   RCHK_TRY_ASSIGN(const trace::FileInfo info, source_.file_info(backing.file));
-  const uint64_t behind = info.size_bytes > backing.offset_bytes
-                              ? info.size_bytes - backing.offset_bytes
-                              : 0;
+  const uint64_t behind =
+      info.size_bytes > backing.offset_bytes ? info.size_bytes - backing.offset_bytes : 0;
   const uint64_t available = std::min(mapping.range.size(), behind);
   const SharedFile file{info.device, info.inode};
   if (available == 0) return Puppet::Contents{-1, 0, 0, file, info.size_bytes};
@@ -27,8 +26,7 @@ Result<Puppet::Contents> ContentStore::contents_of(const snapshot::Mapping& mapp
 
   RCHK_TRY_ASSIGN(const Bytes bytes,
                   source_.file_bytes(backing.file, backing.offset_bytes, available));
-  const Puppet::Contents contents{memfd_.get(), end_bytes_, available, file,
-                                  info.size_bytes};
+  const Puppet::Contents contents{memfd_.get(), end_bytes_, available, file, info.size_bytes};
   const uint64_t padded = GuestAddress{available}.page_ceiling().value;
   if (ftruncate(memfd_.get(), static_cast<off_t>(end_bytes_ + padded)) != 0) {
     return fail_errno("growing the store of file contents");

@@ -20,7 +20,7 @@ constexpr uint64_t kReach = 3ull << 29;
 constexpr uint64_t kUserEnd = 0x7ffffffff000;
 constexpr uint64_t kLowestPlace = 0x20000;
 constexpr GuestAddress kProgramStart{0x400000};
-constexpr uint64_t kScratchOffset = 256;  // in the gadget page
+constexpr uint64_t kScratchOffset = 256;      // in the gadget page
 constexpr uint64_t kLowestMapping = 0x10000;  // vm.mmap_min_addr
 // What the kernel keeps free below a stack (Documentation/admin-guide/kernel-parameters.txt,
 // stack_guard_gap), in bytes.
@@ -133,8 +133,7 @@ Result<void> Puppet::write_memory(GuestAddress address, std::span<const uint8_t>
   return {};
 }
 
-Result<int64_t> Puppet::call(const char* what, int64_t number,
-                             std::array<uint64_t, 6> arguments) {
+Result<int64_t> Puppet::call(const char* what, int64_t number, std::array<uint64_t, 6> arguments) {
   RCHK_TRY_ASSIGN(const int64_t result, process_.remote_syscall(gadget_, number, arguments));
   if (result < 0 && result > -4096) {
     return fail_errno(fmt::format("{} in the replay process", what), static_cast<int>(-result));
@@ -193,13 +192,12 @@ Result<void> Puppet::map(const snapshot::Mapping& mapping, const Contents& conte
   }
   uint64_t from_file = 0;
   if (contents.fd >= 0 && contents.available_bytes > 0) {
-    from_file = std::min(range.size(),
-                         GuestAddress{contents.available_bytes}.page_ceiling().value);
+    from_file = std::min(range.size(), GuestAddress{contents.available_bytes}.page_ceiling().value);
     RCHK_TRY_ASSIGN(const int fd, descriptor(contents.fd));
-    RCHK_TRY(call("mmap", SYS_mmap,
-                  {range.begin.value, from_file, mapping.protection,
-                   MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, static_cast<uint64_t>(fd),
-                   contents.offset_bytes}));
+    RCHK_TRY(call(
+        "mmap", SYS_mmap,
+        {range.begin.value, from_file, mapping.protection, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE,
+         static_cast<uint64_t>(fd), contents.offset_bytes}));
   }
   if (from_file < range.size()) {
     // Behind the end of a file a private mapping raises SIGBUS; a shared one may come to life
@@ -336,8 +334,7 @@ translate::CodePage Puppet::code_page(GuestAddress page) {
   bool writable = mapping->writable();
   for (const GuestAddress view : views_of(page)) writable |= space_.find(view)->writable();
   const auto version = code_versions_.find(page);
-  return {mapping->executable(), writable,
-          version == code_versions_.end() ? 0 : version->second};
+  return {mapping->executable(), writable, version == code_versions_.end() ? 0 : version->second};
 }
 
 Result<void> Puppet::protect_code_page(GuestAddress page, bool read_only) {
@@ -385,9 +382,9 @@ std::optional<GuestAddress> Puppet::free_range_near(AddressRange code, uint64_t 
   taken.push_back({{highest}, {kUserEnd}});
 
   // Near the very bottom (what must have an address of 31 bits) the lowest place is the one that
-  // no program's heap grows into. Else, of the gaps that are large enough, take the highest place of the one above the libraries, else
-  // the place nearest below the code: the kernel puts new mappings below the lowest library and
-  // the heap above the program.
+  // no program's heap grows into. Else, of the gaps that are large enough, take the highest place
+  // of the one above the libraries, else the place nearest below the code: the kernel puts new
+  // mappings below the lowest library and the heap above the program.
   std::optional<GuestAddress> above, below;
   const bool at_bottom = code.begin <= kGadgetPage;
   uint64_t gap_start = std::max(lowest, at_bottom ? kLowestPlace : kProgramStart.value);

@@ -11,10 +11,10 @@ using translate::StopReason;
 // What lies ahead of a guest: how the segment that it is in ends.
 struct Replayer::Segment {
   enum class End : uint8_t {
-    kTrap,       // the guest itself runs into the next event
-    kAnchor,     // at `anchor`
-    kSignal,     // at the state of the asynchronous signal `event`
-    kNothing,    // the log says nothing more
+    kTrap,     // the guest itself runs into the next event
+    kAnchor,   // at `anchor`
+    kSignal,   // at the state of the asynchronous signal `event`
+    kNothing,  // the log says nothing more
   };
   End end = End::kNothing;
   std::shared_ptr<const trace::Event> event;
@@ -50,17 +50,22 @@ StateTarget target_of(const trace::SignalEvent& signal) {
 
 const char* trap_name(trace::TrappedInstruction instruction) {
   switch (instruction) {
-    case trace::TrappedInstruction::kCpuid: return "cpuid";
-    case trace::TrappedInstruction::kRdtsc: return "rdtsc";
-    case trace::TrappedInstruction::kRdtscp: return "rdtscp";
+    case trace::TrappedInstruction::kCpuid:
+      return "cpuid";
+    case trace::TrappedInstruction::kRdtsc:
+      return "rdtsc";
+    case trace::TrappedInstruction::kRdtscp:
+      return "rdtscp";
   }
   return "?";
 }
 
 std::string describe_stop(const translate::Stop& stop) {
   switch (stop.reason) {
-    case StopReason::kSyscall: return "the replay arrives at a system call";
-    case StopReason::kTrapped: return "the replay arrives at a trapped instruction";
+    case StopReason::kSyscall:
+      return "the replay arrives at a system call";
+    case StopReason::kTrapped:
+      return "the replay arrives at a trapped instruction";
     case StopReason::kFault:
       return fmt::format("the replay raises signal {} for address {}", stop.signal,
                          stop.fault_address);
@@ -141,8 +146,8 @@ Result<Replayer::Segment> Replayer::segment_behind(const Guest& guest) {
 // Runs on in the segment that the guest is in. Nothing is returned when it got to the next one, or
 // the budget is used up.
 Result<std::optional<Outcome>> Replayer::run_segment(Guest& guest, const AdvanceRequest& request,
-                                                     const Segment& segment,
-                                                     bool& report_at_start, uint64_t& budget) {
+                                                     const Segment& segment, bool& report_at_start,
+                                                     uint64_t& budget) {
   Position& at = guest.position;
   const bool limit_is_here = request.limit.event == at.event && request.limit.anchor == at.anchor;
   if (limit_is_here && at.instructions == request.limit.instructions) {
@@ -196,8 +201,8 @@ Result<std::optional<Outcome>> Replayer::run_segment(Guest& guest, const Advance
       return at_engine_stop(guest, request, segment, stop);
     }
   }
-  if (reaches_anchor && !(reaches_limit && request.limit.rep_iterations <
-                                               anchor->segment_rep_iterations)) {
+  if (reaches_anchor &&
+      !(reaches_limit && request.limit.rep_iterations < anchor->segment_rep_iterations)) {
     return cross(guest, segment, request);
   }
   // The limit or the end of the budget; the caller sees which.
@@ -216,14 +221,13 @@ bool Replayer::is_at_syscall(const StateTarget& target, const Guest& guest) {
 
 // Looks for the state that ends the segment.
 Result<std::optional<Outcome>> Replayer::search_state(Guest& guest, const AdvanceRequest& request,
-                                                      const Segment& segment,
-                                                      bool report_at_start, uint64_t& budget) {
-  const StateTarget& target =
-      segment.anchor != nullptr ? segment.anchor->target : segment.target;
+                                                      const Segment& segment, bool report_at_start,
+                                                      uint64_t& budget) {
+  const StateTarget& target = segment.anchor != nullptr ? segment.anchor->target : segment.target;
   StateMatcher matcher(target, *engine_);
   const bool at_syscall = is_at_syscall(target, guest);
-  const bool limit_is_here = request.limit.event == guest.position.event &&
-                             request.limit.anchor == guest.position.anchor;
+  const bool limit_is_here =
+      request.limit.event == guest.position.event && request.limit.anchor == guest.position.anchor;
   bool include_start = report_at_start || guest.position.instructions == 0;
   std::optional<Outcome> outcome;
   for (;;) {
@@ -256,10 +260,10 @@ Result<std::optional<Outcome>> Replayer::search_state(Guest& guest, const Advanc
       RCHK_TRY_ASSIGN(outcome, cross(guest, segment, request));
       break;
     }
-    return divergence(guest, describe_stop(stop) +
-                                 fmt::format(" before the recorded state at pc {} was found "
-                                             "({} candidates)\n",
-                                             target.registers.pc(), matcher.candidates()));
+    return divergence(
+        guest, describe_stop(stop) + fmt::format(" before the recorded state at pc {} was found "
+                                                 "({} candidates)\n",
+                                                 target.registers.pc(), matcher.candidates()));
   }
   RCHK_TRY(engine_->set_probes(probes_));
   return outcome;
@@ -272,8 +276,8 @@ Result<std::optional<Outcome>> Replayer::cross(Guest& guest, const Segment& segm
   const uint64_t iterations = segment.anchor->segment_rep_iterations;
   if (iterations > guest.position.rep_iterations) {
     RCHK_TRY(engine_->attach(*guest.puppet));
-    RCHK_TRY(engine_->run_rep_iterations(guest.registers,
-                                         iterations - guest.position.rep_iterations));
+    RCHK_TRY(
+        engine_->run_rep_iterations(guest.registers, iterations - guest.position.rep_iterations));
   }
   const StateTarget& target = segment.anchor->target;
   RCHK_TRY(check_registers(guest, target.registers, is_at_syscall(target, guest)));
@@ -347,8 +351,7 @@ std::optional<Outcome> Replayer::probe_outcome(const Guest&, const translate::St
 }
 
 // The guest stopped by itself, not at a limit.
-Result<std::optional<Outcome>> Replayer::at_engine_stop(Guest& guest,
-                                                        const AdvanceRequest& request,
+Result<std::optional<Outcome>> Replayer::at_engine_stop(Guest& guest, const AdvanceRequest& request,
                                                         const Segment& segment,
                                                         const translate::Stop& stop) {
   if (const std::optional<Outcome> outcome = probe_outcome(guest, stop)) {
@@ -362,9 +365,8 @@ Result<std::optional<Outcome>> Replayer::at_engine_stop(Guest& guest,
       request.limit.anchor == guest.position.anchor) {
     return std::optional<Outcome>(Outcome{AdvanceStop::kLimit});
   }
-  const auto* last = segment.event != nullptr
-                         ? std::get_if<trace::ExitEvent>(&segment.event->body)
-                         : nullptr;
+  const auto* last =
+      segment.event != nullptr ? std::get_if<trace::ExitEvent>(&segment.event->body) : nullptr;
   // What the recorder stopped at may be unknown to the translator too (a 32-bit system call).
   const bool stopped_here = last != nullptr &&
                             last->reason == trace::ExitReason::kRecorderStopped &&

@@ -46,9 +46,9 @@ enum class AdvanceStop : uint8_t {
 
 struct Outcome {
   AdvanceStop stop = AdvanceStop::kLimit;
-  uint32_t probe = 0;             // index of the breakpoint or watchpoint
-  bool by_system_call = false;    // kWatchpoint: the kernel wrote
-  EventNumber event{};            // kSignal, kExit: the event that says it
+  uint32_t probe = 0;           // index of the breakpoint or watchpoint
+  bool by_system_call = false;  // kWatchpoint: the kernel wrote
+  EventNumber event{};          // kSignal, kExit: the event that says it
 };
 
 // The last hit that an advance under HitPolicy::kRemember passed.

@@ -40,8 +40,7 @@ void Checkpoints::drop_one(int64_t present_ns) {
     const double gap_end = next == all_.end() ? static_cast<double>(it->second.at_ns) + kNearNs
                                               : static_cast<double>(next->second.at_ns);
     const double gap = gap_end - static_cast<double>(std::prev(it)->second.at_ns);
-    const double distance =
-        std::abs(static_cast<double>(present_ns - it->second.at_ns)) + kNearNs;
+    const double distance = std::abs(static_cast<double>(present_ns - it->second.at_ns)) + kNearNs;
     const double cost = gap / distance;
     if (worst == all_.end() || cost < least) {
       worst = it;

@@ -58,9 +58,9 @@ Result<replay::Guest> LiveProgram::fork_guest(const Position& position, Register
   RCHK_TRY_ASSIGN(record::ForkSnapshot fork, recorder_.fork_snapshot());
   registers = fork.registers;
   state = fork.extended_state;
-  RCHK_TRY_ASSIGN(std::unique_ptr<replay::Puppet> puppet,
-                  replay::Puppet::adopt(std::move(fork.process), fork.gadget,
-                                        std::move(fork.space)));
+  RCHK_TRY_ASSIGN(
+      std::unique_ptr<replay::Puppet> puppet,
+      replay::Puppet::adopt(std::move(fork.process), fork.gadget, std::move(fork.space)));
   tracker_ = snapshot::make_tracker(snapshot::TrackerKind::kExclusive, recorder_.pid());
   RCHK_TRY(tracker_->begin(puppet->pid()));
   return replay::Guest{std::move(puppet), registers, position};
@@ -86,8 +86,8 @@ Result<void> LiveProgram::snapshot() {
     }
   }
   const Position position{event, anchor.number, 0, 0};
-  RCHK_TRY_ASSIGN(replay::Guest guest, fork_guest(position, anchor.target.registers,
-                                                  anchor.target.extended_state));
+  RCHK_TRY_ASSIGN(replay::Guest guest,
+                  fork_guest(position, anchor.target.registers, anchor.target.extended_state));
   anchor.target.read = [puppet = guest.puppet.get()](GuestAddress address,
                                                      std::span<uint8_t> bytes) {
     return puppet->read_memory(address, bytes);
@@ -224,10 +224,9 @@ Result<std::optional<TimelineStop>> LiveProgram::meaning_of(const RecorderStop& 
       return Answer(result);
     case StopCause::kExited:
       result.kind = StopKind::kExiting;
-      result.text = stop.signal != 0 ? fmt::format("the program was killed by signal {}",
-                                                   stop.signal)
-                                     : fmt::format("the program exited with status {}",
-                                                   stop.status);
+      result.text = stop.signal != 0
+                        ? fmt::format("the program was killed by signal {}", stop.signal)
+                        : fmt::format("the program exited with status {}", stop.status);
       end_ = result;
       running_ = false;
       return Answer(result);

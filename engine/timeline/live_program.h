@@ -55,7 +55,7 @@ class LiveProgram final : public LiveEnd {
   Clock::time_point started_ = Clock::now();
   Clock::time_point last_snapshot_ = Clock::now();
   std::chrono::nanoseconds interval_{};
-  std::vector<GuestAddress> breakpoints_;               // in the recorder now
+  std::vector<GuestAddress> breakpoints_;  // in the recorder now
   std::vector<record::HardwareWatchpoint> watchpoints_;
 };
 

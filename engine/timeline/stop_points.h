@@ -54,12 +54,12 @@ enum class StopKind : uint8_t {
   kBreakpoint,
   kWatchpoint,
   kStepped,
-  kSignal,        // `number`: the signal that has just arrived
+  kSignal,  // `number`: the signal that has just arrived
   kHistoryBegin,
-  kHistoryEnd,    // of a recording
-  kExiting,       // the guest is about to end; `text` says how
+  kHistoryEnd,  // of a recording
+  kExiting,     // the guest is about to end; `text` says how
   kInterrupted,
-  kUnsupported,   // `text` says why it cannot go on from here
+  kUnsupported,  // `text` says why it cannot go on from here
 };
 
 struct TimelineStop {
@@ -76,7 +76,7 @@ struct RunCommand {
   AddressRange range;  // kRangeStep: go on while pc is in it
   // Asked now and then: true makes the run stop soon.
   std::function<bool()> interrupted;
-  int signal = 0;      // live only: to be delivered first
+  int signal = 0;  // live only: to be delivered first
 };
 
 }  // namespace rchk::timeline

@@ -33,8 +33,7 @@ TimelineStop stop(StopKind kind, std::string text = {}) {
 
 }  // namespace
 
-Result<std::unique_ptr<Timeline>> Timeline::open(trace::EventSource& source,
-                                                 std::optional<int> cpu,
+Result<std::unique_ptr<Timeline>> Timeline::open(trace::EventSource& source, std::optional<int> cpu,
                                                  trace::SyscallNamer namer) {
   std::unique_ptr<Timeline> timeline(new Timeline(source, nullptr));
   RCHK_TRY_ASSIGN(timeline->replayer_, replay::Replayer::create(source, cpu));
@@ -103,8 +102,7 @@ Result<std::optional<trace::SignalEvent>> Timeline::pending_signal() {
   return signal == nullptr ? Answer() : Answer(*signal);
 }
 
-void Timeline::add_anchor(EventNumber event, replay::Anchor anchor, Guest snapshot,
-                          int64_t at_ns) {
+void Timeline::add_anchor(EventNumber event, replay::Anchor anchor, Guest snapshot, int64_t at_ns) {
   const uint32_t number = anchor.number;
   anchors_[event].emplace(number, std::move(anchor));
   checkpoints_.add({std::move(snapshot), at_ns, true}, at_ns);
@@ -208,9 +206,9 @@ Result<Guest> Timeline::guest_at(const Position& target, bool approach) {
         outcome.stop == AdvanceStop::kEndOfLog) {
       return {};
     }
-    return fail(ErrorKind::kDivergence,
-                fmt::format("position {} was not reached: the replay stands at {}", limit,
-                            guest.position));
+    return fail(
+        ErrorKind::kDivergence,
+        fmt::format("position {} was not reached: the replay stands at {}", limit, guest.position));
   };
   while (approach) {
     Position way = guest.position;

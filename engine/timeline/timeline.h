@@ -43,8 +43,7 @@ class LiveEnd {
 class Timeline final : public replay::AnchorSource {
  public:
   // A history that does not grow. Stands at its start.
-  static Result<std::unique_ptr<Timeline>> open(trace::EventSource& source,
-                                                std::optional<int> cpu,
+  static Result<std::unique_ptr<Timeline>> open(trace::EventSource& source, std::optional<int> cpu,
                                                 trace::SyscallNamer namer);
   // One that `live` makes longer; stands at its end. `live` outlives the timeline.
   static Result<std::unique_ptr<Timeline>> open_live(trace::EventSource& source, LiveEnd& live,
@@ -75,8 +74,7 @@ class Timeline final : public replay::AnchorSource {
   trace::EventSource& source() { return source_; }
 
   // For LiveEnd: a new anchor at the end of history, with the fork snapshot that made it.
-  void add_anchor(EventNumber event, replay::Anchor anchor, replay::Guest snapshot,
-                  int64_t at_ns);
+  void add_anchor(EventNumber event, replay::Anchor anchor, replay::Guest snapshot, int64_t at_ns);
   // A fork snapshot exactly behind an event.
   void add_checkpoint(replay::Guest snapshot, int64_t at_ns);
 
@@ -94,8 +92,7 @@ class Timeline final : public replay::AnchorSource {
   Result<TimelineStop> forward_in_history(const RunCommand& command);
   Result<TimelineStop> continue_in_history(const RunCommand& command);
   Result<TimelineStop> step_in_history();
-  Result<std::optional<TimelineStop>> search_interval(const Checkpoint& from,
-                                                      const Position& end,
+  Result<std::optional<TimelineStop>> search_interval(const Checkpoint& from, const Position& end,
                                                       const RunCommand& command);
   Result<TimelineStop> continue_backward(const RunCommand& command);
   Result<bool> step_back();

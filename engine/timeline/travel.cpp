@@ -276,8 +276,8 @@ Result<std::optional<TimelineStop>> Timeline::search_interval(const Checkpoint& 
     RCHK_TRY_ASSIGN(limit, end_of_segment_before(end));
   }
   const bool conditional = points_.conditional();
-  RCHK_TRY(replayer_->set_probes(
-      points_.probes(conditional ? HitPolicy::kStop : HitPolicy::kRemember)));
+  RCHK_TRY(
+      replayer_->set_probes(points_.probes(conditional ? HitPolicy::kStop : HitPolicy::kRemember)));
   replayer_->forget_hits();
   AdvanceRequest request;
   request.limit = limit;
@@ -305,8 +305,8 @@ Result<std::optional<TimelineStop>> Timeline::search_interval(const Checkpoint& 
   if (!conditional) last = replayer_->last_hit();
   if (!last) return Answer();
   RCHK_TRY(seek(last->position));
-  return Answer(stop_at(last->is_watchpoint ? StopKind::kWatchpoint : StopKind::kBreakpoint,
-                        last->probe));
+  return Answer(
+      stop_at(last->is_watchpoint ? StopKind::kWatchpoint : StopKind::kBreakpoint, last->probe));
 }
 
 // The point of an anchor, told as the end of the segment that it ends. A replay looks for the

@@ -58,14 +58,14 @@ using AddressSpaceChange =
 // The program as execve left it: everything that a replay starts from. Event 0 is one; each
 // later execve is another.
 struct ExecEvent {
-  std::string executable;              // absolute path as the kernel ran it
-  std::vector<Mapping> mappings;       // vdso, vvar and vsyscall are left out
-  std::vector<MemoryWrite> contents;   // where memory differs from the files, whole pages
+  std::string executable;             // absolute path as the kernel ran it
+  std::vector<Mapping> mappings;      // vdso, vvar and vsyscall are left out
+  std::vector<MemoryWrite> contents;  // where memory differs from the files, whole pages
   Registers registers;
   ExtendedState extended_state;
-  Bytes auxv;                          // as rchk shows it to the guest (no vDSO)
-  GuestAddress brk;                    // the initial program break
-  int32_t pid = 0;                     // of the recorded process
+  Bytes auxv;        // as rchk shows it to the guest (no vDSO)
+  GuestAddress brk;  // the initial program break
+  int32_t pid = 0;   // of the recorded process
   bool operator==(const ExecEvent&) const = default;
 };
 
@@ -74,12 +74,12 @@ enum class OutputStream : uint8_t { kNone = 0, kStdout = 1, kStderr = 2 };
 
 struct SyscallEvent {
   int32_t number = 0;
-  Registers before;                    // pc at the syscall instruction, rax the number
-  Registers after;                     // pc behind it
+  Registers before;  // pc at the syscall instruction, rax the number
+  Registers after;   // pc behind it
   std::vector<AddressSpaceChange> changes;
   std::vector<MemoryWrite> writes;
   OutputStream output = OutputStream::kNone;
-  Bytes output_bytes;                  // what reached the stream, in order; empty for kNone
+  Bytes output_bytes;  // what reached the stream, in order; empty for kNone
   bool operator==(const SyscallEvent&) const = default;
 };
 
@@ -106,15 +106,15 @@ struct PageContents {
 // guest wrote since the event before it (or more).
 struct SignalEvent {
   int32_t number = 0;
-  Bytes siginfo;                       // struct siginfo, 128 bytes
+  Bytes siginfo;  // struct siginfo, 128 bytes
   bool synchronous = false;
-  bool fatal = false;                  // an ExitEvent follows
+  bool fatal = false;  // an ExitEvent follows
   // Asynchronous, but no guest instruction ran since the event before it (abort(), SIGPIPE, an
   // interrupted call): nothing need be searched, and `dirty` is empty.
   bool at_event = false;
   Registers registers;
-  ExtendedState extended_state;        // asynchronous only
-  std::vector<PageContents> dirty;     // asynchronous only
+  ExtendedState extended_state;     // asynchronous only
+  std::vector<PageContents> dirty;  // asynchronous only
   bool operator==(const SignalEvent&) const = default;
 };
 
@@ -127,8 +127,8 @@ struct MemoryChecksum {
 
 // Why a recording holds no more.
 enum class ExitReason : uint8_t {
-  kExited = 0,       // exit or exit_group; `status` is the exit status
-  kKilled = 1,       // by signal number `status`
+  kExited = 0,           // exit or exit_group; `status` is the exit status
+  kKilled = 1,           // by signal number `status`
   kRecorderStopped = 2,  // the guest went on without being recorded; `message` says why
 };
 
@@ -194,11 +194,11 @@ struct RecordingInfo {
   std::vector<std::string> environment;
   std::string working_directory;
   int32_t pid = 0;
-  uint64_t xcr0 = 0;               // XGETBV with ecx = 0
-  uint32_t processor_id = 0;       // what RDPID answered on the core the guest ran on
-  bool cpuid_trapped = false;      // CPUID appears as TrapEvents
+  uint64_t xcr0 = 0;           // XGETBV with ecx = 0
+  uint32_t processor_id = 0;   // what RDPID answered on the core the guest ran on
+  bool cpuid_trapped = false;  // CPUID appears as TrapEvents
   bool tsc_trapped = false;
-  std::vector<CpuidLeaf> cpuid;    // as the guest saw it
+  std::vector<CpuidLeaf> cpuid;  // as the guest saw it
 };
 
 }  // namespace rchk::trace

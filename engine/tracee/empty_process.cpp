@@ -42,9 +42,9 @@ void unregister_rseq() {
   sigprocmask(SIG_SETMASK, &blocked, nullptr);
   syscall(SYS_close_range, 0u, ~0u, 0u);
   unregister_rseq();
-  void* page = mmap(reinterpret_cast<void*>(gadget.value), kPageSize,
-                    PROT_READ | PROT_WRITE | PROT_EXEC,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  void* page =
+      mmap(reinterpret_cast<void*>(gadget.value), kPageSize, PROT_READ | PROT_WRITE | PROT_EXEC,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
   if (page == MAP_FAILED) _exit(1);
   const uint8_t code[] = {0x0f, 0x05, 0xcc};  // syscall; int3
   std::memcpy(page, code, sizeof(code));
@@ -63,9 +63,9 @@ Result<Tracee> Tracee::spawn_empty(GuestAddress gadget, std::optional<int> cpu) 
   RCHK_TRY_ASSIGN(const StopStatus stop, tracee.wait());
   if (stop.is_gone()) {
     return fail(ErrorKind::kMachine,
-                stop.value == 2 ? "ptrace is not allowed here"
-                                : fmt::format("address {} cannot be mapped (vm.mmap_min_addr)",
-                                              gadget));
+                stop.value == 2
+                    ? "ptrace is not allowed here"
+                    : fmt::format("address {} cannot be mapped (vm.mmap_min_addr)", gadget));
   }
   RCHK_TRY(tracee.kill_with_tracer(true));
   const GuestAddress above = gadget + kPageSize;

@@ -24,9 +24,8 @@ namespace {
 
 static_assert(sizeof(Registers) == sizeof(user_regs_struct));
 
-constexpr unsigned long kOptions = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC |
-                                   PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |
-                                   PTRACE_O_TRACEEXIT;
+constexpr unsigned long kOptions = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK |
+                                   PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXIT;
 constexpr size_t kLargestXsave = 16384;
 
 template <typename Data>
@@ -275,7 +274,8 @@ Result<uint64_t> Tracee::event_message() const {
 }
 
 Result<void> Tracee::kill_with_tracer(bool on) {
-  const unsigned long options = kOptions | (on ? static_cast<unsigned long>(PTRACE_O_EXITKILL) : 0ul);
+  const unsigned long options =
+      kOptions | (on ? static_cast<unsigned long>(PTRACE_O_EXITKILL) : 0ul);
   if (trace(PTRACE_SETOPTIONS, pid_, 0, options) != 0) return ptrace_failed("options", pid_);
   return {};
 }
@@ -323,10 +323,18 @@ Result<void> Tracee::write_memory(GuestAddress address, std::span<const uint8_t>
 Result<void> Tracee::resume(ResumeMode mode, int signal) {
   int request = PTRACE_CONT;
   switch (mode) {
-    case ResumeMode::kContinue: request = PTRACE_CONT; break;
-    case ResumeMode::kSyscall: request = PTRACE_SYSCALL; break;
-    case ResumeMode::kSysemu: request = PTRACE_SYSEMU; break;
-    case ResumeMode::kStep: request = PTRACE_SINGLESTEP; break;
+    case ResumeMode::kContinue:
+      request = PTRACE_CONT;
+      break;
+    case ResumeMode::kSyscall:
+      request = PTRACE_SYSCALL;
+      break;
+    case ResumeMode::kSysemu:
+      request = PTRACE_SYSEMU;
+      break;
+    case ResumeMode::kStep:
+      request = PTRACE_SINGLESTEP;
+      break;
   }
   if (trace(request, pid_, 0, static_cast<unsigned long>(signal)) != 0) {
     return ptrace_failed("resuming", pid_);

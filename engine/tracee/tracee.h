@@ -20,13 +20,13 @@ namespace rchk::tracee {
 // Why a tracee stopped, from waitpid's status (ptrace(2)).
 struct StopStatus {
   enum class Kind : uint8_t {
-    kSyscall,    // entry or exit of a system call, or a suppressed one under kSysemu
-    kSignal,     // a signal is about to be delivered: `value`
-    kEvent,      // a PTRACE_EVENT: `value`; PTRACE_EVENT_STOP is kGroupStop or kInterrupted
-    kGroupStop,  // stopped by SIGSTOP, SIGTSTP, SIGTTIN or SIGTTOU: `value`
+    kSyscall,      // entry or exit of a system call, or a suppressed one under kSysemu
+    kSignal,       // a signal is about to be delivered: `value`
+    kEvent,        // a PTRACE_EVENT: `value`; PTRACE_EVENT_STOP is kGroupStop or kInterrupted
+    kGroupStop,    // stopped by SIGSTOP, SIGTSTP, SIGTTIN or SIGTTOU: `value`
     kInterrupted,  // by interrupt()
-    kExited,     // gone; exit status in `value`
-    kKilled,     // gone; signal in `value`
+    kExited,       // gone; exit status in `value`
+    kKilled,       // gone; signal in `value`
   };
   Kind kind = Kind::kSignal;
   int value = 0;
@@ -54,11 +54,11 @@ enum class ResumeMode : uint8_t {
 
 // What a new tracee runs and with which surroundings.
 struct SpawnOptions {
-  std::vector<std::string> arguments;    // [0] is looked up in PATH
-  std::vector<std::string> environment;  // NAME=value
+  std::vector<std::string> arguments;           // [0] is looked up in PATH
+  std::vector<std::string> environment;         // NAME=value
   std::array<int, 3> standard_fds = {0, 1, 2};  // become 0, 1 and 2 of the guest
   bool randomize_addresses = false;
-  std::optional<int> cpu;                // the guest runs on this core only
+  std::optional<int> cpu;  // the guest runs on this core only
 };
 
 // One traced thread. Owns the trace relation: a tracee that is still there when its owner goes

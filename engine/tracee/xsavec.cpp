@@ -48,22 +48,38 @@ uint32_t mxcsr_of(const ExtendedState& state) {
 
 uint64_t general_register(const Registers& registers, unsigned number) {
   switch (number) {
-    case 0: return registers.rax;
-    case 1: return registers.rcx;
-    case 2: return registers.rdx;
-    case 3: return registers.rbx;
-    case 4: return registers.rsp;
-    case 5: return registers.rbp;
-    case 6: return registers.rsi;
-    case 7: return registers.rdi;
-    case 8: return registers.r8;
-    case 9: return registers.r9;
-    case 10: return registers.r10;
-    case 11: return registers.r11;
-    case 12: return registers.r12;
-    case 13: return registers.r13;
-    case 14: return registers.r14;
-    default: return registers.r15;
+    case 0:
+      return registers.rax;
+    case 1:
+      return registers.rcx;
+    case 2:
+      return registers.rdx;
+    case 3:
+      return registers.rbx;
+    case 4:
+      return registers.rsp;
+    case 5:
+      return registers.rbp;
+    case 6:
+      return registers.rsi;
+    case 7:
+      return registers.rdi;
+    case 8:
+      return registers.r8;
+    case 9:
+      return registers.r9;
+    case 10:
+      return registers.r10;
+    case 11:
+      return registers.r11;
+    case 12:
+      return registers.r12;
+    case 13:
+      return registers.r13;
+    case 14:
+      return registers.r14;
+    default:
+      return registers.r15;
   }
 }
 
@@ -84,10 +100,14 @@ std::optional<XsavecInstruction> decode_xsavec(std::span<const uint8_t> code,
   const auto peek = [&](size_t ahead) { return at + ahead < code.size() ? code[at + ahead] : 0; };
   for (; at < code.size(); ++at) {
     const uint8_t byte = code[at];
-    if (byte == 0x64) segment_base = registers.fs_base;
-    else if (byte == 0x65) segment_base = registers.gs_base;
-    else if (byte == 0x67) short_address = true;
-    else if (byte != 0x26 && byte != 0x2e && byte != 0x36 && byte != 0x3e) break;
+    if (byte == 0x64)
+      segment_base = registers.fs_base;
+    else if (byte == 0x65)
+      segment_base = registers.gs_base;
+    else if (byte == 0x67)
+      short_address = true;
+    else if (byte != 0x26 && byte != 0x2e && byte != 0x36 && byte != 0x3e)
+      break;
   }
   if ((peek(0) & 0xf0) == 0x40) rex = code[at++];
   if (peek(0) != 0x0f || peek(1) != 0xc7) return std::nullopt;
@@ -220,8 +240,8 @@ std::vector<size_t> find_lazy_binding_xsavec(std::span<const uint8_t> code) {
   constexpr size_t kMaskBytes = 7;
   std::vector<size_t> found;
   for (size_t at = 0; at + 4 <= code.size(); ++at) {
-    const auto* hit = static_cast<const uint8_t*>(
-        std::memchr(code.data() + at, 0xc7, code.size() - at));
+    const auto* hit =
+        static_cast<const uint8_t*>(std::memchr(code.data() + at, 0xc7, code.size() - at));
     if (hit == nullptr) break;
     at = static_cast<size_t>(hit - code.data());
     if (at == 0 || at + 3 > code.size() || hit[-1] != 0x0f) continue;

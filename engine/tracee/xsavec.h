@@ -15,8 +15,8 @@ namespace rchk::tracee {
 
 // An XSAVEC instruction that is about to be executed.
 struct XsavecInstruction {
-  GuestAddress area;      // where it stores
-  uint8_t length = 0;     // of the instruction
+  GuestAddress area;   // where it stores
+  uint8_t length = 0;  // of the instruction
 };
 
 // The instruction in `code`, which lies at registers.pc(), if it is XSAVEC.

@@ -83,8 +83,8 @@ Result<bool> Diversion::system_call(const Command& command) {
     case SYS_mmap:
       if ((registers.r10 & MAP_ANONYMOUS) != 0 && (registers.r10 & MAP_FIXED) == 0) {
         const uint64_t size = GuestAddress{registers.rsi}.page_ceiling().value;
-        const auto place = guest_.puppet->free_range_near(
-            range_of(registers.pc().page_floor(), kPageSize), size);
+        const auto place =
+            guest_.puppet->free_range_near(range_of(registers.pc().page_floor(), kPageSize), size);
         result = -ENOMEM;
         if (!place) break;
         snapshot::Mapping mapping;

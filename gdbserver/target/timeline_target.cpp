@@ -33,8 +33,10 @@ timeline::Condition condition_of(const StopPoint& point) {
 
 translate::WatchKind watch_kind(StopPointKind kind) {
   switch (kind) {
-    case StopPointKind::kReadWatchpoint: return translate::WatchKind::kRead;
-    case StopPointKind::kAccessWatchpoint: return translate::WatchKind::kAccess;
+    case StopPointKind::kReadWatchpoint:
+      return translate::WatchKind::kRead;
+    case StopPointKind::kAccessWatchpoint:
+      return translate::WatchKind::kAccess;
     case StopPointKind::kWriteWatchpoint:
     case StopPointKind::kSoftwareBreakpoint:
     case StopPointKind::kHardwareBreakpoint:
@@ -128,9 +130,8 @@ Result<void> TimelineTarget::insert(const StopPoint& point) {
 }
 
 Result<void> TimelineTarget::remove(StopPointKind kind, AddressRange range) {
-  std::erase_if(points_, [&](const StopPoint& point) {
-    return point.kind == kind && point.range == range;
-  });
+  std::erase_if(points_,
+                [&](const StopPoint& point) { return point.kind == kind && point.range == range; });
   return {};
 }
 
@@ -156,18 +157,26 @@ Stop TimelineTarget::stop_from(const timeline::TimelineStop& stop) {
     return StopPoint{};
   };
   switch (stop.kind) {
-    case StopKind::kBreakpoint: return make_stop(BreakpointHit{nth(true).kind});
+    case StopKind::kBreakpoint:
+      return make_stop(BreakpointHit{nth(true).kind});
     case StopKind::kWatchpoint: {
       const StopPoint point = nth(false);
       return make_stop(WatchpointHit{point.kind, point.range.begin});
     }
-    case StopKind::kStepped: return make_stop(StepDone{});
-    case StopKind::kSignal: return make_stop(SignalStop{stop.number});
-    case StopKind::kHistoryBegin: return make_stop(HistoryBegin{});
-    case StopKind::kHistoryEnd: return make_stop(HistoryEnd{});
-    case StopKind::kExiting: return make_stop(Exiting{stop.text});
-    case StopKind::kInterrupted: return make_stop(Interrupted{});
-    case StopKind::kUnsupported: return make_stop(Unsupported{stop.text});
+    case StopKind::kStepped:
+      return make_stop(StepDone{});
+    case StopKind::kSignal:
+      return make_stop(SignalStop{stop.number});
+    case StopKind::kHistoryBegin:
+      return make_stop(HistoryBegin{});
+    case StopKind::kHistoryEnd:
+      return make_stop(HistoryEnd{});
+    case StopKind::kExiting:
+      return make_stop(Exiting{stop.text});
+    case StopKind::kInterrupted:
+      return make_stop(Interrupted{});
+    case StopKind::kUnsupported:
+      return make_stop(Unsupported{stop.text});
   }
   return make_stop(StepDone{});
 }
@@ -198,10 +207,14 @@ Result<Stop> TimelineTarget::resume(const ResumeRequest& request, RunControl& co
     }
     RCHK_TRY_ASSIGN(const Diversion::Outcome outcome, diversion_->run(command));
     switch (outcome.end) {
-      case Diversion::End::kBreakpoint: return stop_ = make_stop(BreakpointHit{});
-      case Diversion::End::kStepped: return stop_ = make_stop(StepDone{});
-      case Diversion::End::kSignal: return stop_ = make_stop(SignalStop{outcome.signal});
-      case Diversion::End::kInterrupted: return stop_ = make_stop(Interrupted{});
+      case Diversion::End::kBreakpoint:
+        return stop_ = make_stop(BreakpointHit{});
+      case Diversion::End::kStepped:
+        return stop_ = make_stop(StepDone{});
+      case Diversion::End::kSignal:
+        return stop_ = make_stop(SignalStop{outcome.signal});
+      case Diversion::End::kInterrupted:
+        return stop_ = make_stop(Interrupted{});
       case Diversion::End::kExit:
         return stop_ = make_stop(Exiting{"the function that was called ends the program"});
     }
@@ -209,9 +222,15 @@ Result<Stop> TimelineTarget::resume(const ResumeRequest& request, RunControl& co
 
   timeline::RunCommand command;
   switch (request.kind) {
-    case ResumeKind::kContinue: command.kind = timeline::RunKind::kContinue; break;
-    case ResumeKind::kStep: command.kind = timeline::RunKind::kStep; break;
-    case ResumeKind::kRangeStep: command.kind = timeline::RunKind::kRangeStep; break;
+    case ResumeKind::kContinue:
+      command.kind = timeline::RunKind::kContinue;
+      break;
+    case ResumeKind::kStep:
+      command.kind = timeline::RunKind::kStep;
+      break;
+    case ResumeKind::kRangeStep:
+      command.kind = timeline::RunKind::kRangeStep;
+      break;
   }
   command.range = request.range;
   command.signal = request.signal;
@@ -236,9 +255,8 @@ MemoryRegion TimelineTarget::region_at(GuestAddress address) {
   GuestAddress gap_begin{0};
   for (const auto& [begin, mapping] : space->mappings()) {
     if (mapping.range.contains(address)) {
-      return {mapping.range,         true,
-              mapping.readable(),    mapping.writable(),
-              mapping.executable(),  mapping.name};
+      return {mapping.range,        true,        mapping.readable(), mapping.writable(),
+              mapping.executable(), mapping.name};
     }
     if (begin > address) {
       region.range.end = begin;

@@ -237,7 +237,8 @@ int speed_main(int argc, char** argv) {
   const double system = system_of(RUSAGE_CHILDREN) - system_before;
   const Statistics statistics = engine.statistics();
   std::printf(
-      "%-28s native %.3f s  guest %.3f s (system %.3f s)  engine %.3f s  ratio %.2f (guest alone %.2f)  "
+      "%-28s native %.3f s  guest %.3f s (system %.3f s)  engine %.3f s  ratio %.2f (guest alone "
+      "%.2f)  "
       "%.0f M instructions, %lu blocks, %lu misses, %lu stops, %lu calls, %lu KB cache, %lu "
       "inval\n",
       argv[1], native, translated, system, own, (translated + own) / native, translated / native,

@@ -210,7 +210,8 @@ TEST_P(RecorderInterruptedCalls, GoOnUnnoticed) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Guests, RecorderInterruptedCalls, testing::Values("sleep_a_little", "wait_in_epoll"),
+INSTANTIATE_TEST_SUITE_P(Guests, RecorderInterruptedCalls,
+                         testing::Values("sleep_a_little", "wait_in_epoll"),
                          [](const auto& param) { return std::string(param.param); });
 
 TEST(RecorderInterrupts, RestartACallThatFailsWithEintr) {

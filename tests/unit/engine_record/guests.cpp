@@ -125,8 +125,8 @@ void call_in_32_bits() {
 
 void change_the_address_space() {
   const int file = open("/proc/self/exe", O_RDONLY);
-  char* mapped = static_cast<char*>(mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE, file,
-                                         0));
+  char* mapped =
+      static_cast<char*>(mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0));
   mapped[0] = 'x';
   char* memory = static_cast<char*>(
       mmap(nullptr, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));

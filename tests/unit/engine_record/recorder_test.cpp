@@ -171,9 +171,8 @@ TEST_P(RecorderStops, AndTheGuestGoesOn) {
   EXPECT_EQ(session.output(), GetParam().output);
   const auto exit = last_exit(session);
   EXPECT_EQ(exit.reason, ExitReason::kRecorderStopped);
-  EXPECT_EQ(exit.place, session.events<trace::SignalEvent>().empty()
-                            ? trace::ExitPlace::kAtCall
-                            : trace::ExitPlace::kAtEvent);
+  EXPECT_EQ(exit.place, session.events<trace::SignalEvent>().empty() ? trace::ExitPlace::kAtCall
+                                                                     : trace::ExitPlace::kAtEvent);
   EXPECT_FALSE(exit.memory.empty());
   EXPECT_EQ(session.messages().size(), 1u);
 }

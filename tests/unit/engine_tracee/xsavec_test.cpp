@@ -102,7 +102,8 @@ TEST(Xsavec, MakesAnImageThatTheProcessorRestores) {
       : [pattern] "m"(pattern), "a"(-1), "d"(-1)
       : "xmm3", "xmm15", "memory");
   const ExtendedState state(std::begin(before->bytes), std::end(before->bytes));
-  store_into_area(Xsavec::of_this_machine().stores({}, requesting(kLazyBindingMask), state), *image);
+  store_into_area(Xsavec::of_this_machine().stores({}, requesting(kLazyBindingMask), state),
+                  *image);
   uint32_t low = kLazyBindingMask, high = 0;
   asm volatile(
       "xorps %%xmm3, %%xmm3\n"

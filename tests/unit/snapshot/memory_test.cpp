@@ -23,8 +23,8 @@ using test::page;
 using test::page_range;
 
 TEST(RangeSet, Normalizes) {
-  const RangeSet set = normalized({page_range(4, 2), page_range(0, 1), page_range(1, 1),
-                                   page_range(5, 3), page_range(20, 0)});
+  const RangeSet set = normalized(
+      {page_range(4, 2), page_range(0, 1), page_range(1, 1), page_range(5, 3), page_range(20, 0)});
   EXPECT_EQ(set, (RangeSet{page_range(0, 2), page_range(4, 4)}));
   EXPECT_EQ(total_pages(set), 6u);
 }
