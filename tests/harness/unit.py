@@ -1,8 +1,10 @@
 """What ctest knows, run one by one so that each has a time limit that leaves stacks behind."""
 
 import json
+import pathlib
 import re
 import subprocess
+import tempfile
 
 from harness import process
 from harness.report import Failed, Test
@@ -30,11 +32,13 @@ def run_test(entry, properties):
         raise Failed(f"{entry['name']} was not built")
     environment = None
     timeout = float(properties.get("TIMEOUT", TIMEOUT_S))
-    done = process.run(
-        entry["command"], timeout=timeout, env=environment,
-        cwd=properties.get("WORKING_DIRECTORY"),
-    )
-    text = done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace")
+    # Into a file: a stopped process that a test leaves behind would hold a pipe open for ever.
+    with tempfile.NamedTemporaryFile() as output:
+        done = process.run(
+            ["sh", "-c", 'exec "$@" > "$0" 2>&1', output.name, *entry["command"]],
+            timeout=timeout, env=environment, cwd=properties.get("WORKING_DIRECTORY"),
+        )
+        text = pathlib.Path(output.name).read_text(errors="replace")
     if done.timed_out:
         raise Failed(f"no end after {timeout:.0f} s\nshown by: {done.shell()}\n{done.stacks}")
     if done.status != 0:
