@@ -154,8 +154,9 @@ class Runner {
 #define COPY(name) guest.name = program_.start.name;
     COPY(rax)
     COPY(rcx)
-    COPY(rdx) COPY(rbx) COPY(rsi) COPY(rdi) COPY(rbp) COPY(rsp) COPY(r8) COPY(r9) COPY(r10)
-        COPY(r11) COPY(r12) COPY(r13) COPY(r14) COPY(r15) COPY(rip) COPY(rflags)
+    COPY(rdx)
+    COPY(rbx) COPY(rsi) COPY(rdi) COPY(rbp) COPY(rsp) COPY(r8) COPY(r9) COPY(r10) COPY(r11)
+        COPY(r12) COPY(r13) COPY(r14) COPY(r15) COPY(rip) COPY(rflags)
 #undef COPY
             native_.start(guest);
     guest_ = guest;
