@@ -152,11 +152,15 @@ class Runner {
     engine_->invalidate(range_of({kCode}, kCodeBytes));
     Registers guest = base_;
 #define COPY(name) guest.name = program_.start.name;
+    // clang-format off
     COPY(rax)
     COPY(rcx)
     COPY(rdx)
-    COPY(rbx) COPY(rsi) COPY(rdi) COPY(rbp) COPY(rsp) COPY(r8) COPY(r9) COPY(r10) COPY(r11)
-        COPY(r12) COPY(r13) COPY(r14) COPY(r15) COPY(rip) COPY(rflags)
+    COPY(rbx)
+    COPY(rsi)
+    COPY(rdi) COPY(rbp) COPY(rsp) COPY(r8) COPY(r9) COPY(r10) COPY(r11) COPY(r12) COPY(r13)
+        COPY(r14) COPY(r15) COPY(rip) COPY(rflags)
+    // clang-format on
 #undef COPY
             native_.start(guest);
     guest_ = guest;
