@@ -9,10 +9,8 @@ namespace rchk::timeline {
 
 using replay::AdvanceRequest;
 using replay::AdvanceStop;
-using replay::FoundHit;
 using replay::Guest;
 using replay::Outcome;
-using translate::HitPolicy;
 
 namespace {
 
@@ -22,13 +20,6 @@ int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
-}
-
-TimelineStop stop(StopKind kind, std::string text = {}) {
-  TimelineStop result;
-  result.kind = kind;
-  result.text = std::move(text);
-  return result;
 }
 
 }  // namespace
