@@ -294,7 +294,7 @@ Result<void> Puppet::set_stack_limit(uint64_t bytes) {
 
 // How much below a stack is to stay free of what is not the guest's.
 uint64_t Puppet::stack_room() const {
-  constexpr uint64_t kLeast = 64ull << 20, kMost = 1ull << 30;
+  constexpr uint64_t kLeast = 48ull << 20, kMost = 1ull << 30;
   rlimit limit{};
   if (prlimit(process_.pid(), RLIMIT_STACK, nullptr, &limit) != 0) return kLeast;
   return std::clamp<uint64_t>(limit.rlim_cur, kLeast, kMost) + kStackGapBytes;
@@ -352,7 +352,8 @@ Result<void> Puppet::protect_code_page(GuestAddress page, bool read_only) {
 Result<void> Puppet::map_shared(GuestAddress address, uint64_t size_bytes, int memfd,
                                 uint64_t offset_bytes, int protection) {
   RCHK_TRY_ASSIGN(const int fd, descriptor(memfd));
-  RCHK_TRY(call("mapping the code cache", SYS_mmap,
+  const std::string what = fmt::format("mapping the code cache at {}", address);
+  RCHK_TRY(call(what.c_str(), SYS_mmap,
                 {address.value, size_bytes, static_cast<uint64_t>(protection),
                  MAP_SHARED | MAP_FIXED_NOREPLACE, static_cast<uint64_t>(fd), offset_bytes}));
   own_ranges_[address] = range_of(address, size_bytes);
@@ -377,14 +378,21 @@ std::optional<GuestAddress> Puppet::free_range_near(AddressRange code, uint64_t 
     }
     taken.push_back(range);
   }
-  for (const auto& [begin, own] : own_ranges_) taken.push_back(own);
+  // What lies in the process and is hidden from the guest as well: the kernel's vDSO in one that
+  // was forked from the recorded process.
+  const auto maps = snapshot::read_proc_maps(process_.pid());
+  if (!maps) return std::nullopt;
+  for (const snapshot::ProcMapsEntry& entry : *maps) taken.push_back(entry.range);
   std::sort(taken.begin(), taken.end());
   taken.push_back({{highest}, {kUserEnd}});
 
   // Near the very bottom (what must have an address of 31 bits) the lowest place is the one that
   // no program's heap grows into. Else, of the gaps that are large enough, take the highest place
-  // of the one above the libraries, else the place nearest below the code: the kernel puts new
-  // mappings below the lowest library and the heap above the program.
+  // of the one above the libraries, else a place below the code: the kernel puts new mappings
+  // below the lowest library, so stay away from it, and the heap above the program.
+  constexpr GuestAddress kLibraries{0x7f0000000000};
+  constexpr uint64_t kRoomForLibraries = 1ull << 30;
+  const bool is_library = code.begin >= kLibraries;
   std::optional<GuestAddress> above, below;
   const bool at_bottom = code.begin <= kGadgetPage;
   uint64_t gap_start = std::max(lowest, at_bottom ? kLowestPlace : kProgramStart.value);
@@ -392,7 +400,11 @@ std::optional<GuestAddress> Puppet::free_range_near(AddressRange code, uint64_t 
     const uint64_t gap_end = std::min(range.begin.value, highest);
     if (gap_end > gap_start && gap_end - gap_start >= size_bytes) {
       if (at_bottom) return GuestAddress{gap_start};
-      const GuestAddress place = GuestAddress{gap_end - size_bytes}.page_floor();
+      GuestAddress place = GuestAddress{gap_end - size_bytes}.page_floor();
+      if (is_library && place < code.begin) {
+        const uint64_t away = code.begin.value - kRoomForLibraries - size_bytes;
+        place = std::min(place, GuestAddress{std::max(gap_start, away)}.page_ceiling());
+      }
       if (place >= code.end) {
         above = place;
       } else {
@@ -401,8 +413,7 @@ std::optional<GuestAddress> Puppet::free_range_near(AddressRange code, uint64_t 
     }
     gap_start = std::max(gap_start, range.end.value);
   }
-  constexpr GuestAddress kLibraries{0x7f0000000000};
-  if (code.begin >= kLibraries) return above ? above : below;
+  if (is_library) return above ? above : below;
   return below ? below : above;
 }
 
