@@ -146,7 +146,7 @@ Result<void> Recorder::Impl::take_image() {
 }
 
 Result<void> Recorder::Impl::append(trace::EventBody body) {
-  trace::Event event{now_ns(), std::move(body)};
+  trace::Event event{now_ns(), std::move(body), {tracee_.pid()}, 0};
   signal_event_is_last_ = std::holds_alternative<trace::SignalEvent>(event.body);
   RCHK_TRY(sink_.append(event));
   ++event_count_;

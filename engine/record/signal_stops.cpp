@@ -133,15 +133,16 @@ Result<void> Recorder::Impl::add_signal_event(const siginfo_t& info, const Regis
   event.number = info.si_signo;
   event.siginfo.resize(sizeof(info));
   std::memcpy(event.siginfo.data(), &info, sizeof(info));
-  event.synchronous = is_synchronous(info);
   event.fatal = fatal;
   event.registers = registers;
   event.registers.orig_rax = ~0ull;
-  event.at_event = !event.synchronous && (pending_at_event_ & signal_bit(info.si_signo)) != 0;
-  if (!event.synchronous) {
-    RCHK_TRY_ASSIGN(event.extended_state, tracee_.extended_state());
+  if (is_synchronous(info)) {
+    event.place = trace::Place::kAtFault;
+  } else if ((pending_at_event_ & signal_bit(info.si_signo)) != 0) {
+    event.place = trace::Place::kAtEvent;
   }
-  if (!event.synchronous && !event.at_event) {
+  if (event.place == trace::Place::kByState) {
+    RCHK_TRY_ASSIGN(event.extended_state, tracee_.extended_state());
     // Nothing says which pages changed since the last event: all that may have.
     std::vector<trace::Mapping> writable;
     for (const auto& [begin, mapping] : space_.mappings()) {

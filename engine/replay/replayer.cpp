@@ -136,7 +136,7 @@ Result<Replayer::Segment> Replayer::segment_behind(const Guest& guest) {
   RCHK_TRY_ASSIGN(segment.event, source_.event(next));
   segment.end = Segment::End::kTrap;
   const auto* signal = std::get_if<trace::SignalEvent>(&segment.event->body);
-  if (signal != nullptr && !signal->synchronous) {
+  if (signal != nullptr && signal->place == trace::Place::kByState) {
     segment.end = Segment::End::kSignal;
     segment.target = target_of(*signal);
   }
@@ -165,7 +165,9 @@ Result<std::optional<Outcome>> Replayer::run_segment(Guest& guest, const Advance
     // Events that happen where another one ended need no run.
     const trace::EventBody& body = segment.event->body;
     const auto* exit = std::get_if<trace::ExitEvent>(&body);
+    const auto* signal = std::get_if<trace::SignalEvent>(&body);
     const bool in_place = std::holds_alternative<trace::ChecksumEvent>(body) ||
+                          (signal != nullptr && signal->place == trace::Place::kAtEvent) ||
                           (exit != nullptr && exit->place != trace::ExitPlace::kAtCall);
     const Registers* registers = exit != nullptr ? &exit->registers : nullptr;
     if (in_place || (registers != nullptr && same_guest_state(*registers, guest.registers))) {
@@ -384,8 +386,10 @@ Result<std::optional<Outcome>> Replayer::at_engine_stop(Guest& guest, const Adva
                                            trap_name(trap->instruction)));
     }
     fits = true;
-  } else if (std::holds_alternative<trace::SignalEvent>(body)) {
-    fits = stop.reason == StopReason::kFault;
+  } else if (const auto* signal = std::get_if<trace::SignalEvent>(&body)) {
+    fits = signal->place == trace::Place::kAtFault  ? stop.reason == StopReason::kFault
+           : signal->place == trace::Place::kAtCall ? stop.reason == StopReason::kSyscall
+                                                    : false;
   } else {
     fits = stop.reason == StopReason::kSyscall;
   }

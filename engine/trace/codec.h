@@ -22,6 +22,8 @@ class CodingState {
 
   const Registers& last() const { return last_; }
   uint64_t time_ns = 0;
+  Tid tid;
+  uint32_t space = 0;
 
  private:
   Registers last_;

@@ -11,7 +11,19 @@
 namespace rchk::trace::detail {
 
 // The index of EventBody's alternative is what the file holds: the order is part of the format.
-enum class EventKind : uint8_t { kExec, kSyscall, kTrap, kSignal, kChecksum, kExit };
+enum class EventKind : uint8_t {
+  kExec,
+  kSyscall,
+  kTrap,
+  kSignal,
+  kChecksum,
+  kExit,
+  kSwitch,
+  kSpawn,
+  kTaskEnd,
+};
+// Beside the kind: another task's or in another address space than the event before.
+inline constexpr uint8_t kOtherTask = 0x80;
 template <EventKind kind>
 using BodyOf = std::variant_alternative_t<static_cast<size_t>(kind), EventBody>;
 static_assert(std::is_same_v<BodyOf<EventKind::kExec>, ExecEvent>);
@@ -20,7 +32,10 @@ static_assert(std::is_same_v<BodyOf<EventKind::kTrap>, TrapEvent>);
 static_assert(std::is_same_v<BodyOf<EventKind::kSignal>, SignalEvent>);
 static_assert(std::is_same_v<BodyOf<EventKind::kChecksum>, ChecksumEvent>);
 static_assert(std::is_same_v<BodyOf<EventKind::kExit>, ExitEvent>);
-static_assert(std::variant_size_v<EventBody> == 6);
+static_assert(std::is_same_v<BodyOf<EventKind::kSwitch>, SwitchEvent>);
+static_assert(std::is_same_v<BodyOf<EventKind::kSpawn>, SpawnEvent>);
+static_assert(std::is_same_v<BodyOf<EventKind::kTaskEnd>, TaskEndEvent>);
+static_assert(std::variant_size_v<EventBody> == 9);
 
 // So is that of AddressSpaceChange.
 enum class ChangeKind : uint8_t { kMap, kUnmap, kProtect, kRemap, kDiscard };
@@ -37,8 +52,9 @@ enum SyscallFlag : uint8_t {
   kSyscallChanges = 2,
   kSyscallWrites = 4,
   kSyscallOutput = 8,
+  kSyscallExtendedState = 16,
 };
-enum SignalFlag : uint8_t { kSignalSynchronous = 1, kSignalFatal = 2, kSignalAtEvent = 4 };
+enum SignalFlag : uint8_t { kSignalFatal = 1, kSignalHandler = 2 };
 enum InfoFlag : uint8_t { kInfoCpuidTrapped = 1, kInfoTscTrapped = 2 };
 
 // Small differences of either sign become small numbers.

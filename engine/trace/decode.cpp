@@ -23,7 +23,14 @@ class EventParser {
   EventParser(ByteReader& in, CodingState& state) : in_(in), state_(state) {}
 
   Result<void> read(Event& event) {
-    RCHK_TRY_ASSIGN(const auto kind, in_.value<uint8_t>());
+    RCHK_TRY_ASSIGN(const auto head, in_.value<uint8_t>());
+    const auto kind = static_cast<uint8_t>(head & ~kOtherTask);
+    if ((head & kOtherTask) != 0) {
+      RCHK_TRY_ASSIGN(state_.tid.value, in_.value<int32_t>());
+      RCHK_TRY(number32(state_.space));
+    }
+    event.tid = state_.tid;
+    event.space = state_.space;
     RCHK_TRY_ASSIGN(const uint64_t elapsed, signed_varint());
     state_.time_ns += elapsed;
     event.time_ns = state_.time_ns;
@@ -40,6 +47,12 @@ class EventParser {
         return read_body(event.body.emplace<ChecksumEvent>());
       case EventKind::kExit:
         return read_body(event.body.emplace<ExitEvent>());
+      case EventKind::kSwitch:
+        return read_body(event.body.emplace<SwitchEvent>());
+      case EventKind::kSpawn:
+        return read_body(event.body.emplace<SpawnEvent>());
+      case EventKind::kTaskEnd:
+        return read_body(event.body.emplace<TaskEndEvent>());
     }
     return in_.bad(fmt::format("{} is no kind of event", kind));
   }
@@ -67,6 +80,12 @@ class EventParser {
       return in_.bad(fmt::format("{} is out of its range", number));
     }
     out = static_cast<Enum>(number);
+    return {};
+  }
+  Result<void> number32(uint32_t& out) {
+    RCHK_TRY_ASSIGN(const uint64_t number, in_.varint());
+    if (number > UINT32_MAX) return in_.bad("a number beyond 32 bits");
+    out = static_cast<uint32_t>(number);
     return {};
   }
   Result<void> blob(Bytes& out) {
@@ -127,11 +146,11 @@ class EventParser {
     out.shared = (bits & kMappingShared) != 0;
     out.grows_down = (bits & kMappingGrowsDown) != 0;
     if ((bits & kMappingBacked) != 0) {
-      RCHK_TRY_ASSIGN(const uint64_t file, in_.varint());
-      if (file > UINT32_MAX) return in_.bad("a file number beyond 32 bits");
+      uint32_t file = 0;
+      RCHK_TRY(number32(file));
       RCHK_TRY_ASSIGN(const uint64_t offset, in_.varint());
       if (offset + out.range.size() < offset) return in_.bad("a file offset beyond 64 bits");
-      out.backing = FileBacking{{static_cast<uint32_t>(file)}, offset};
+      out.backing = FileBacking{{file}, offset};
     }
     RCHK_TRY_ASSIGN(out.name, in_.text());
     return {};
@@ -147,6 +166,15 @@ class EventParser {
       if (origin < run.address.value) return in_.bad("bytes beyond the end of memory");
       return {};
     });
+  }
+  Result<void> dirty_pages(std::vector<PageContents>& out) {
+    RCHK_TRY(runs(out, 0));
+    for (const PageContents& page : out) {
+      if ((page.address.value | page.bytes.size()) % kPageSize != 0) {
+        return in_.bad("dirty memory that is not of whole pages");
+      }
+    }
+    return {};
   }
   Result<void> checksums(std::vector<MemoryChecksum>& out) {
     uint64_t origin = 0;
@@ -192,13 +220,15 @@ class EventParser {
     RCHK_TRY(blob(event.auxv));
     RCHK_TRY_ASSIGN(event.brk.value, in_.varint());
     RCHK_TRY_ASSIGN(event.pid, in_.value<int32_t>());
+    RCHK_TRY_ASSIGN(event.stack_limit_bytes, in_.varint());
     remember(EventKind::kExec, event.registers, event.registers);
     return {};
   }
 
   Result<void> read_body(SyscallEvent& event) {
     uint8_t bits = 0;
-    RCHK_TRY(flags(bits, kSyscallNumber | kSyscallChanges | kSyscallWrites | kSyscallOutput));
+    RCHK_TRY(flags(bits, kSyscallNumber | kSyscallChanges | kSyscallWrites | kSyscallOutput |
+                             kSyscallExtendedState));
     RCHK_TRY(registers_at(EventKind::kSyscall, event.before));
     RCHK_TRY(registers(event.after, guess_after_syscall(event.before)));
     event.number = static_cast<int32_t>(event.before.rax);
@@ -213,6 +243,7 @@ class EventParser {
       RCHK_TRY(enumerator(event.output, OutputStream::kStderr));
       RCHK_TRY(blob(event.output_bytes));
     }
+    if ((bits & kSyscallExtendedState) != 0) RCHK_TRY(blob(event.extended_state));
     remember(EventKind::kSyscall, event.before, event.after);
     return {};
   }
@@ -227,21 +258,50 @@ class EventParser {
 
   Result<void> read_body(SignalEvent& event) {
     uint8_t bits = 0;
-    RCHK_TRY(flags(bits, kSignalSynchronous | kSignalFatal | kSignalAtEvent));
-    event.synchronous = (bits & kSignalSynchronous) != 0;
+    RCHK_TRY(flags(bits, kSignalFatal | kSignalHandler));
     event.fatal = (bits & kSignalFatal) != 0;
-    event.at_event = (bits & kSignalAtEvent) != 0;
+    RCHK_TRY(enumerator(event.place, Place::kAtCall));
     RCHK_TRY_ASSIGN(event.number, in_.value<int32_t>());
     RCHK_TRY(blob(event.siginfo));
     RCHK_TRY(registers_at(EventKind::kSignal, event.registers));
     RCHK_TRY(blob(event.extended_state));
-    RCHK_TRY(runs(event.dirty, 0));
-    for (const PageContents& page : event.dirty) {
-      if ((page.address.value | page.bytes.size()) % kPageSize != 0) {
-        return in_.bad("dirty memory that is not of whole pages");
-      }
+    RCHK_TRY(dirty_pages(event.dirty));
+    if ((bits & kSignalHandler) != 0) {
+      HandlerEntry& handler = event.handler.emplace();
+      RCHK_TRY(registers(handler.registers, event.registers));
+      RCHK_TRY(blob(handler.extended_state));
+      RCHK_TRY(runs(handler.frame, handler.registers.rsp));
     }
     remember(EventKind::kSignal, event.registers, event.registers);
+    return {};
+  }
+
+  Result<void> read_body(SwitchEvent& event) {
+    RCHK_TRY(enumerator(event.place, Place::kAtCall));
+    RCHK_TRY(registers_at(EventKind::kSwitch, event.registers));
+    RCHK_TRY(blob(event.extended_state));
+    RCHK_TRY(dirty_pages(event.dirty));
+    remember(EventKind::kSwitch, event.registers, event.registers);
+    return {};
+  }
+
+  Result<void> read_body(SpawnEvent& event) {
+    RCHK_TRY_ASSIGN(event.parent.value, in_.value<int32_t>());
+    RCHK_TRY(number32(event.parent_space));
+    RCHK_TRY_ASSIGN(event.pid, in_.value<int32_t>());
+    RCHK_TRY(enumerator(event.kind, SpawnKind::kFork));
+    RCHK_TRY(registers_at(EventKind::kSpawn, event.registers));
+    RCHK_TRY(runs(event.writes, event.registers.rsp));
+    remember(EventKind::kSpawn, event.registers, event.registers);
+    return {};
+  }
+
+  Result<void> read_body(TaskEndEvent& event) {
+    RCHK_TRY(enumerator(event.place, Place::kAtCall));
+    RCHK_TRY_ASSIGN(event.status, in_.value<int32_t>());
+    RCHK_TRY(registers_at(EventKind::kTaskEnd, event.registers));
+    RCHK_TRY(runs(event.writes, event.registers.rsp));
+    remember(EventKind::kTaskEnd, event.registers, event.registers);
     return {};
   }
 

@@ -135,6 +135,20 @@ uint64_t total_bytes(const Runs& runs) {
 
 // The part of the line that depends on the kind of event.
 struct LineText {
+  static std::string_view place_text(Place place) {
+    switch (place) {
+      case Place::kByState:
+        return "";
+      case Place::kAtFault:
+        return ", synchronous";
+      case Place::kAtEvent:
+        return ", at the event";
+      case Place::kAtCall:
+        return ", at the call";
+    }
+    return "";
+  }
+
   const SyscallNamer& namer;
 
   std::string operator()(const ExecEvent& event) const {
@@ -155,6 +169,7 @@ struct LineText {
     for (const AddressSpaceChange& change : event.changes) {
       out += "; " + std::visit(ChangeText{}, change);
     }
+    if (!event.extended_state.empty()) out += "; vector registers";
     if (event.output != OutputStream::kNone) {
       out += fmt::format("; {} {}", name_of(event.output), quoted(event.output_bytes));
     }
@@ -171,8 +186,12 @@ struct LineText {
   }
   std::string operator()(const SignalEvent& event) const {
     std::string out = fmt::format("{} at {}", signal_text(event.number), event.registers.pc());
-    out += event.synchronous ? ", synchronous" : event.at_event ? ", at the event" : "";
+    out += place_text(event.place);
     if (event.fatal) out += ", fatal";
+    if (event.handler) {
+      out += fmt::format(", handler at {}, frame of {} bytes", event.handler->registers.pc(),
+                         total_bytes(event.handler->frame));
+    }
     if (!event.dirty.empty()) {
       out += fmt::format(", {} dirty pages", total_bytes(event.dirty) / kPageSize);
     }
@@ -198,6 +217,27 @@ struct LineText {
     if (event.place == ExitPlace::kUnknown) out += ", somewhere behind the event before";
     if (!event.message.empty()) out += ": " + quoted(event.message);
     return out;
+  }
+  std::string operator()(const SwitchEvent& event) const {
+    std::string out = fmt::format("switch at {}{}", event.registers.pc(), place_text(event.place));
+    if (!event.dirty.empty()) {
+      out += fmt::format(", {} dirty pages", total_bytes(event.dirty) / kPageSize);
+    }
+    return out;
+  }
+  std::string operator()(const SpawnEvent& event) const {
+    switch (event.kind) {
+      case SpawnKind::kThread:
+        return fmt::format("thread of process {}, made by {}", event.pid, event.parent.value);
+      case SpawnKind::kVfork:
+        return fmt::format("process made by vfork in {}", event.parent.value);
+      case SpawnKind::kFork:
+        return fmt::format("process made by fork in {}", event.parent.value);
+    }
+    return "";
+  }
+  std::string operator()(const TaskEndEvent& event) const {
+    return fmt::format("end of the task, status {:#x}{}", event.status, place_text(event.place));
   }
 };
 
@@ -228,6 +268,22 @@ class Details {
     line(fmt::format("{} bytes of siginfo, {} bytes of extended state", event.siginfo.size(),
                      event.extended_state.size()));
     runs(event.dirty, "dirty");
+    if (!event.handler) return;
+    line("at the handler");
+    registers(event.handler->registers);
+    runs(event.handler->frame, "frame");
+  }
+  void operator()(const SwitchEvent& event) {
+    registers(event.registers);
+    runs(event.dirty, "dirty");
+  }
+  void operator()(const SpawnEvent& event) {
+    registers(event.registers);
+    runs(event.writes, "write");
+  }
+  void operator()(const TaskEndEvent& event) {
+    registers(event.registers);
+    runs(event.writes, "write");
   }
   void operator()(const ChecksumEvent& event) {
     registers(event.registers);

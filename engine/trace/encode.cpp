@@ -15,14 +15,20 @@ using namespace detail;
 [[maybe_unused]] void count_fields(const ExecEvent& exec, const SyscallEvent& syscall,
                                    const TrapEvent& trap, const SignalEvent& signal,
                                    const ChecksumEvent& checksum, const ExitEvent& exit,
+                                   const SwitchEvent& change, const SpawnEvent& spawn,
+                                   const TaskEndEvent& end, const HandlerEntry& handler,
                                    const Mapping& mapping, const RecordingInfo& recording,
                                    const FileInfo& file) {
-  [[maybe_unused]] const auto& [e1, e2, e3, e4, e5, e6, e7, e8] = exec;
-  [[maybe_unused]] const auto& [s1, s2, s3, s4, s5, s6, s7] = syscall;
+  [[maybe_unused]] const auto& [e1, e2, e3, e4, e5, e6, e7, e8, e9] = exec;
+  [[maybe_unused]] const auto& [s1, s2, s3, s4, s5, s6, s7, s8] = syscall;
   [[maybe_unused]] const auto& [t1, t2, t3] = trap;
   [[maybe_unused]] const auto& [g1, g2, g3, g4, g5, g6, g7, g8] = signal;
   [[maybe_unused]] const auto& [c1, c2] = checksum;
   [[maybe_unused]] const auto& [x1, x2, x3, x4, x5, x6, x7] = exit;
+  [[maybe_unused]] const auto& [w1, w2, w3, w4] = change;
+  [[maybe_unused]] const auto& [p1, p2, p3, p4, p5, p6] = spawn;
+  [[maybe_unused]] const auto& [n1, n2, n3, n4] = end;
+  [[maybe_unused]] const auto& [h1, h2, h3] = handler;
   [[maybe_unused]] const auto& [m1, m2, m3, m4, m5, m6] = mapping;
   [[maybe_unused]] const auto& [r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12, r13] = recording;
   [[maybe_unused]] const auto& [f1, f2, f3, f4, f5, f6] = file;
@@ -33,7 +39,14 @@ class EventWriter {
   EventWriter(Bytes& out, CodingState& state) : out_(out), state_(state) {}
 
   void write(const Event& event) {
-    out_.value(static_cast<uint8_t>(event.body.index()));
+    const bool same_task = event.tid == state_.tid && event.space == state_.space;
+    out_.value(static_cast<uint8_t>(event.body.index() | (same_task ? 0 : kOtherTask)));
+    if (!same_task) {
+      out_.value(event.tid.value);
+      out_.varint(event.space);
+      state_.tid = event.tid;
+      state_.space = event.space;
+    }
     signed_varint(event.time_ns - state_.time_ns);
     state_.time_ns = event.time_ns;
     std::visit([&](const auto& body) { write_body(body); }, event.body);
@@ -132,6 +145,7 @@ class EventWriter {
     out_.blob(event.auxv);
     out_.varint(event.brk.value);
     out_.value(event.pid);
+    out_.varint(event.stack_limit_bytes);
     remember(EventKind::kExec, event.registers, event.registers);
   }
 
@@ -140,7 +154,8 @@ class EventWriter {
     const bool has_output = event.output != OutputStream::kNone || !event.output_bytes.empty();
     out_.value(static_cast<uint8_t>(
         (number_is_rax ? 0 : kSyscallNumber) | (event.changes.empty() ? 0 : kSyscallChanges) |
-        (event.writes.empty() ? 0 : kSyscallWrites) | (has_output ? kSyscallOutput : 0)));
+        (event.writes.empty() ? 0 : kSyscallWrites) | (has_output ? kSyscallOutput : 0) |
+        (event.extended_state.empty() ? 0 : kSyscallExtendedState)));
     registers_at(EventKind::kSyscall, event.before);
     registers(event.after, guess_after_syscall(event.before));
     if (!number_is_rax) out_.value(event.number);
@@ -150,6 +165,7 @@ class EventWriter {
       out_.value(static_cast<uint8_t>(event.output));
       out_.blob(event.output_bytes);
     }
+    if (!event.extended_state.empty()) out_.blob(event.extended_state);
     remember(EventKind::kSyscall, event.before, event.after);
   }
 
@@ -161,15 +177,46 @@ class EventWriter {
   }
 
   void write_body(const SignalEvent& event) {
-    out_.value(static_cast<uint8_t>((event.synchronous ? kSignalSynchronous : 0) |
-                                    (event.fatal ? kSignalFatal : 0) |
-                                    (event.at_event ? kSignalAtEvent : 0)));
+    out_.value(static_cast<uint8_t>((event.fatal ? kSignalFatal : 0) |
+                                    (event.handler ? kSignalHandler : 0)));
+    out_.value(static_cast<uint8_t>(event.place));
     out_.value(event.number);
     out_.blob(event.siginfo);
     registers_at(EventKind::kSignal, event.registers);
     out_.blob(event.extended_state);
     runs(event.dirty, 0);
+    if (event.handler) {
+      registers(event.handler->registers, event.registers);
+      out_.blob(event.handler->extended_state);
+      runs(event.handler->frame, event.handler->registers.rsp);
+    }
     remember(EventKind::kSignal, event.registers, event.registers);
+  }
+
+  void write_body(const SwitchEvent& event) {
+    out_.value(static_cast<uint8_t>(event.place));
+    registers_at(EventKind::kSwitch, event.registers);
+    out_.blob(event.extended_state);
+    runs(event.dirty, 0);
+    remember(EventKind::kSwitch, event.registers, event.registers);
+  }
+
+  void write_body(const SpawnEvent& event) {
+    out_.value(event.parent.value);
+    out_.varint(event.parent_space);
+    out_.value(event.pid);
+    out_.value(static_cast<uint8_t>(event.kind));
+    registers_at(EventKind::kSpawn, event.registers);
+    runs(event.writes, event.registers.rsp);
+    remember(EventKind::kSpawn, event.registers, event.registers);
+  }
+
+  void write_body(const TaskEndEvent& event) {
+    out_.value(static_cast<uint8_t>(event.place));
+    out_.value(event.status);
+    registers_at(EventKind::kTaskEnd, event.registers);
+    runs(event.writes, event.registers.rsp);
+    remember(EventKind::kTaskEnd, event.registers, event.registers);
   }
 
   void write_body(const ChecksumEvent& event) {

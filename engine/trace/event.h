@@ -63,9 +63,10 @@ struct ExecEvent {
   std::vector<MemoryWrite> contents;  // where memory differs from the files, whole pages
   Registers registers;
   ExtendedState extended_state;
-  Bytes auxv;        // as rchk shows it to the guest (no vDSO)
-  GuestAddress brk;  // the initial program break
-  int32_t pid = 0;   // of the recorded process
+  Bytes auxv;                      // as rchk shows it to the guest (no vDSO)
+  GuestAddress brk;                // the initial program break
+  int32_t pid = 0;                 // of the recorded process
+  uint64_t stack_limit_bytes = 0;  // RLIMIT_STACK, how far the stack may grow; 0 if not known
   bool operator==(const ExecEvent&) const = default;
 };
 
@@ -80,6 +81,8 @@ struct SyscallEvent {
   std::vector<MemoryWrite> writes;
   OutputStream output = OutputStream::kNone;
   Bytes output_bytes;  // what reached the stream, in order; empty for kNone
+  // What the call put into the vector registers (rt_sigreturn); empty: it left them alone.
+  ExtendedState extended_state;
   bool operator==(const SyscallEvent&) const = default;
 };
 
@@ -100,22 +103,73 @@ struct PageContents {
   bool operator==(const PageContents&) const = default;
 };
 
-// A signal that reached the guest. A synchronous one (a fault) happens at `registers`, where the
-// replayed instruction faults too. An asynchronous one happens at the first point whose state
-// matches: registers, extended state, and every page in `dirty`, which holds all pages that the
-// guest wrote since the event before it (or more).
+// Where in a task's execution something happened that its instructions do not bring about.
+enum class Place : uint8_t {
+  // At the first point whose state matches: registers, extended state, and every page in `dirty`,
+  // which holds all pages that were written since the task's last event (or more).
+  kByState = 0,
+  kAtFault = 1,  // the instruction at the registers' pc raises it, in a replay as well
+  kAtEvent = 2,  // no instruction of the task has run since its last event
+  // At the task's next system call: it stands at the instruction, and the call has not begun. Or,
+  // for a switch or an end, it has begun and blocks, which looks the same to the guest.
+  kAtCall = 3,
+};
+
+// What the kernel did to let a signal's handler run, with the task at the handler's entry.
+struct HandlerEntry {
+  Registers registers;
+  ExtendedState extended_state;
+  std::vector<MemoryWrite> frame;  // what it put onto the stack
+  bool operator==(const HandlerEntry&) const = default;
+};
+
+// A signal that reached a task of the guest.
 struct SignalEvent {
   int32_t number = 0;
   Bytes siginfo;  // struct siginfo, 128 bytes
-  bool synchronous = false;
+  Place place = Place::kByState;
   bool fatal = false;  // an ExitEvent follows
-  // Asynchronous, but no guest instruction ran since the event before it (abort(), SIGPIPE, an
-  // interrupted call): nothing need be searched, and `dirty` is empty.
-  bool at_event = false;
   Registers registers;
-  ExtendedState extended_state;     // asynchronous only
-  std::vector<PageContents> dirty;  // asynchronous only
+  ExtendedState extended_state;         // kByState only
+  std::vector<PageContents> dirty;      // kByState only
+  std::optional<HandlerEntry> handler;  // unless it is fatal
   bool operator==(const SignalEvent&) const = default;
+};
+
+// A task stopped here and another one ran. No event says that it goes on: its next event does.
+struct SwitchEvent {
+  Place place = Place::kAtCall;  // kAtCall or kByState
+  Registers registers;
+  ExtendedState extended_state;     // kByState only
+  std::vector<PageContents> dirty;  // kByState only
+  bool operator==(const SwitchEvent&) const = default;
+};
+
+enum class SpawnKind : uint8_t {
+  kThread = 0,  // of the same process
+  kVfork = 1,   // a process that uses its parent's memory until it executes a program or ends
+  kFork = 2,    // a process with a copy of its parent's memory: `Event::space` is a new one
+};
+
+// The first event of a new task, behind the parent's call that made it (kVfork: behind the
+// SwitchEvent of it). Its extended state is the parent's.
+struct SpawnEvent {
+  Tid parent;
+  uint32_t parent_space = 0;
+  int32_t pid = 0;  // the process that it belongs to: its own tid unless kThread
+  SpawnKind kind = SpawnKind::kThread;
+  Registers registers;              // behind the system call instruction
+  std::vector<MemoryWrite> writes;  // by the kernel, in the new task's memory (CLONE_CHILD_SETTID)
+  bool operator==(const SpawnEvent&) const = default;
+};
+
+// The end of a task whose address space others go on using: a thread, or a child of vfork.
+struct TaskEndEvent {
+  Place place = Place::kAtCall;  // kAtCall or kAtEvent
+  int32_t status = 0;            // as waitpid(2) tells it
+  Registers registers;
+  std::vector<MemoryWrite> writes;  // by the kernel, behind its end (robust futexes, cleared tid)
+  bool operator==(const TaskEndEvent&) const = default;
 };
 
 // A checksum of a run of the guest's memory at an event.
@@ -139,7 +193,8 @@ enum class ExitPlace : uint8_t {
   kUnknown = 2,  // somewhere behind the event before it; `registers` and `memory` say nothing
 };
 
-// The end of the guest, or of what is known of it. `memory` is how it was at that place.
+// The end of a process with its address space, or of what is known of it. `memory` is how it was
+// at that place. Of the whole recording, if the process is the first one.
 struct ExitEvent {
   ExitReason reason = ExitReason::kExited;
   int32_t status = 0;
@@ -158,12 +213,16 @@ struct ChecksumEvent {
   bool operator==(const ChecksumEvent&) const = default;
 };
 
-using EventBody =
-    std::variant<ExecEvent, SyscallEvent, TrapEvent, SignalEvent, ChecksumEvent, ExitEvent>;
+using EventBody = std::variant<ExecEvent, SyscallEvent, TrapEvent, SignalEvent, ChecksumEvent,
+                               ExitEvent, SwitchEvent, SpawnEvent, TaskEndEvent>;
 
 struct Event {
   uint64_t time_ns = 0;  // CLOCK_MONOTONIC since the recording began
   EventBody body;
+  Tid tid;  // the task whose event it is
+  // The address space in which it happened, or which it begins: numbered from 0 across the
+  // recording, and never the same number again for another one.
+  uint32_t space = 0;
   bool operator==(const Event&) const = default;
 };
 

@@ -95,7 +95,7 @@ TEST(RecorderSignals, AFaultIsSynchronous) {
   EXPECT_EQ(stop.signal, SIGSEGV);
   const auto signals = session.events<trace::SignalEvent>();
   ASSERT_EQ(signals.size(), 1u);
-  EXPECT_TRUE(signals[0].synchronous);
+  EXPECT_EQ(signals[0].place, trace::Place::kAtFault);
   EXPECT_TRUE(signals[0].fatal);
   EXPECT_EQ(last_exit(session).reason, ExitReason::kKilled);
 }
@@ -106,8 +106,7 @@ TEST(RecorderSignals, ASignalToItselfComesAtTheEvent) {
     EXPECT_EQ(session.run().signal, guest == std::string("abort") ? SIGABRT : SIGPIPE);
     const auto signals = session.events<trace::SignalEvent>();
     ASSERT_EQ(signals.size(), 1u);
-    EXPECT_FALSE(signals[0].synchronous);
-    EXPECT_TRUE(signals[0].at_event) << guest;
+    EXPECT_EQ(signals[0].place, trace::Place::kAtEvent) << guest;
     EXPECT_TRUE(signals[0].dirty.empty());
   }
 }
@@ -117,8 +116,7 @@ TEST(RecorderSignals, ASignalInComputationHasItsState) {
   EXPECT_EQ(session.run().signal, SIGALRM);
   const auto signals = session.events<trace::SignalEvent>();
   ASSERT_EQ(signals.size(), 1u);
-  EXPECT_FALSE(signals[0].synchronous);
-  EXPECT_FALSE(signals[0].at_event);
+  EXPECT_EQ(signals[0].place, trace::Place::kByState);
   EXPECT_FALSE(signals[0].extended_state.empty());
   EXPECT_FALSE(signals[0].dirty.empty());
 }
@@ -128,7 +126,7 @@ TEST(RecorderSignals, ASignalEndsACall) {
   EXPECT_EQ(session.run().signal, SIGALRM);
   const auto signals = session.events<trace::SignalEvent>();
   ASSERT_EQ(signals.size(), 1u);
-  EXPECT_TRUE(signals[0].at_event);
+  EXPECT_EQ(signals[0].place, trace::Place::kAtEvent);
 }
 
 TEST(RecorderSignals, AnIgnoredSignalWakesNothing) {

@@ -81,7 +81,7 @@ TEST(Dump, DescribesEveryKindOnOneLineAndInDetail) {
 TEST(Dump, TellsSignalsAndExitsApart) {
   SignalEvent signal;
   signal.number = 11;
-  signal.synchronous = true;
+  signal.place = Place::kAtFault;
   signal.fatal = true;
   signal.registers.rip = 0x401000;
   EXPECT_THAT(describe({0}, {0, signal}), HasSubstr("SIGSEGV at 0x401000, synchronous, fatal"));

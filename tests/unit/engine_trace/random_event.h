@@ -67,6 +67,7 @@ class RandomEvents {
         return DiscardChange{pages()};
     }
   }
+  Place place() { return static_cast<Place>(below(4)); }
   MemoryWrite write() { return {{number() >> 1}, bytes(300)}; }
   PageContents page() {
     return {{below(uint64_t{1} << 40) * kPageSize},
@@ -91,7 +92,8 @@ class RandomEvents {
                          bytes(900),
                          bytes(300),
                          {number()},
-                         static_cast<int32_t>(number())};
+                         static_cast<int32_t>(number()),
+                         number()};
       case 1: {
         SyscallEvent event;
         event.before = registers();
@@ -102,6 +104,7 @@ class RandomEvents {
         event.writes = list(3, [&] { return write(); });
         event.output = static_cast<OutputStream>(below(3));
         event.output_bytes = bytes(50);
+        if (coin()) event.extended_state = bytes(1000);
         return event;
       }
       case 2:
@@ -110,16 +113,30 @@ class RandomEvents {
         SignalEvent event;
         event.number = static_cast<int32_t>(below(65));
         event.siginfo = bytes(128);
-        event.synchronous = coin();
+        event.place = place();
         event.fatal = coin();
-        event.at_event = coin();
         event.registers = registers();
         event.extended_state = bytes(1000);
         event.dirty = list(2, [&] { return page(); });
+        if (coin()) {
+          event.handler = HandlerEntry{registers(), bytes(1000), list(2, [&] { return write(); })};
+        }
         return event;
       }
       case 4:
         return ChecksumEvent{registers(), list(4, [&] { return checksum(); })};
+      case 5:
+        return SwitchEvent{place(), registers(), bytes(1000), list(2, [&] { return page(); })};
+      case 6:
+        return SpawnEvent{{static_cast<int32_t>(number())},
+                          static_cast<uint32_t>(number()),
+                          static_cast<int32_t>(number()),
+                          static_cast<SpawnKind>(below(3)),
+                          registers(),
+                          list(2, [&] { return write(); })};
+      case 7:
+        return TaskEndEvent{place(), static_cast<int32_t>(number()), registers(),
+                            list(2, [&] { return write(); })};
       default:
         return ExitEvent{static_cast<ExitReason>(below(3)),
                          static_cast<int32_t>(number()),
@@ -133,7 +150,9 @@ class RandomEvents {
 
   Event event() {
     time_ns_ += number() >> 20;
-    return {time_ns_, body(below(std::variant_size_v<EventBody>))};
+    if (coin()) tid_ = {static_cast<int32_t>(number())};
+    if (coin()) space_ = static_cast<uint32_t>(number());
+    return {time_ns_, body(below(std::variant_size_v<EventBody>)), tid_, space_};
   }
 
   RecordingInfo info() {
@@ -161,6 +180,8 @@ class RandomEvents {
   std::mt19937_64 random_;
   Registers last_;
   uint64_t time_ns_ = 0;
+  Tid tid_;
+  uint32_t space_ = 0;
 };
 
 inline bool same_info(const RecordingInfo& a, const RecordingInfo& b) {
