@@ -67,6 +67,7 @@ Result<Tracee> Tracee::spawn_empty(GuestAddress gadget, std::optional<int> cpu) 
                     ? "ptrace is not allowed here"
                     : fmt::format("address {} cannot be mapped (vm.mmap_min_addr)", gadget));
   }
+  tracee.expect_no_signals();
   RCHK_TRY(tracee.kill_with_tracer(true));
   const GuestAddress above = gadget + kPageSize;
   const AddressRange everything[] = {{{kLowestMapping}, gadget}, {above, {kUserEnd}}};

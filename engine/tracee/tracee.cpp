@@ -167,13 +167,16 @@ Result<Tracee> Tracee::spawn(const SpawnOptions& options) {
 Tracee Tracee::adopt(pid_t pid) { return Tracee(pid); }
 
 Tracee::Tracee(Tracee&& other) noexcept
-    : pid_(std::exchange(other.pid_, -1)), memory_fd_(std::exchange(other.memory_fd_, -1)) {}
+    : pid_(std::exchange(other.pid_, -1)),
+      memory_fd_(std::exchange(other.memory_fd_, -1)),
+      expects_signals_(other.expects_signals_) {}
 
 Tracee& Tracee::operator=(Tracee&& other) noexcept {
   if (this != &other) {
     kill();
     pid_ = std::exchange(other.pid_, -1);
     memory_fd_ = std::exchange(other.memory_fd_, -1);
+    expects_signals_ = other.expects_signals_;
   }
   return *this;
 }
@@ -424,6 +427,18 @@ Result<StopStatus> Tracee::wait_for_syscall_stop(std::optional<pid_t>* new_proce
   }
 }
 
+Result<uint64_t> Tracee::block_signals() {
+  if (!expects_signals_) return 0;
+  RCHK_TRY_ASSIGN(const uint64_t mask, signal_mask());
+  RCHK_TRY(set_signal_mask(~0ull));
+  return mask;
+}
+
+Result<void> Tracee::unblock_signals(uint64_t mask) {
+  if (!expects_signals_) return {};
+  return set_signal_mask(mask);
+}
+
 // A thread that stopped at a suppressed system call (kSysemu) first reports the exit of that one.
 Result<void> Tracee::run_to_gadget_entry(GuestAddress gadget) {
   constexpr uint64_t kSyscallInstructionBytes = 2;
@@ -448,13 +463,11 @@ Result<int64_t> Tracee::remote_syscall(GuestAddress gadget, int64_t number,
   call.r8 = arguments[4];
   call.r9 = arguments[5];
   RCHK_TRY(set_registers(call));
-  // With every signal blocked none can come between the two stops.
-  RCHK_TRY_ASSIGN(const uint64_t mask, signal_mask());
-  RCHK_TRY(set_signal_mask(~0ull));
+  RCHK_TRY_ASSIGN(const uint64_t mask, block_signals());
   RCHK_TRY(run_to_gadget_entry(gadget));
   RCHK_TRY(wait_for_syscall_stop(nullptr));
   RCHK_TRY_ASSIGN(const Registers after, registers());
-  RCHK_TRY(set_signal_mask(mask));
+  RCHK_TRY(unblock_signals(mask));
   RCHK_TRY(set_registers(saved));
   return static_cast<int64_t>(after.rax);
 }
@@ -468,18 +481,18 @@ Result<Tracee> Tracee::fork(GuestAddress gadget) {
   call.rdi = CLONE_PARENT;  // a child of the tracer's, not of the guest's; no exit signal
   call.rsi = call.rdx = call.r10 = call.r8 = 0;
   RCHK_TRY(set_registers(call));
-  RCHK_TRY_ASSIGN(const uint64_t mask, signal_mask());
-  RCHK_TRY(set_signal_mask(~0ull));
+  RCHK_TRY_ASSIGN(const uint64_t mask, block_signals());
   std::optional<pid_t> new_pid;
   RCHK_TRY(run_to_gadget_entry(gadget));
   RCHK_TRY(wait_for_syscall_stop(&new_pid));
   RCHK_TRY_ASSIGN(const Registers after, registers());
-  RCHK_TRY(set_signal_mask(mask));
+  RCHK_TRY(unblock_signals(mask));
   RCHK_TRY(set_registers(saved));
   if (!new_pid) {
     return fail_errno("fork of the guest", static_cast<int>(-static_cast<int64_t>(after.rax)));
   }
   Tracee child(*new_pid);
+  child.expects_signals_ = expects_signals_;
   RCHK_TRY(child.wait());
   RCHK_TRY(child.kill_with_tracer(true));
   RCHK_TRY(child.set_registers(saved));

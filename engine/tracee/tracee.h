@@ -94,6 +94,9 @@ class Tracee {
   // The signals that are kept from being delivered, as a kernel sigset (bit 0: signal 1).
   Result<void> set_signal_mask(uint64_t mask);
   Result<uint64_t> signal_mask() const;
+  // Says that it blocks all signals but those of faults, and always will: remote system calls then
+  // leave its mask alone. Of the results of spawn_empty() it is true from the start.
+  void expect_no_signals() { expects_signals_ = false; }
   // A debug register, 0 to 7 (SDM vol. 3, 17.2).
   Result<uint64_t> debug_register(int index) const;
   Result<void> set_debug_register(int index, uint64_t value);
@@ -139,11 +142,16 @@ class Tracee {
   explicit Tracee(pid_t pid) : pid_(pid) {}
   Result<void> open_memory() const;
   void note(const StopStatus& stop);
+  // Nothing can come between the stops of a remote system call while every signal is blocked.
+  // Returns what unblock_signals() is to restore.
+  Result<uint64_t> block_signals();
+  Result<void> unblock_signals(uint64_t mask);
   Result<void> run_to_gadget_entry(GuestAddress gadget);
   Result<StopStatus> wait_for_syscall_stop(std::optional<pid_t>* new_process);
 
   pid_t pid_ = -1;
   mutable int memory_fd_ = -1;
+  bool expects_signals_ = true;
 };
 
 // Decodes waitpid's status of a seized tracee.
