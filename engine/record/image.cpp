@@ -6,6 +6,7 @@
 #include <asm/prctl.h>
 #include <elf.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "engine/record/process.h"
@@ -189,6 +190,10 @@ Result<trace::ExecEvent> describe_image(tracee::Tracee& tracee, FileStore& files
   RCHK_TRY_ASSIGN(event.registers, tracee.registers());
   RCHK_TRY_ASSIGN(event.extended_state, tracee.extended_state());
   event.pid = tracee.pid();
+  rlimit limit{};
+  if (prlimit(tracee.pid(), RLIMIT_STACK, nullptr, &limit) == 0) {
+    event.stack_limit_bytes = limit.rlim_cur;
+  }
   event.executable = read_proc_link(tracee.pid(), "exe");
   RCHK_TRY_ASSIGN(const GuestAddress auxv, find_auxv(tracee, {event.registers.rsp}));
   RCHK_TRY_ASSIGN(event.auxv, read_auxv(tracee, auxv));

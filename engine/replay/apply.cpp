@@ -47,8 +47,8 @@ bool depends_on_subleaf(uint32_t leaf) {
 }
 
 // How far the stack grows is the guest's to say (setrlimit(2)).
-Result<void> follow_stack_limit(Puppet& puppet, const trace::SyscallEvent& event,
-                                int32_t recorded_pid) {
+Result<void> follow_stack_limit(Puppet& puppet, translate::Engine& engine,
+                                const trace::SyscallEvent& event, int32_t recorded_pid) {
   const Registers& call = event.before;
   const bool sets = event.number == SYS_setrlimit;
   const bool sets_own = event.number == SYS_prlimit64 &&
@@ -60,7 +60,9 @@ Result<void> follow_stack_limit(Puppet& puppet, const trace::SyscallEvent& event
   rlimit limit{};
   const std::span<uint8_t> bytes{reinterpret_cast<uint8_t*>(&limit), sizeof(limit)};
   if (puppet.read_memory(pointer, bytes) != bytes.size()) return {};
-  return puppet.set_stack_limit(limit.rlim_cur);
+  RCHK_TRY(puppet.set_stack_limit(limit.rlim_cur));
+  for (const AddressRange& room : puppet.stack_rooms()) RCHK_TRY(engine.make_room(room));
+  return {};
 }
 
 template <typename... Ts>
@@ -95,6 +97,9 @@ Result<void> Replayer::write(Guest& guest, const trace::MemoryWrite& write) {
 
 Result<void> Replayer::apply(Guest& guest, const trace::ExecEvent& event) {
   RCHK_TRY_ASSIGN(guest.puppet, Puppet::create(cpu_));
+  if (event.stack_limit_bytes != 0) {
+    RCHK_TRY(guest.puppet->set_stack_limit(event.stack_limit_bytes));
+  }
   RCHK_TRY(engine_->attach(*guest.puppet));
   for (const snapshot::Mapping& mapping : event.mappings) RCHK_TRY(map(guest, mapping));
   for (const trace::MemoryWrite& contents : event.contents) RCHK_TRY(write(guest, contents));
@@ -130,7 +135,7 @@ Result<void> Replayer::apply(Guest& guest, const trace::AddressSpaceChange& chan
 
 Result<void> Replayer::apply(Guest& guest, const trace::SyscallEvent& event) {
   RCHK_TRY(check_registers(guest, event.before, true));
-  RCHK_TRY(follow_stack_limit(*guest.puppet, event, source_.info().pid));
+  RCHK_TRY(follow_stack_limit(*guest.puppet, *engine_, event, source_.info().pid));
   for (const trace::AddressSpaceChange& change : event.changes) RCHK_TRY(apply(guest, change));
   for (const trace::MemoryWrite& item : event.writes) RCHK_TRY(write(guest, item));
   guest.registers = event.after;

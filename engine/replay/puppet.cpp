@@ -54,6 +54,7 @@ Result<std::unique_ptr<Puppet>> Puppet::adopt(tracee::Tracee process, GuestAddre
   puppet->gadget_ = gadget;
   puppet->space_ = std::move(space);
   RCHK_TRY(puppet->process_.set_signal_mask(kBlockedSignals));
+  puppet->process_.expect_no_signals();
   RCHK_TRY(puppet->call("close_range", SYS_close_range, {0, ~0u, 0}));
   RCHK_TRY(puppet->place_gadget({}));
   return puppet;
@@ -300,6 +301,16 @@ uint64_t Puppet::stack_room() const {
   return std::clamp<uint64_t>(limit.rlim_cur, kLeast, kMost) + kStackGapBytes;
 }
 
+std::vector<AddressRange> Puppet::stack_rooms() const {
+  std::vector<AddressRange> rooms;
+  const uint64_t room_bytes = stack_room();
+  for (const auto& [begin, mapping] : space_.mappings()) {
+    if (!mapping.grows_down) continue;
+    rooms.push_back({begin - std::min(begin.value, room_bytes), begin});
+  }
+  return rooms;
+}
+
 Result<void> Puppet::set_registers(const Registers& registers) {
   Registers hardware = registers;
   hardware.orig_rax = ~0ull;
@@ -370,14 +381,9 @@ std::optional<GuestAddress> Puppet::free_range_near(AddressRange code, uint64_t 
   // Every byte of the range must reach every byte of the code.
   const uint64_t lowest = code.end.value > kReach ? code.end.value - kReach : 0;
   const uint64_t highest = std::min(code.begin.value + kReach, kUserEnd);
-  std::vector<AddressRange> taken{gadget_page()};
-  for (const auto& [begin, mapping] : space_.mappings()) {
-    AddressRange range = mapping.range;
-    if (mapping.grows_down) {
-      range.begin = range.begin - std::min(range.begin.value, stack_room());
-    }
-    taken.push_back(range);
-  }
+  std::vector<AddressRange> taken = stack_rooms();
+  taken.push_back(gadget_page());
+  for (const auto& [begin, mapping] : space_.mappings()) taken.push_back(mapping.range);
   // What lies in the process and is hidden from the guest as well: the kernel's vDSO in one that
   // was forked from the recorded process.
   const auto maps = snapshot::read_proc_maps(process_.pid());

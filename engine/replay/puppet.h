@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <unordered_map>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/registers.h"
@@ -57,6 +58,8 @@ class Puppet final : public translate::Host {
   Result<void> grow_stacks();
   // How far stacks grow (RLIMIT_STACK).
   Result<void> set_stack_limit(uint64_t bytes);
+  // Where stacks may grow to, as far as room is kept for them.
+  std::vector<AddressRange> stack_rooms() const;
 
   // Does in this process what a system call did in the recorded one. `contents` and
   // `contents_offset` give the file contents of a MapChange that has a backing: a descriptor of

@@ -80,7 +80,9 @@ size_t Timeline::read_memory(GuestAddress address, std::span<uint8_t> bytes) {
 
 Result<snapshot::AddressSpace> Timeline::space() {
   if (at_live_end_) return live_->space();
-  return (window_ ? window_->guest() : *guest_).puppet->space();
+  replay::Puppet& puppet = *(window_ ? window_->guest() : *guest_).puppet;
+  RCHK_TRY(puppet.grow_stacks());
+  return puppet.space();
 }
 
 Result<std::optional<trace::SignalEvent>> Timeline::pending_signal() {
