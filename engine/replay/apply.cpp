@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
-#include "engine/replay/replayer.h"
+#include "engine/replay/segment.h"
 #include "snapshot/checksum.h"
 
 namespace rchk::replay {
@@ -135,11 +135,21 @@ Result<void> Replayer::apply(Guest& guest, const trace::AddressSpaceChange& chan
 
 Result<void> Replayer::apply(Guest& guest, const trace::SyscallEvent& event) {
   RCHK_TRY(check_registers(guest, event.before, true));
-  RCHK_TRY(follow_stack_limit(*guest.puppet, *engine_, event, source_.info().pid));
+  RCHK_TRY(follow_stack_limit(*guest.puppet, *engine_, event, guest.pid));
   for (const trace::AddressSpaceChange& change : event.changes) RCHK_TRY(apply(guest, change));
   for (const trace::MemoryWrite& item : event.writes) RCHK_TRY(write(guest, item));
   guest.registers = event.after;
-  return {};
+  if (event.extended_state.empty()) return {};
+  return guest.puppet->set_extended_state(event.extended_state);
+}
+
+Result<void> Replayer::apply(Guest& guest, const trace::SignalEvent& event) {
+  RCHK_TRY(check_stand(guest, event.registers));
+  if (!event.handler) return {};
+  for (const trace::MemoryWrite& item : event.handler->frame) RCHK_TRY(write(guest, item));
+  guest.registers = event.handler->registers;
+  if (event.handler->extended_state.empty()) return {};
+  return guest.puppet->set_extended_state(event.handler->extended_state);
 }
 
 // Where CPUID cannot be made to fault the guest executed it itself, on the core it was pinned to.
@@ -193,6 +203,10 @@ Result<void> Replayer::check_registers(const Guest& guest, Registers expected,
   }
   if (same_guest_state(expected, found)) return {};
   return divergence(guest, "registers differ:\n" + describe_difference(expected, found));
+}
+
+Result<void> Replayer::check_stand(const Guest& guest, const Registers& expected) {
+  return check_registers(guest, expected, stands_at_syscall(expected, guest));
 }
 
 Result<void> Replayer::check_memory(const Guest& guest,
@@ -249,8 +263,8 @@ Failure Replayer::divergence(const Guest& guest, std::string_view what) {
   for (uint64_t i = last > kEventsShown ? last - kEventsShown : 0; i <= last; ++i) {
     const auto event = source_.event({i});
     if (!event) break;
-    text +=
-        fmt::format("  {}{}\n", i == last ? "(next) " : "", trace::describe({i}, **event, namer_));
+    text += fmt::format("  {}{}\n", i == last ? "(next) " : "",
+                        trace::describe(source_.global_number({i}), **event, namer_));
   }
   return fail(ErrorKind::kDivergence, std::move(text));
 }

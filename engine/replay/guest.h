@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 
 #include "base/registers.h"
@@ -8,17 +9,35 @@
 
 namespace rchk::replay {
 
-// A guest at one point of its history: a puppet and what it does not hold itself.
+// A task that waits for its turn.
+struct WaitingTask {
+  Registers registers;
+  ExtendedState extended_state;
+  bool in_call = false;  // as Guest::in_call
+};
+
+// A guest at one point of its history: a puppet and what it does not hold itself. All tasks that
+// use its memory take turns on the puppet's one kernel thread: one of them runs, with its vector
+// registers in that thread, the others are values.
 struct Guest {
   std::unique_ptr<Puppet> puppet;
-  Registers registers;
+  Registers registers;  // of the task that runs
   Position position;
+  // The task that runs: whose instructions follow, as far as the log tells.
+  Tid tid;
+  int32_t pid = 0;  // of the process
+  std::map<Tid, WaitingTask> others;
+  // The task that runs stands at a system call that has begun already.
+  bool in_call = false;
 
   // The same guest at the same point, in a process of its own.
-  Result<Guest> fork() const {
-    RCHK_TRY_ASSIGN(std::unique_ptr<Puppet> copy, puppet->fork());
-    return Guest{std::move(copy), registers, position};
-  }
+  Result<Guest> fork() const;
+  bool has_task(Tid task) const { return task == tid || others.contains(task); }
+  // Makes another task the one that runs. REQUIRES: has_task(next).
+  Result<void> switch_to(Tid next);
+  // Takes a task away; if it is the one that runs, another one does then.
+  // REQUIRES: has_task(task), and it is not the only one.
+  Result<void> remove_task(Tid task);
 };
 
 }  // namespace rchk::replay

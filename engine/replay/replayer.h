@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 
 #include "base/result.h"
 #include "base/types.h"
@@ -21,9 +22,16 @@ namespace rchk::replay {
 // that ends in it gets its length when a replay first finds the point.
 struct Anchor {
   uint32_t number = 0;  // Position::anchor behind it
+  Tid tid;              // the task that ran there
   StateTarget target;
   std::optional<uint64_t> segment_instructions;
   uint64_t segment_rep_iterations = 0;  // of a string instruction that it lies in
+};
+
+// How far a segment goes that ends in a state: known as soon as a replay has found it.
+struct StateDistance {
+  uint64_t instructions = 0;
+  uint64_t rep_iterations = 0;  // of a string instruction that it lies in
 };
 
 // Tells a replay of the anchors that follow its events.
@@ -47,7 +55,7 @@ enum class AdvanceStop : uint8_t {
 struct Outcome {
   AdvanceStop stop = AdvanceStop::kLimit;
   uint32_t probe = 0;           // index of the breakpoint or watchpoint
-  bool by_system_call = false;  // kWatchpoint: the kernel wrote
+  bool by_system_call = false;  // kWatchpoint: the kernel wrote, at `event`
   EventNumber event{};          // kSignal, kExit: the event that says it
 };
 
@@ -66,9 +74,13 @@ struct AdvanceRequest {
   uint64_t slice_instructions = UINT64_MAX;
 };
 
-// Re-executes a recording in puppets, exactly: applies each event where it happened, and checks
-// the guest against the log at each. Whatever does not agree is a kDivergence error, which tells
-// position, expected, found and the last events; nothing goes on after it.
+// Re-executes the recording of one process in puppets, exactly: applies each event where it
+// happened, and checks the guest against the log at each. Whatever does not agree is a kDivergence
+// error, which tells position, expected, found and the last events; nothing goes on after it.
+//
+// `source` has the events of that process alone (trace::ProcessView, or a recording of only one).
+// The task whose event comes next is the one that runs; so behind an event of one task the guest
+// may show another.
 //
 // Drives one guest at a time, any number in turn. Not thread-safe.
 class Replayer {
@@ -106,16 +118,17 @@ class Replayer {
  private:
   Replayer(trace::EventSource& source, std::optional<int> cpu) : source_(source), cpu_(cpu) {}
 
-  // One stretch of execution and what ended it; see replayer.cpp.
+  // One stretch of execution and what ended it; see segment.h.
   struct Segment;
   Result<Segment> segment_behind(const Guest& guest);
+  // Lets the task run that the log says runs next.
+  Result<void> settle(Guest& guest);
   Result<std::optional<Outcome>> run_segment(Guest& guest, const AdvanceRequest& request,
                                              const Segment& segment, bool& report_at_start,
                                              uint64_t& budget);
   Result<std::optional<Outcome>> search_state(Guest& guest, const AdvanceRequest& request,
                                               const Segment& segment, bool report_at_start,
                                               uint64_t& budget);
-  static bool is_at_syscall(const StateTarget& target, const Guest& guest);
   Result<translate::Stop> run_engine(Guest& guest, uint64_t limit, bool report_at_start);
   std::optional<Outcome> probe_outcome(const Guest& guest, const translate::Stop& stop) const;
   Result<std::optional<Outcome>> at_engine_stop(Guest& guest, const AdvanceRequest& request,
@@ -123,18 +136,27 @@ class Replayer {
                                                 const translate::Stop& stop);
   Result<std::optional<Outcome>> take_event(Guest& guest, const AdvanceRequest& request,
                                             const trace::Event& event);
-  Result<std::optional<Outcome>> cross(Guest& guest, const Segment& segment,
-                                       const AdvanceRequest& request);
+  Result<std::optional<Outcome>> at_state(Guest& guest, const AdvanceRequest& request,
+                                          const Segment& segment, StateDistance distance);
 
-  // Applies one event to a guest that stands where it happened (apply.cpp).
+  Result<std::optional<Outcome>> take_exit(Guest& guest, const trace::Event& event);
+  // Applies one event to a guest that stands where it happened (events.cpp).
+  Result<void> perform(Guest& guest, const trace::Event& event);
+  Result<void> begin_task(Guest& guest, const trace::SpawnEvent& event, Tid tid);
+  Result<void> remove_task(Guest& guest, Tid tid);
+
+  // apply.cpp
   Result<void> apply(Guest& guest, const trace::ExecEvent& event);
   Result<void> apply(Guest& guest, const trace::SyscallEvent& event);
+  Result<void> apply(Guest& guest, const trace::SignalEvent& event);
   Result<void> apply(Guest& guest, const trace::AddressSpaceChange& change);
   Result<void> write(Guest& guest, const trace::MemoryWrite& write);
   Result<void> map(Guest& guest, const snapshot::Mapping& mapping);
   // Performs the CPUID that the guest stands at, if it does and the recorder did not trap it.
   bool answer_cpuid(Guest& guest);
   Result<void> check_registers(const Guest& guest, Registers expected, bool behind_syscall);
+  // The same where a system call may have been entered, if the guest stands at one.
+  Result<void> check_stand(const Guest& guest, const Registers& expected);
   Result<void> check_memory(const Guest& guest, const std::vector<trace::MemoryChecksum>& memory);
 
   // Watchpoints against what the kernel wrote.
@@ -157,6 +179,8 @@ class Replayer {
   std::optional<FoundHit> last_hit_;
   std::function<Result<void>(EventNumber, const trace::Event&, const Guest&)> on_event_;
   trace::SyscallNamer namer_;
+  // Of events by state that were found already, by number.
+  std::unordered_map<uint64_t, StateDistance> distances_;
   uint64_t instructions_ = 0;
   uint64_t checksums_verified_ = 0;
   bool exit_memory_checked_ = false;

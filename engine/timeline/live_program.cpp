@@ -58,12 +58,17 @@ Result<replay::Guest> LiveProgram::fork_guest(const Position& position, Register
   RCHK_TRY_ASSIGN(record::ForkSnapshot fork, recorder_.fork_snapshot());
   registers = fork.registers;
   state = fork.extended_state;
+  const auto read_original = [this](GuestAddress address, std::span<uint8_t> bytes) {
+    return recorder_.read_memory(address, bytes);
+  };
   RCHK_TRY_ASSIGN(
       std::unique_ptr<replay::Puppet> puppet,
-      replay::Puppet::adopt(std::move(fork.process), fork.gadget, std::move(fork.space)));
+      replay::Puppet::adopt(
+          {std::move(fork.process), fork.gadget, std::move(fork.space), read_original}, log_));
   tracker_ = snapshot::make_tracker(snapshot::TrackerKind::kExclusive, recorder_.pid());
   RCHK_TRY(tracker_->begin(puppet->pid()));
-  return replay::Guest{std::move(puppet), registers, position};
+  RCHK_TRY_ASSIGN(const auto first, log_.event({0}));
+  return replay::Guest{std::move(puppet), registers, position, first->tid, recorder_.pid(), {}};
 }
 
 Result<replay::Guest> LiveProgram::copy() {

@@ -42,6 +42,8 @@ class EventSource {
   // is kMisuse. The event stays valid as long as the pointer is held, and holds on to some
   // thousand neighbours: keep a copy of the event instead of many pointers.
   virtual Result<std::shared_ptr<const Event>> event(EventNumber number) = 0;
+  // The number that an event has in the whole recording, where this is only a part of one.
+  virtual EventNumber global_number(EventNumber number) const { return number; }
 
   // All files, ordered by id, which is also their index.
   virtual std::vector<FileInfo> files() const = 0;

@@ -1,0 +1,198 @@
+// What happens in a guest, and applying it.
+
+#include <utility>
+
+#include "engine/replay/segment.h"
+
+namespace rchk::replay {
+
+using translate::StopReason;
+
+namespace {
+
+const char* trap_name(trace::TrappedInstruction instruction) {
+  switch (instruction) {
+    case trace::TrappedInstruction::kCpuid:
+      return "cpuid";
+    case trace::TrappedInstruction::kRdtsc:
+      return "rdtsc";
+    case trace::TrappedInstruction::kRdtscp:
+      return "rdtscp";
+  }
+  return "?";
+}
+
+// How a guest stops by itself where an event happened.
+std::optional<StopReason> stop_at(const trace::EventBody& body) {
+  const auto at_place = [](trace::Place place) -> std::optional<StopReason> {
+    if (place == trace::Place::kAtFault) return StopReason::kFault;
+    if (place == trace::Place::kAtCall) return StopReason::kSyscall;
+    return std::nullopt;
+  };
+  if (const auto* signal = std::get_if<trace::SignalEvent>(&body)) return at_place(signal->place);
+  if (const auto* change = std::get_if<trace::SwitchEvent>(&body)) return at_place(change->place);
+  if (const auto* end = std::get_if<trace::TaskEndEvent>(&body)) return at_place(end->place);
+  if (std::holds_alternative<trace::TrapEvent>(body)) return StopReason::kTrapped;
+  const bool is_call = std::holds_alternative<trace::SyscallEvent>(body) ||
+                       std::holds_alternative<trace::ExecEvent>(body);
+  return is_call ? std::optional(StopReason::kSyscall) : std::nullopt;
+}
+
+}  // namespace
+
+std::string describe_stop(const translate::Stop& stop) {
+  switch (stop.reason) {
+    case StopReason::kSyscall:
+      return "the replay arrives at a system call";
+    case StopReason::kTrapped:
+      return "the replay arrives at a trapped instruction";
+    case StopReason::kFault:
+      return fmt::format("the replay raises signal {} for address {}", stop.signal,
+                         stop.fault_address);
+    case StopReason::kUnsupported:
+      return fmt::format("the replay arrives at an instruction that rchk cannot translate ({})",
+                         stop.detail);
+    case StopReason::kInstructionLimit:
+    case StopReason::kBreakpoint:
+    case StopReason::kWatchpoint:
+    case StopReason::kStateCandidate:
+      break;
+  }
+  return "the replay stops";
+}
+
+// The guest stopped by itself, not at a limit.
+Result<std::optional<Outcome>> Replayer::at_engine_stop(Guest& guest, const AdvanceRequest& request,
+                                                        const Segment& segment,
+                                                        const translate::Stop& stop) {
+  if (const std::optional<Outcome> outcome = probe_outcome(guest, stop)) {
+    return std::optional<Outcome>(outcome);
+  }
+  if (segment.end == Segment::End::kNothing) {
+    return std::optional<Outcome>(Outcome{AdvanceStop::kEndOfLog});
+  }
+  // A limit inside of this segment that lies behind its end means its end.
+  if (request.limit.event == guest.position.event &&
+      request.limit.anchor == guest.position.anchor) {
+    return std::optional<Outcome>(Outcome{AdvanceStop::kLimit});
+  }
+  const auto* last =
+      segment.event != nullptr ? std::get_if<trace::ExitEvent>(&segment.event->body) : nullptr;
+  // What the recorder stopped at may be unknown to the translator too (a 32-bit system call).
+  const bool stopped_here = last != nullptr &&
+                            last->reason == trace::ExitReason::kRecorderStopped &&
+                            last->registers.pc() == guest.registers.pc();
+  if (segment.event == nullptr || (stop.reason == StopReason::kUnsupported && !stopped_here)) {
+    return divergence(guest, describe_stop(stop) + "\n");
+  }
+  const trace::EventBody& body = segment.event->body;
+  const auto* trap = std::get_if<trace::TrapEvent>(&body);
+  if (trap != nullptr && stop.reason != StopReason::kTrapped) {
+    return divergence(guest, fmt::format("{}, but {} was recorded\n", describe_stop(stop),
+                                         trap_name(trap->instruction)));
+  }
+  const bool fits = last != nullptr
+                        ? stopped_here || last->reason != trace::ExitReason::kRecorderStopped
+                        : stop_at(body) == stop.reason;
+  if (!fits) return divergence(guest, describe_stop(stop) + ", which was not recorded here\n");
+  return take_event(guest, request, *segment.event);
+}
+
+Result<std::optional<Outcome>> Replayer::take_exit(Guest& guest, const trace::Event& event) {
+  const auto& exit = std::get<trace::ExitEvent>(event.body);
+  const EventNumber number = guest.position.event.next();
+  if (exit.place != trace::ExitPlace::kUnknown) {
+    RCHK_TRY(check_registers(guest, exit.registers, true));
+    // A guest that was gone at once left no memory to take checksums of.
+    const bool check = !exit_memory_checked_ && !exit.memory.empty();
+    if (check) RCHK_TRY(check_memory(guest, exit.memory));
+  }
+  exit_memory_checked_ = true;
+  if (on_event_) RCHK_TRY(on_event_(number, event, guest));
+  return std::optional<Outcome>(Outcome{AdvanceStop::kExit, 0, false, number});
+}
+
+// Applies the next event to a guest that stands where it happened.
+Result<std::optional<Outcome>> Replayer::take_event(Guest& guest, const AdvanceRequest& request,
+                                                    const trace::Event& event) {
+  if (std::holds_alternative<trace::ExitEvent>(event.body)) return take_exit(guest, event);
+  const Position before = guest.position;
+  const EventNumber number = before.event.next();
+  const std::vector<WatchedBytes> watched = watched_before(guest);
+  RCHK_TRY(perform(guest, event));
+  guest.position = {number, 0, 0, 0};
+  if (on_event_) RCHK_TRY(on_event_(number, event, guest));
+  RCHK_TRY(settle(guest));
+  if (const std::optional<uint32_t> probe = watched_change(guest, watched)) {
+    if (probes_.policy == translate::HitPolicy::kStop) {
+      return std::optional<Outcome>(Outcome{AdvanceStop::kWatchpoint, *probe, true, number});
+    }
+    last_hit_ = FoundHit{before, true, *probe};
+  }
+  if (std::holds_alternative<trace::SignalEvent>(event.body) && request.stop_at_signals) {
+    return std::optional<Outcome>(Outcome{AdvanceStop::kSignal, 0, false, number});
+  }
+  return std::optional<Outcome>();
+}
+
+Result<void> Replayer::perform(Guest& guest, const trace::Event& event) {
+  if (event.tid == guest.tid) guest.in_call = false;
+  if (const auto* exec = std::get_if<trace::ExecEvent>(&event.body)) {
+    // A child of vfork takes leave of its parent's memory.
+    if (exec->pid != guest.pid) return remove_task(guest, event.tid);
+    RCHK_TRY(apply(guest, *exec));
+    guest.others.clear();
+    guest.tid = event.tid;
+  } else if (const auto* syscall = std::get_if<trace::SyscallEvent>(&event.body)) {
+    RCHK_TRY(apply(guest, *syscall));
+  } else if (const auto* trap = std::get_if<trace::TrapEvent>(&event.body)) {
+    RCHK_TRY(check_registers(guest, trap->before, false));
+    guest.registers = trap->after;
+  } else if (const auto* signal = std::get_if<trace::SignalEvent>(&event.body)) {
+    RCHK_TRY(apply(guest, *signal));
+  } else if (const auto* checksums = std::get_if<trace::ChecksumEvent>(&event.body)) {
+    RCHK_TRY(check_registers(guest, checksums->registers, true));
+    RCHK_TRY(check_memory(guest, checksums->memory));
+  } else if (const auto* change = std::get_if<trace::SwitchEvent>(&event.body)) {
+    RCHK_TRY(check_stand(guest, change->registers));
+    guest.in_call = change->place == trace::Place::kAtCall;
+  } else if (const auto* spawn = std::get_if<trace::SpawnEvent>(&event.body)) {
+    RCHK_TRY(begin_task(guest, *spawn, event.tid));
+  } else if (const auto* end = std::get_if<trace::TaskEndEvent>(&event.body)) {
+    RCHK_TRY(check_stand(guest, end->registers));
+    for (const trace::MemoryWrite& item : end->writes) RCHK_TRY(write(guest, item));
+    RCHK_TRY(remove_task(guest, event.tid));
+  }
+  return {};
+}
+
+Result<void> Replayer::begin_task(Guest& guest, const trace::SpawnEvent& event, Tid tid) {
+  if (guest.has_task(tid) || !guest.has_task(event.parent)) {
+    return fail(ErrorKind::kBadTrace, fmt::format("task {} is made by task {}: not possible then",
+                                                  tid.value, event.parent.value));
+  }
+  WaitingTask task{event.registers, {}};
+  if (event.parent == guest.tid) {
+    RCHK_TRY_ASSIGN(task.extended_state, guest.puppet->extended_state());
+  } else {
+    task.extended_state = guest.others.at(event.parent).extended_state;
+  }
+  guest.others.insert_or_assign(tid, std::move(task));
+  if (event.kind == trace::SpawnKind::kFork) {
+    // From here on the guest is the child.
+    RCHK_TRY(guest.switch_to(tid));
+    guest.others.clear();
+    guest.pid = event.pid;
+  }
+  for (const trace::MemoryWrite& item : event.writes) RCHK_TRY(write(guest, item));
+  return {};
+}
+
+Result<void> Replayer::remove_task(Guest& guest, Tid tid) {
+  if (guest.has_task(tid) && !guest.others.empty()) return guest.remove_task(tid);
+  return fail(
+      ErrorKind::kBadTrace,
+      fmt::format("task {} leaves memory that no other task uses, without ending it", tid.value));
+}
+
+}  // namespace rchk::replay

@@ -1,0 +1,34 @@
+#include "engine/replay/guest.h"
+
+#include "base/check.h"
+
+namespace rchk::replay {
+
+Result<Guest> Guest::fork() const {
+  RCHK_TRY_ASSIGN(std::unique_ptr<Puppet> copy, puppet->fork());
+  return Guest{std::move(copy), registers, position, tid, pid, others, in_call};
+}
+
+Result<void> Guest::switch_to(Tid next) {
+  if (next == tid) return {};
+  const auto found = others.find(next);
+  RCHK_CHECK(found != others.end(), "no task {}", next.value);
+  WaitingTask waiting{registers, {}, in_call};
+  RCHK_TRY_ASSIGN(waiting.extended_state, puppet->extended_state());
+  RCHK_TRY(puppet->set_extended_state(found->second.extended_state));
+  registers = found->second.registers;
+  in_call = found->second.in_call;
+  others.erase(found);
+  others.emplace(tid, std::move(waiting));
+  tid = next;
+  return {};
+}
+
+Result<void> Guest::remove_task(Tid task) {
+  RCHK_CHECK(has_task(task) && !others.empty(), "task {} of {}", task.value, others.size() + 1);
+  if (task == tid) RCHK_TRY(switch_to(others.begin()->first));
+  others.erase(task);
+  return {};
+}
+
+}  // namespace rchk::replay

@@ -1,0 +1,102 @@
+// Segments that end in a state: looking for it, and going over it.
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/replay/segment.h"
+
+namespace rchk::replay {
+
+using translate::StopReason;
+
+// Looks for the state that ends the segment.
+Result<std::optional<Outcome>> Replayer::search_state(Guest& guest, const AdvanceRequest& request,
+                                                      const Segment& segment, bool report_at_start,
+                                                      uint64_t& budget) {
+  const StateTarget& target = segment.target();
+  StateMatcher matcher(target, *engine_);
+  // A state at a system call instruction needs no search: that instruction ends the segment, so the
+  // guest comes to it once. Nor would it be found by its registers: the recorded guest may have
+  // executed the instruction, which overwrites rcx and r11, before the recorder took the call back.
+  const bool at_syscall = stands_at_syscall(target.registers, guest);
+  const bool limit_is_here =
+      request.limit.event == guest.position.event && request.limit.anchor == guest.position.anchor;
+  bool include_start = report_at_start || guest.position.instructions == 0;
+  bool look_here = !include_start && guest.registers.pc() == target.registers.pc();
+  std::optional<Outcome> outcome;
+  for (;;) {
+    translate::Probes probes = probes_;
+    if (!at_syscall) probes.state = matcher.probe();
+    RCHK_TRY(engine_->set_probes(probes));
+    uint64_t stretch = budget;
+    if (limit_is_here) {
+      stretch = std::min(stretch, request.limit.instructions - guest.position.instructions);
+    }
+    if (stretch == 0) break;
+    translate::Stop stop;
+    if (std::exchange(look_here, false) && !at_syscall) {
+      // A run that is not to report where it starts would pass over it.
+      stop.reason = StopReason::kStateCandidate;
+    } else {
+      RCHK_TRY_ASSIGN(stop, run_engine(guest, stretch, include_start));
+      budget -= std::min(budget, stop.retired);
+    }
+    include_start = false;
+    if (stop.reason == StopReason::kInstructionLimit) break;
+    if (stop.reason == StopReason::kStateCandidate) {
+      RCHK_TRY_ASSIGN(const auto match, matcher.examine(guest));
+      if (!match) continue;
+      guest.position.rep_iterations = match->rep_iterations;
+      RCHK_TRY_ASSIGN(outcome, at_state(guest, request, segment,
+                                        {guest.position.instructions, match->rep_iterations}));
+      break;
+    }
+    outcome = probe_outcome(guest, stop);
+    if (outcome) break;
+    if (at_syscall && stop.reason == StopReason::kSyscall) {
+      RCHK_TRY_ASSIGN(outcome, at_state(guest, request, segment, {guest.position.instructions, 0}));
+      break;
+    }
+    return divergence(
+        guest, describe_stop(stop) + fmt::format(" before the recorded state at pc {} was found "
+                                                 "({} candidates)\n",
+                                                 target.registers.pc(), matcher.candidates()));
+  }
+  RCHK_TRY(engine_->set_probes(probes_));
+  return outcome;
+}
+
+// The guest has come to the instruction of the state that ends the segment, or on to its iteration
+// of a string instruction.
+Result<std::optional<Outcome>> Replayer::at_state(Guest& guest, const AdvanceRequest& request,
+                                                  const Segment& segment, StateDistance distance) {
+  Position& at = guest.position;
+  if (segment.anchor != nullptr) {
+    segment.anchor->segment_instructions = distance.instructions;
+    segment.anchor->segment_rep_iterations = distance.rep_iterations;
+  } else {
+    distances_[at.event.next().value] = distance;
+  }
+  const bool limit_is_here = request.limit.event == at.event && request.limit.anchor == at.anchor;
+  const bool limit_is_inside = limit_is_here && request.limit.instructions == at.instructions &&
+                               request.limit.rep_iterations < distance.rep_iterations &&
+                               at.rep_iterations <= request.limit.rep_iterations;
+  if (limit_is_inside) return std::optional<Outcome>();  // the caller goes on to it
+  if (distance.rep_iterations > at.rep_iterations) {
+    RCHK_TRY(engine_->attach(*guest.puppet));
+    RCHK_TRY(
+        engine_->run_rep_iterations(guest.registers, distance.rep_iterations - at.rep_iterations));
+    at.rep_iterations = distance.rep_iterations;
+  }
+  if (segment.anchor == nullptr) {
+    // A limit inside of this segment that lies behind its end means its end.
+    if (limit_is_here) return std::optional<Outcome>(Outcome{AdvanceStop::kLimit});
+    return take_event(guest, request, *segment.event);
+  }
+  const StateTarget& target = segment.anchor->target;
+  RCHK_TRY(check_stand(guest, target.registers));
+  at = {at.event, segment.anchor->number, 0, 0};
+  return std::optional<Outcome>();
+}
+
+}  // namespace rchk::replay

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "engine/replay/replayer.h"
+
+namespace rchk::replay {
+
+// What lies ahead of a guest: how the segment that it is in ends.
+struct Replayer::Segment {
+  enum class End : uint8_t {
+    kTrap,     // the guest itself runs into the next event, or stands at it
+    kState,    // at a state: of `anchor`, or of `event` where there is none
+    kNothing,  // the log says nothing more
+  };
+  End end = End::kNothing;
+  std::shared_ptr<const trace::Event> event;  // the next one
+  Anchor* anchor = nullptr;
+  // For kState, what is known: one of the two.
+  std::optional<StateDistance> distance;
+  StateTarget event_target;
+
+  const StateTarget& target() const { return anchor != nullptr ? anchor->target : event_target; }
+};
+
+// True if `guest` stands at a system call instruction: one that `registers` say it is at.
+inline bool stands_at_syscall(const Registers& registers, const Guest& guest) {
+  uint8_t code[2] = {};
+  return guest.puppet->read_memory(registers.pc(), code) == sizeof(code) && code[0] == 0x0f &&
+         code[1] == 0x05;
+}
+
+// For messages: what the replay itself does.
+std::string describe_stop(const translate::Stop& stop);
+
+}  // namespace rchk::replay
