@@ -48,15 +48,15 @@ Result<std::unique_ptr<Puppet>> Puppet::create(std::optional<int> cpu) {
   return std::unique_ptr<Puppet>(new Puppet(std::move(process)));
 }
 
-Result<std::unique_ptr<Puppet>> Puppet::adopt(tracee::Tracee process, GuestAddress gadget,
-                                              snapshot::AddressSpace space) {
-  std::unique_ptr<Puppet> puppet(new Puppet(std::move(process)));
-  puppet->gadget_ = gadget;
-  puppet->space_ = std::move(space);
+Result<std::unique_ptr<Puppet>> Puppet::adopt(Forked forked, const trace::EventSource& log) {
+  std::unique_ptr<Puppet> puppet(new Puppet(std::move(forked.process)));
+  puppet->gadget_ = forked.gadget;
+  puppet->space_ = std::move(forked.space);
   RCHK_TRY(puppet->process_.set_signal_mask(kBlockedSignals));
   puppet->process_.expect_no_signals();
   RCHK_TRY(puppet->call("close_range", SYS_close_range, {0, ~0u, 0}));
   RCHK_TRY(puppet->place_gadget({}));
+  RCHK_TRY(puppet->stop_sharing(forked.read_original, log));
   return puppet;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,6 +13,7 @@
 #include "base/result.h"
 #include "base/types.h"
 #include "engine/trace/event.h"
+#include "engine/trace/source.h"
 #include "engine/tracee/tracee.h"
 #include "engine/translate/host.h"
 #include "snapshot/address_space.h"
@@ -41,10 +43,16 @@ class Puppet final : public translate::Host {
  public:
   // An empty one.
   static Result<std::unique_ptr<Puppet>> create(std::optional<int> cpu);
-  // One made of a fork of the recorded process: `space` says what is mapped. `gadget` is the
-  // address of a `syscall` instruction in it, for the first steps.
-  static Result<std::unique_ptr<Puppet>> adopt(tracee::Tracee process, GuestAddress gadget,
-                                               snapshot::AddressSpace space);
+  // One made of a fork of the recorded process, which still shares memory with it.
+  struct Forked {
+    tracee::Tracee process;
+    GuestAddress gadget;           // a `syscall` instruction in it, for the first steps
+    snapshot::AddressSpace space;  // what is mapped
+    // Copies memory of the recorded process, as it was when it was forked.
+    std::function<size_t(GuestAddress, std::span<uint8_t>)> read_original;
+  };
+  // `log` knows the files that are mapped.
+  static Result<std::unique_ptr<Puppet>> adopt(Forked forked, const trace::EventSource& log);
 
   // The memory of shared files is copied, so that neither sees what the other does.
   Result<std::unique_ptr<Puppet>> fork();
@@ -116,8 +124,17 @@ class Puppet final : public translate::Host {
   // puppet_shared.cpp
   bool is_object(const snapshot::Mapping& mapping) const;
   Result<void> map_shared_file(const snapshot::Mapping& mapping, const Contents& contents);
-  // Makes the file's mappings views of one memory, if they are not yet.
-  Result<void> make_object(SharedFile file);
+  using Read = std::function<size_t(GuestAddress, std::span<uint8_t>)>;
+  // Gives it memory of its own where it shares with the recorded process.
+  Result<void> stop_sharing(const Read& read_original, const trace::EventSource& log);
+  Result<void> map_private_copy(const snapshot::Mapping& mapping, const Read& read);
+  // Makes the file's mappings views of one memory, if they are not yet; `read` says what it holds.
+  Result<void> make_object(SharedFile file, const Read& read);
+  Result<void> make_object(SharedFile file) {
+    return make_object(file, [this](GuestAddress address, std::span<uint8_t> bytes) {
+      return process_.read_memory(address, bytes);
+    });
+  }
   Result<void> map_object(const snapshot::Mapping& mapping);
   Result<void> copy_objects_to(Puppet& child);
   // REQUIRES: `bytes` lie in one page.

@@ -8,6 +8,7 @@
 // Files that are only read stay private mappings of the content store, which forks share.
 
 #include <algorithm>
+#include <set>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -73,7 +74,50 @@ Result<void> Puppet::map_object(const snapshot::Mapping& mapping) {
   return {};
 }
 
-Result<void> Puppet::make_object(SharedFile file) {
+Result<void> Puppet::stop_sharing(const Read& read_original, const trace::EventSource& log) {
+  // Files that nothing writes to here are left alone where copies of them would be dear.
+  constexpr uint64_t kMostCopiedBytes = 4 << 20;
+  std::set<SharedFile> written;
+  std::vector<snapshot::Mapping> shared;
+  for (const auto& [begin, mapping] : space_.mappings()) {
+    if (!mapping.shared) continue;
+    shared.push_back(mapping);
+    if (!mapping.backing) continue;
+    RCHK_TRY_ASSIGN(const trace::FileInfo info, log.file_info(mapping.backing->file));
+    const SharedFile file{info.device, info.inode};
+    shared_files_[mapping.backing->file] = file;
+    if (mapping.writable()) written.insert(file);
+  }
+  for (const SharedFile& file : written) RCHK_TRY(make_object(file, read_original));
+  for (const snapshot::Mapping& mapping : shared) {
+    if (is_object(mapping)) continue;
+    if (mapping.backing && mapping.range.size() > kMostCopiedBytes) continue;
+    RCHK_TRY(map_private_copy(mapping, read_original));
+  }
+  return {};
+}
+
+Result<void> Puppet::map_private_copy(const snapshot::Mapping& mapping, const Read& read) {
+  const AddressRange range = mapping.range;
+  RCHK_TRY(call("copying shared memory", SYS_mmap,
+                {range.begin.value, range.size(), mapping.protection,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, ~0ull, 0}));
+  Bytes buffer;
+  for (uint64_t done = 0; done < range.size(); done += kCopyBytes) {
+    buffer.resize(std::min(kCopyBytes, range.size() - done));
+    buffer.resize(read(range.begin + done, buffer));
+    // Pages of zeros stay untouched.
+    for (size_t at = 0; at < buffer.size(); at += kPageSize) {
+      const auto page =
+          std::span(buffer).subspan(at).first(std::min(kPageSize, buffer.size() - at));
+      if (std::all_of(page.begin(), page.end(), [](uint8_t byte) { return byte == 0; })) continue;
+      RCHK_TRY(process_.write_memory(range.begin + done + at, page));
+    }
+  }
+  return {};
+}
+
+Result<void> Puppet::make_object(SharedFile file, const Read& read) {
   if (objects_.count(file) != 0) return {};
   RCHK_TRY_ASSIGN(FileDescriptor object, new_object());
   std::vector<snapshot::Mapping> views;
@@ -92,7 +136,7 @@ Result<void> Puppet::make_object(SharedFile file) {
     Bytes buffer;
     for (uint64_t done = 0; done < view.range.size(); done += kCopyBytes) {
       buffer.resize(std::min(kCopyBytes, view.range.size() - done));
-      buffer.resize(process_.read_memory(view.range.begin + done, buffer));
+      buffer.resize(read(view.range.begin + done, buffer));
       RCHK_TRY(write_at(object, view.backing->offset_bytes + done, buffer));
     }
   }
