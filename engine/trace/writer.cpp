@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <csignal>
 #include <cstring>
+#include <ctime>
 #include <deque>
 #include <mutex>
 #include <optional>
@@ -24,6 +25,20 @@
 
 namespace rchk::trace {
 namespace {
+
+// Steps of some milliseconds, without RDTSC: a recorder makes it trap in its own thread.
+struct CoarseClock {
+  using duration = std::chrono::nanoseconds;
+  using rep = duration::rep;
+  using period = duration::period;
+  using time_point = std::chrono::time_point<CoarseClock>;
+  static constexpr bool is_steady = true;
+  static time_point now() {
+    timespec time{};
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
+    return time_point(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
+  }
+};
 
 // How long an event may wait in a batch before it is written.
 constexpr std::chrono::milliseconds kLongestWait(100);
@@ -164,7 +179,7 @@ class TraceWriter::Impl {
   Result<EventNumber> append(const Event& event) {
     std::unique_lock lock(mutex_);
     RCHK_TRY(ready(lock));
-    if (batch_.count() == 0) batch_begun_ = std::chrono::steady_clock::now();
+    if (batch_.count() == 0) batch_begun_ = CoarseClock::now();
     batch_.add(event);
     if (batch_.size_bytes() > kMaxChunkBytes) {
       failure_ = Error{ErrorKind::kUnsupported, 0,
@@ -222,7 +237,7 @@ class TraceWriter::Impl {
   }
 
   bool batch_is_due() const {
-    return batch_.count() != 0 && std::chrono::steady_clock::now() - batch_begun_ >= kLongestWait;
+    return batch_.count() != 0 && CoarseClock::now() - batch_begun_ >= kLongestWait;
   }
 
   void work() {
@@ -276,7 +291,7 @@ class TraceWriter::Impl {
   std::optional<Error> failure_;
 
   BatchEncoder batch_;
-  std::chrono::steady_clock::time_point batch_begun_;
+  CoarseClock::time_point batch_begun_;
   uint64_t event_count_ = 0;
   std::vector<PieceMap> files_;  // by FileId
 
