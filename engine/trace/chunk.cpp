@@ -46,6 +46,7 @@ ChunkEncoder::~ChunkEncoder() { ZSTD_freeCCtx(static_cast<ZSTD_CCtx*>(compressor
 
 ByteView ChunkEncoder::encode(ChunkHeader& header, ByteView raw, Encoding encoding) {
   RCHK_CHECK(raw.size() <= kMaxChunkBytes, "{} bytes", raw.size());
+  header.version = version_of(header.chunk_type());
   header.raw_bytes = raw.size();
   header.recording_id = recording_id_;
   uint64_t stored = 0;

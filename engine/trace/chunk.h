@@ -18,7 +18,7 @@ inline constexpr std::string_view kFrontText =
     "rchk recording, not closed as a core file; the recording begins at offset 65536\n";
 
 inline constexpr uint16_t kMajorVersion = 1;
-inline constexpr uint16_t kMinorVersion = 0;
+inline constexpr uint16_t kMinorVersion = 1;
 
 // Stands behind the front, and is laid out like this in every version.
 struct FileHeader {
@@ -40,7 +40,11 @@ enum class ChunkType : uint16_t {
   kFileContents = 4,  // label: FileId; key: offset in the file; raw bytes
   kIndex = 5,         // where the chunks before it are
   kEnd = 6,           // the trailer; key: offset of the index chunk
+  kTaskCount = 7,     // TaskCount, of a recording that was closed
 };
+
+// The version of what chunks of a type hold, as this rchk writes and reads it.
+constexpr uint16_t version_of(ChunkType type) { return type == ChunkType::kEvents ? 2 : 1; }
 
 enum class Encoding : uint8_t { kStored = 0, kZstd = 1 };
 

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "engine/trace/event.h"
+#include "engine/trace/source.h"
 
 namespace rchk::trace {
 
@@ -67,6 +68,9 @@ Result<RecordingInfo> decode_info(ByteView bytes, const std::string& what, uint6
 
 Bytes encode_file_info(const FileInfo& info);
 Result<FileInfo> decode_file_info(ByteView bytes, const std::string& what, uint64_t base_offset);
+
+Bytes encode_task_count(const TaskCount& count);
+Result<TaskCount> decode_task_count(ByteView bytes, const std::string& what, uint64_t base_offset);
 
 // A batch is closed when it reaches one of these.
 inline constexpr uint64_t kBatchBytes = 256 * 1024;

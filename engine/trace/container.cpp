@@ -197,10 +197,11 @@ Result<void> Container::check(const IndexEntry& entry) const {
 
 Result<Buffer> Container::load(const IndexEntry& entry, ChunkDecoder& decoder) const {
   RCHK_TRY_ASSIGN(StoredChunk chunk, read_chunk(entry));
-  if (chunk.header.version != 1) {
+  const uint16_t version = version_of(chunk.header.chunk_type());
+  if (chunk.header.version != version) {
     return bad(entry.offset,
-               fmt::format("a chunk of type {}, version {}; this rchk reads version 1",
-                           chunk.header.type, chunk.header.version));
+               fmt::format("a chunk of type {}, version {}; this rchk reads version {}",
+                           chunk.header.type, chunk.header.version, version));
   }
   auto raw = decoder.decode(chunk.header, std::move(chunk.payload));
   if (!raw) return bad(entry.offset, raw.error().context);

@@ -387,6 +387,15 @@ Result<RecordingInfo> decode_info(ByteView bytes, const std::string& what, uint6
   return info;
 }
 
+Result<TaskCount> decode_task_count(ByteView bytes, const std::string& what, uint64_t base_offset) {
+  ByteReader in(bytes, what, base_offset);
+  TaskCount count;
+  RCHK_TRY_ASSIGN(count.processes, in.varint());
+  RCHK_TRY_ASSIGN(count.tasks, in.varint());
+  if (!in.at_end()) return in.bad("bytes behind the number of tasks");
+  return count;
+}
+
 Result<FileInfo> decode_file_info(ByteView bytes, const std::string& what, uint64_t base_offset) {
   ByteReader in(bytes, what, base_offset);
   FileInfo info;

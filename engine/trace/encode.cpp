@@ -277,6 +277,14 @@ Bytes encode_info(const RecordingInfo& info) {
   return bytes;
 }
 
+Bytes encode_task_count(const TaskCount& count) {
+  Bytes bytes;
+  ByteWriter out(bytes);
+  out.varint(count.processes);
+  out.varint(count.tasks);
+  return bytes;
+}
+
 Bytes encode_file_info(const FileInfo& info) {
   Bytes bytes;
   ByteWriter out(bytes);

@@ -49,6 +49,7 @@ class EventLog::Impl {
   EventNumber append(const Event& event) {
     std::lock_guard lock(mutex_);
     open_.add(event);
+    task_count_.add(event);
     if (open_.size_bytes() >= kBatchBytes || open_.count() >= kBatchEvents) {
       const uint32_t count = open_.count();
       Bytes bytes = open_.take();
@@ -61,6 +62,11 @@ class EventLog::Impl {
   uint64_t event_count() const {
     std::lock_guard lock(mutex_);
     return event_count_;
+  }
+
+  TaskCount task_count() const {
+    std::lock_guard lock(mutex_);
+    return task_count_;
   }
 
   Result<std::shared_ptr<const Event>> event(EventNumber number) {
@@ -141,6 +147,7 @@ class EventLog::Impl {
   std::deque<Batch> batches_;
   BatchEncoder open_;
   uint64_t event_count_ = 0;
+  TaskCount task_count_;
   std::deque<File> files_;  // by FileId
   std::deque<Bytes> contents_;
   RecentlyUsed<std::vector<Event>> cache_{kCachedBatches};
@@ -165,6 +172,7 @@ uint64_t EventLog::event_count() const { return impl_->event_count(); }
 Result<std::shared_ptr<const Event>> EventLog::event(EventNumber number) {
   return impl_->event(number);
 }
+std::optional<TaskCount> EventLog::task_count() const { return impl_->task_count(); }
 std::vector<FileInfo> EventLog::files() const { return impl_->files(); }
 Result<FileInfo> EventLog::file_info(FileId file) const { return impl_->file_info(file); }
 Result<Bytes> EventLog::file_bytes(FileId file, uint64_t offset_bytes, uint64_t size_bytes) {

@@ -24,6 +24,7 @@ class EventLog final : public EventSink, public EventSource {
   const RecordingInfo& info() const override;
   uint64_t event_count() const override;
   Result<std::shared_ptr<const Event>> event(EventNumber number) override;
+  std::optional<TaskCount> task_count() const override;
   std::vector<FileInfo> files() const override;
   Result<FileInfo> file_info(FileId file) const override;
   Result<Bytes> file_bytes(FileId file, uint64_t offset_bytes, uint64_t size_bytes) override;

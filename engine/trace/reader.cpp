@@ -44,6 +44,7 @@ class TraceReader::Impl {
   const RecordingInfo& info() const { return info_; }
   const Container& container() const { return container_; }
   uint64_t event_count() const { return event_count_; }
+  const std::optional<TaskCount>& task_count() const { return task_count_; }
   std::vector<FileInfo> files() const { return files_; }
 
   Result<std::shared_ptr<const Event>> event(EventNumber number) {
@@ -92,6 +93,7 @@ class TraceReader::Impl {
         case ChunkType::kInfo:
         case ChunkType::kFileInfo:
         case ChunkType::kFileContents:
+        case ChunkType::kTaskCount:
           RCHK_TRY(container_.load(chunk, decoder_));
           continue;
         case ChunkType::kIndex:
@@ -142,6 +144,11 @@ class TraceReader::Impl {
         }
         pieces_[chunk.label].add(chunk.key, chunk.key + chunk.raw_bytes, index);
         return {};
+      case ChunkType::kTaskCount: {
+        RCHK_TRY_ASSIGN(const Buffer raw, container_.load(chunk, decoder_));
+        RCHK_TRY_ASSIGN(task_count_, decode_task_count(raw.view(), place_of(chunk), 0));
+        return {};
+      }
       case ChunkType::kIndex:
       case ChunkType::kEnd:
         break;
@@ -166,6 +173,7 @@ class TraceReader::Impl {
   Container container_;
   RecordingInfo info_;
   uint64_t event_count_ = 0;
+  std::optional<TaskCount> task_count_;
   std::vector<IndexEntry> batches_;  // in order
   std::vector<FileInfo> files_;      // by FileId
   std::vector<PieceMap> pieces_;     // by FileId; the source is an index into the chunks
@@ -198,6 +206,7 @@ uint64_t TraceReader::event_count() const { return impl_->event_count(); }
 Result<std::shared_ptr<const Event>> TraceReader::event(EventNumber number) {
   return impl_->event(number);
 }
+std::optional<TaskCount> TraceReader::task_count() const { return impl_->task_count(); }
 std::vector<FileInfo> TraceReader::files() const { return impl_->files(); }
 Result<FileInfo> TraceReader::file_info(FileId file) const { return impl_->file_info(file); }
 Result<Bytes> TraceReader::file_bytes(FileId file, uint64_t offset_bytes, uint64_t size_bytes) {

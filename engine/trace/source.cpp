@@ -4,6 +4,13 @@
 
 namespace rchk::trace {
 
+void TaskCount::add(const Event& event) {
+  const auto* spawn = std::get_if<SpawnEvent>(&event.body);
+  const bool begins = processes == 0 && std::holds_alternative<ExecEvent>(event.body);
+  if (begins || spawn != nullptr) ++tasks;
+  if (begins || (spawn != nullptr && spawn->kind != SpawnKind::kThread)) ++processes;
+}
+
 Result<FileId> TeeSink::add_file(const FileInfo& info) {
   RCHK_TRY_ASSIGN(const FileId first, first_.add_file(info));
   RCHK_TRY_ASSIGN(const FileId second, second_.add_file(info));

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/bytes.h"
@@ -30,6 +31,15 @@ class EventSink {
   virtual Result<void> close() = 0;
 };
 
+// How many processes and tasks a recording has seen.
+struct TaskCount {
+  uint64_t processes = 0;
+  uint64_t tasks = 0;
+  // Takes an event in.
+  void add(const Event& event);
+  bool operator==(const TaskCount&) const = default;
+};
+
 // Gives a recording out again. Safe to be called from several threads.
 class EventSource {
  public:
@@ -44,6 +54,9 @@ class EventSource {
   virtual Result<std::shared_ptr<const Event>> event(EventNumber number) = 0;
   // The number that an event has in the whole recording, where this is only a part of one.
   virtual EventNumber global_number(EventNumber number) const { return number; }
+
+  // Of the whole recording, if that is known without reading it.
+  virtual std::optional<TaskCount> task_count() const { return std::nullopt; }
 
   // All files, ordered by id, which is also their index.
   virtual std::vector<FileInfo> files() const = 0;

@@ -77,7 +77,10 @@ class Output {
     return {};
   }
 
-  Result<void> end() {
+  Result<void> end(const TaskCount& task_count) {
+    ChunkHeader tasks;
+    tasks.type = static_cast<uint16_t>(ChunkType::kTaskCount);
+    RCHK_TRY(chunk(tasks, encode_task_count(task_count)));
     const uint64_t index_offset = offset_;
     ChunkHeader index;
     index.type = static_cast<uint16_t>(ChunkType::kIndex);
@@ -181,6 +184,7 @@ class TraceWriter::Impl {
     RCHK_TRY(ready(lock));
     if (batch_.count() == 0) batch_begun_ = CoarseClock::now();
     batch_.add(event);
+    task_count_.add(event);
     if (batch_.size_bytes() > kMaxChunkBytes) {
       failure_ = Error{ErrorKind::kUnsupported, 0,
                        fmt::format("event {}: too large to be recorded", event_count_)};
@@ -204,7 +208,7 @@ class TraceWriter::Impl {
     stop_worker();
     std::unique_lock lock(mutex_);
     closed_ = true;
-    return output_.end();
+    return output_.end(task_count_);
   }
 
  private:
@@ -293,6 +297,7 @@ class TraceWriter::Impl {
   BatchEncoder batch_;
   CoarseClock::time_point batch_begun_;
   uint64_t event_count_ = 0;
+  TaskCount task_count_;
   std::vector<PieceMap> files_;  // by FileId
 
   Output output_;  // the worker's while it runs

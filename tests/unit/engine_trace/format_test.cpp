@@ -32,7 +32,8 @@ Bytes worked_example() {
   write.output = OutputStream::kStdout;
   write.output_bytes = {'h', 'i', '\n'};
   FileBuilder builder;  // stored, since compressors differ in what they make of the same bytes
-  builder.stored().info(info).events({{1500, write}}, 0).end();
+  builder.stored().info(info).events({{1500, write, {7}}}, 0);
+  builder.chunk(ChunkType::kTaskCount, encode_task_count({1, 1})).end();
   return builder.bytes();
 }
 

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "base/types.h"
+#include "engine/trace/event.h"
+#include "engine/trace/source.h"
+
+namespace rchk::trace {
+
+// An index into ProcessTable::processes(): by the order in which they began. A pid may come again.
+struct ProcessIndex {
+  size_t value = 0;
+  auto operator<=>(const ProcessIndex&) const = default;
+};
+
+enum class ProcessOrigin : uint8_t { kFirst, kFork, kVfork };
+
+struct Program {
+  EventNumber event;  // its ExecEvent
+  std::string executable;
+  std::vector<std::string> arguments;  // as far as they are in the event, and not too many
+};
+
+struct ProcessEnd {
+  EventNumber event;
+  ExitReason reason = ExitReason::kExited;
+  int32_t status = 0;  // as ExitEvent has it
+  bool core_dumped = false;
+};
+
+struct Process {
+  int32_t pid = 0;
+  ProcessOrigin origin = ProcessOrigin::kFirst;
+  std::optional<ProcessIndex> parent;
+  // Whose memory it got a copy of, or used: the parent, unless that was in another's as well.
+  std::optional<ProcessIndex> memory_from;
+  EventNumber begin;
+  std::vector<Program> programs;  // that it executed
+  std::optional<ProcessEnd> end;
+  uint64_t events = 0;
+  uint64_t tasks = 1;  // that it ever had
+};
+
+// The processes of a recording, told from its events.
+class ProcessTable {
+ public:
+  // Goes through all of a recording.
+  static Result<ProcessTable> of(EventSource& source);
+
+  // Whose an event is.
+  struct Owners {
+    // The process in whose memory it happened or whose it begins; its child of vfork may have done
+    // it.
+    ProcessIndex memory;
+    // The process whose memory the task leaves by this ExecEvent, if it used another's.
+    std::optional<ProcessIndex> left;
+  };
+  // Takes the next event in. kBadTrace if it cannot be true: of a task that does not exist, in
+  // memory that nobody began. Stops there.
+  Result<Owners> add(const Event& event);
+
+  const std::vector<Process>& processes() const { return processes_; }
+  const Process& process(ProcessIndex index) const { return processes_[index.value]; }
+  uint64_t event_count() const { return event_count_; }
+  // The latest one of that pid; or the first whose program has that file name.
+  std::optional<ProcessIndex> find(int32_t pid) const;
+  std::optional<ProcessIndex> find(const std::string& program) const;
+
+ private:
+  struct Task {
+    ProcessIndex process;
+    uint32_t space = 0;
+  };
+
+  Result<Owners> add_exec(const Event& event, const ExecEvent& exec);
+  Result<Owners> add_spawn(const Event& event, const SpawnEvent& spawn);
+  Result<Owners> add_other(const Event& event);
+  void end_task(const Event& event, const TaskEndEvent& end);
+  ProcessIndex begin_process(const Event& event, int32_t pid, ProcessOrigin origin);
+  void add_program(ProcessIndex process, const ExecEvent& exec);
+  Failure bad(std::string_view what) const;
+
+  std::vector<Process> processes_;
+  std::unordered_map<int32_t, Task> tasks_;            // by tid, those that live
+  std::unordered_map<uint32_t, ProcessIndex> spaces_;  // whose they are
+  std::unordered_map<int32_t, ProcessIndex> by_pid_;   // the latest
+  uint64_t event_count_ = 0;
+};
+
+}  // namespace rchk::trace

@@ -1,0 +1,108 @@
+#include "engine/trace/process_view.h"
+
+namespace rchk::trace {
+
+namespace {
+
+constexpr EventNumber kNoEnd{UINT64_MAX};
+
+}  // namespace
+
+// What comes before a process's `end`: from the last program that it executed, or, where it has
+// executed none, from where the process can be replayed that it was forked from.
+std::vector<ProcessView::Stage> ProcessView::stages_before(const ProcessTable& table,
+                                                           ProcessIndex index, EventNumber end) {
+  const Process& process = table.process(index);
+  for (auto program = process.programs.rbegin(); program != process.programs.rend(); ++program) {
+    if (program->event < end) return {{index, program->event, end}};
+  }
+  std::vector<Stage> stages;
+  // A parent stands before its children in the table, so this ends.
+  if (process.memory_from) stages = stages_before(table, *process.memory_from, process.begin);
+  stages.push_back({index, process.begin, end});
+  return stages;
+}
+
+Result<std::unique_ptr<ProcessView>> ProcessView::create(EventSource& recording,
+                                                         const ProcessTable& table,
+                                                         ProcessIndex index, Start start) {
+  const Process& process = table.process(index);
+  std::vector<Stage> stages;
+  const bool from_program = start == Start::kProgram || process.origin != ProcessOrigin::kFork;
+  if (from_program && !process.programs.empty()) {
+    stages = {{index, process.programs.front().event, kNoEnd}};
+  } else if (process.origin == ProcessOrigin::kVfork) {
+    return fail(ErrorKind::kMisuse,
+                fmt::format("process {} was made by vfork and executed no program: it is a part of "
+                            "process {}",
+                            process.pid, table.process(*process.memory_from).pid));
+  } else {
+    stages = stages_before(table, *process.memory_from, process.begin);
+    stages.push_back({index, process.begin, kNoEnd});
+  }
+  return std::unique_ptr<ProcessView>(new ProcessView(recording, std::move(stages)));
+}
+
+std::unique_ptr<ProcessView> ProcessView::of_first(EventSource& recording) {
+  return std::unique_ptr<ProcessView>(new ProcessView(recording, {{{0}, {0}, kNoEnd}}));
+}
+
+void ProcessView::catch_up() const {
+  const uint64_t count = recording_.event_count();
+  while (!failure_ && table_.event_count() < count) {
+    const EventNumber number{table_.event_count()};
+    const auto event = recording_.event(number);
+    if (!event) {
+      failure_ = event.error();
+      return;
+    }
+    const auto owners = table_.add(**event);
+    if (!owners) {
+      failure_ = owners.error();
+      return;
+    }
+    while (number >= stages_[stage_].end) ++stage_;
+    const Stage& stage = stages_[stage_];
+    if (number < stage.begin) continue;
+    if (owners->memory != stage.process && owners->left != stage.process) continue;
+    if (!beginning_ && stage_ + 1 == stages_.size()) beginning_ = runs_.size();
+    runs_.add(number);
+  }
+}
+
+uint64_t ProcessView::event_count() const {
+  std::lock_guard lock(mutex_);
+  catch_up();
+  // One more, which fails to load: a recording that cannot be is no recording that ends.
+  return runs_.size() + (failure_ ? 1 : 0);
+}
+
+Result<std::shared_ptr<const Event>> ProcessView::event(EventNumber number) {
+  EventNumber global;
+  {
+    std::lock_guard lock(mutex_);
+    if (number.value >= runs_.size()) catch_up();
+    if (number.value >= runs_.size()) {
+      if (failure_) return Failure(*failure_);
+      return fail(ErrorKind::kMisuse,
+                  fmt::format("event {} was asked for; the process has {}", number, runs_.size()));
+    }
+    global = runs_.at(number.value);
+  }
+  return recording_.event(global);
+}
+
+EventNumber ProcessView::global_number(EventNumber number) const {
+  std::lock_guard lock(mutex_);
+  return number.value < runs_.size() ? runs_.at(number.value) : EventNumber{table_.event_count()};
+}
+
+Result<EventNumber> ProcessView::beginning() {
+  std::lock_guard lock(mutex_);
+  catch_up();
+  if (beginning_) return EventNumber{*beginning_};
+  if (failure_) return Failure(*failure_);
+  return fail(ErrorKind::kMisuse, "the process has not begun");
+}
+
+}  // namespace rchk::trace
