@@ -11,7 +11,7 @@ from row import Row, judged, limited
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
-FOLDER = process.BUILD / "bench"
+FOLDER = process.WORK / "bench"
 SCRIPTS = ROOT / "tests" / "record_replay" / "scripts"
 RECORD_BAR = 1.10
 REPLAY_BAR = 1.6

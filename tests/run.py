@@ -5,6 +5,7 @@ import argparse
 import importlib
 import os
 import pathlib
+import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -18,6 +19,7 @@ PARTS = {
     "documents": "harness.documents",
     "unit": "harness.unit",
     "record_replay": "record_replay.guests",
+    "recordings": "record_replay.recordings",
     "programs": "record_replay.programs",
     "e2e": "e2e.tests",
 }
@@ -51,6 +53,9 @@ def chosen(tests, names):
 def main():
     options = arguments()
     os.environ.pop("DEBUGINFOD_URLS", None)
+    # A shell ignores them for what runs in its background, and whatever is tested would as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     tests = []
     for module in PARTS.values():
         tests += importlib.import_module(module).tests(options)

@@ -46,7 +46,7 @@ class Guest:
         """Builds the guest when its source is newer, and returns the program."""
         if self.needs and self.needs not in cpu_flags():
             raise Skipped(f"this processor has no {self.needs}")
-        return compile_program(self.source, process.BUILD / "guests" / self.name, self.build)
+        return compile_program(self.source, process.WORK / "guests" / self.name, self.build)
 
 
 def cpu_flags():

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
+# Where tests put what they make; a checkout that is used by several at once has one for each.
+WORK = pathlib.Path(os.environ.get("RCHK_TEST_WORK", BUILD))
 RCHK = pathlib.Path(os.environ.get("RCHK", BUILD / "rchk"))
 
 

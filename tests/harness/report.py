@@ -128,7 +128,7 @@ def require(condition, message):
 
 def scratch(name):
     """A folder of the test's own, empty."""
-    folder = process.BUILD / "tests" / pathlib.Path(name)
+    folder = process.WORK / "tests" / pathlib.Path(name)
     if folder.exists():
         for each in sorted(folder.rglob("*"), reverse=True):
             each.unlink() if not each.is_dir() or each.is_symlink() else each.rmdir()

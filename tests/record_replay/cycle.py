@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Callable, List, Optional
@@ -25,6 +26,11 @@ class Subject:
     timeout: float = 60
     prepare: Optional[Callable] = None  # called with a fresh working directory
     environment: dict = field(default_factory=dict)
+    files: List[str] = field(default_factory=list)  # that it makes, the same in every run
+    # Called beside a run with its working directory and `running()`, which says whether it goes
+    # on. It ends the program, and returns what it got from it, the same in every run.
+    client: Optional[Callable] = None
+    needs: List[str] = field(default_factory=list)  # programs without which the test is skipped
 
 
 class Cycle:
@@ -35,6 +41,9 @@ class Cycle:
         self.recording = self.folder / "recording.rchk"
 
     def run(self, repeat=1, soak=0):
+        for program in self.subject.needs:
+            if shutil.which(program) is None:
+                raise Skipped(f"{program} is not installed")
         native = self.run_native()
         if native.stdout.split()[-1:] == [b"skipped"]:
             raise Skipped("the guest says that this machine lacks what it needs")
@@ -53,31 +62,27 @@ class Cycle:
         cwd.mkdir(parents=True)
         if self.subject.prepare:
             self.subject.prepare(cwd)
+        beside = Beside(self.subject, cwd)
         done = process.run(
             command, stdin=self.subject.stdin, timeout=self.subject.timeout, cwd=cwd,
-            env={**os.environ, **self.subject.environment},
-            during=lambda running: self.send_kill(cwd, running),
+            env={**os.environ, **self.subject.environment}, during=beside.act,
         )
         if done.timed_out:
             raise Failed(f"{what}: no end after {self.subject.timeout:.0f} s\n"
                          f"command: {done.shell()}\n{done.stacks}")
+        self.last_results = [beside.result(what)] + [
+            (cwd / name).read_bytes() if (cwd / name).exists() else None
+            for name in self.subject.files]
         return done
-
-    def send_kill(self, cwd, running):
-        while self.subject.kill and running.poll() is None:
-            try:
-                pid = int((cwd / "ready").read_text())
-                time.sleep(0.05)  # into the middle of what it computes
-                os.kill(pid, self.subject.kill)
-                return
-            except (OSError, ValueError):
-                time.sleep(0.01)
 
     def run_native(self):
         # The same folder in every mode: programs print and measure paths.
         native = self.execute("native", self.subject.command, self.folder / "work")
         if self.subject.status is not None:
-            check_equal("native: exit status", self.subject.status, native.status, native.shell())
+            check_equal("native: exit status", self.subject.status, native.status,
+                        f"{native.shell()}\n{native.stderr[-1000:].decode(errors='replace')}")
+        require(None not in self.last_results[1:], f"native: no {self.subject.files}")
+        self.native_results = self.last_results
         return native
 
     def record(self, native):
@@ -89,6 +94,9 @@ class Cycle:
         if not self.subject.varies:
             check_equal("record: output", native.stdout, done.stdout, notes)
             check_equal("record: errors", split_stderr(native.stderr)[1], guest_stderr, notes)
+        for name, expected, found in zip(["client", *self.subject.files], self.native_results,
+                                         self.last_results):
+            check_equal(f"record: {name}", expected, found, notes)
         require(self.recording.exists(), f"record: no recording was written\n{notes}")
         if self.subject.stops:
             require(own, f"record: stopped recording without a word\nshown by: {done.shell()}")
@@ -127,6 +135,45 @@ class Cycle:
         return done
 
 
+class Beside:
+    """What is done to a running program from outside: a signal, or a client."""
+
+    def __init__(self, subject, cwd):
+        self.subject = subject
+        self.cwd = cwd
+        self.returned = None
+        self.error = None
+        self.done = threading.Event()
+
+    def act(self, running):
+        try:
+            if self.subject.kill:
+                self.send_kill(running)
+            if self.subject.client:
+                self.returned = self.subject.client(self.cwd, lambda: running.poll() is None)
+        except Exception as error:  # must reach the test, which runs in another thread
+            self.error = error
+        finally:
+            self.done.set()
+
+    def send_kill(self, running):
+        while running.poll() is None:
+            try:
+                pid = int((self.cwd / "ready").read_text())
+                time.sleep(0.05)  # into the middle of what it computes
+                os.kill(pid, self.subject.kill)
+                return
+            except (OSError, ValueError):
+                time.sleep(0.01)
+
+    def result(self, what):
+        if self.subject.client:
+            require(self.done.wait(10), f"{what}: the client does not end")
+        if self.error is not None:
+            raise Failed(f"{what}: client: {type(self.error).__name__}: {self.error}")
+        return self.returned
+
+
 def split_stderr(stderr):
     """What rchk itself said, and what the guest wrote."""
     lines = stderr.splitlines(keepends=True)
@@ -136,6 +183,6 @@ def split_stderr(stderr):
 
 
 def input_folder():
-    folder = pathlib.Path(process.BUILD) / "inputs"
+    folder = pathlib.Path(process.WORK) / "inputs"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -1,6 +1,7 @@
 """Real programs on generated inputs. Small by default; ./dev test programs --full for all of it."""
 
 import gzip
+import os
 import pathlib
 import random
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 from harness import process
 from harness.guests import compile_program
 from harness.report import Skipped, Test
+from record_replay import servers
 from record_replay.cycle import Cycle, Subject, input_folder
 
 SCRIPTS = pathlib.Path(__file__).resolve().parent / "scripts"
@@ -128,10 +130,76 @@ def on_text(command, small, large, timeout=60):
 def built(source, flags):
     def make(_full):
         name = pathlib.Path(source).stem
-        program = compile_program(process.ROOT / source, process.BUILD / "programs" / name, flags)
+        program = compile_program(process.ROOT / source, process.WORK / "programs" / name, flags)
         return Subject("", [str(program)])
 
     return make
+
+
+def driver(full):
+    """gcc as users call it: the driver, cc1, as."""
+    command = ["gcc", "-O2", "-c", str(SCRIPTS / "compile_me.c"), "-o", "out.o"]
+    return Subject("", command + (["-DLARGE"] if full else []), timeout=180, files=["out.o"])
+
+
+def make_project(_full):
+    """A small project, by make with two jobs."""
+
+    def prepare(folder):
+        for number in range(6):
+            (folder / f"part{number}.c").write_text(
+                f"int part{number}(int n) {{ return n ? n + part{number}(n - 1) : {number}; }}\n")
+        (folder / "main.c").write_text(
+            "#include <stdio.h>\n" + "".join(f"int part{n}(int);\n" for n in range(6)) +
+            "int main(void) { printf(\"%d\\n\", " +
+            " + ".join(f"part{n}(10)" for n in range(6)) + "); return 0; }\n")
+        shutil.copy(SCRIPTS / "project.mk", folder / "Makefile")
+
+    return Subject("", ["make", "-s", "-j2", "check"], timeout=180, prepare=prepare,
+                   files=["program", "result"], needs=["gcc"])
+
+
+def shell_script(name, *, status=0, needs=(), prepare=None, files=(), timeout=120):
+    def make(full):
+        return Subject("", ["bash", str(SCRIPTS / name), "10" if full else "1"], status=status,
+                       needs=list(needs), prepare=prepare, files=list(files), timeout=timeout)
+
+    return make
+
+
+def git_origin(folder):
+    subprocess.run(["bash", SCRIPTS / "git_origin.sh"], cwd=folder, check=True)
+
+
+def python(name):
+    def make(full):
+        command = ["/usr/bin/python3", "-B", str(SCRIPTS / name), "10" if full else "1"]
+        return Subject("", command, timeout=180, environment={"PYTHONHASHSEED": "0"})
+
+    return make
+
+
+def go_program(_full):
+    def make(path):
+        environment = {**os.environ, "GOCACHE": str(process.WORK / "go-cache"), "GOFLAGS": "",
+                       "GO111MODULE": "off", "HOME": str(process.WORK)}
+        subprocess.run(["go", "build", "-o", path, SCRIPTS / "goroutines.go"], check=True,
+                       env=environment, cwd=process.WORK)
+
+    if shutil.which("go") is None:
+        raise Skipped("go is not installed")
+    return Subject("", [str(generated("goroutines", make))], timeout=120)
+
+
+def java(_full):
+    def make(path):
+        path.mkdir(exist_ok=True)
+        subprocess.run(["javac", "-d", path, SCRIPTS / "Threads.java"], check=True)
+
+    if shutil.which("javac") is None:
+        raise Skipped("javac is not installed")
+    return Subject("", ["java", "-cp", str(generated("java-classes", make)), "Threads"],
+                   timeout=180)
 
 
 PROGRAMS = {
@@ -156,4 +224,31 @@ PROGRAMS = {
     "cc1": cc1,
     "nbody": built("bench/programs/nbody.c", ["-O2", "-lm"]),
     "fannkuch_static": built("bench/programs/fannkuch.c", ["-O2", "-static"]),
+    "gcc_driver": driver,
+    "make_j2": make_project,
+    "bash_pipelines": shell_script("pipelines.sh", status=3),
+    "xz_two_threads": on_text(["xz", "-T2", "-1", "--block-size=1MiB", "-c", "TEXT"], 5, 50, 240),
+    "pigz": on_text(["pigz", "-n", "-p", "2", "-c", "TEXT"], 4, 40, 120),
+    "python_threading": python("py_threading.py"),
+    "python_multiprocessing": python("py_multiprocessing.py"),
+    "python_subprocess": python("py_subprocess.py"),
+    "python_asyncio": python("py_asyncio.py"),
+    "redis": servers.redis,
+    "nginx": servers.nginx,
+    "memcached": servers.memcached,
+    "node_server": servers.node,
+    "node_workers": lambda full: Subject(
+        "", ["node", str(SCRIPTS / "node_workers.js"), "10" if full else "1"], timeout=180,
+        files=["key"]),
+    "git_clone_gc": shell_script("git_local.sh", needs=["git"], prepare=git_origin),
+    "sqlite_two_processes": shell_script("sqlite_two.sh", needs=["sqlite3"]),
+    "perl_processes": script("perl", "perl_processes.pl"),
+    "tmux": shell_script("tmux_shell.sh", needs=["tmux"]),
+    "openssl_speed": varying(lambda full: Subject(
+        "", ["openssl", "speed", "-seconds", "1", "-bytes", "1024", "sha256"])),
+    "go": go_program,
+    "ssh_keygen": varying(lambda full: Subject(
+        "", ["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", "key"])),
+    "luajit": script("luajit", "luajit.lua"),
+    "java": java,
 }

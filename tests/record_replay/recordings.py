@@ -1,0 +1,231 @@
+"""Recordings as files: without the program they were made of, cut off, damaged, misused."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+from harness import process
+from harness.report import Failed, Test, check_equal, require, scratch
+
+MISUSE, BAD_RECORDING = 2, 3
+
+LIBRARY = r"""
+int scaled(int value) {
+  int result = value * 3;
+  return result;  /* in the library */
+}
+"""
+PROGRAM = r"""
+#include <stdio.h>
+int scaled(int value);
+int main(void) {
+  int sum = 0;
+  for (int i = 0; i < 10; ++i) sum += scaled(i);
+  printf("sum %d\n", sum);
+  return 7;
+}
+"""
+
+
+def tests(_options):
+    return [
+        Test("recordings/program_deleted", program_deleted),
+        Test("recordings/program_replaced", program_replaced),
+        Test("recordings/debugged_without_program", debugged_without_program),
+        Test("recordings/cut_off", cut_off),
+        Test("recordings/damaged", damaged),
+        Test("recordings/not_recordings", not_recordings),
+        Test("recordings/recorder_killed", recorder_killed),
+        Test("recordings/newest", newest),
+        Test("recordings/misuse", misuse),
+    ]
+
+
+def run(*command, **options):
+    return process.run([str(word) for word in command], timeout=60, **options)
+
+
+def text_of(done):
+    return (done.stdout + done.stderr).decode(errors="replace")
+
+
+def require_status(what, expected, done):
+    require(done.status == expected,
+            f"{what}: exit status {done.status}, not {expected}\n{done.shell()}\n{text_of(done)}")
+
+
+def recording_in(folder):
+    """A program with a library of its own, recorded; both lie in `folder`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "scaled.c").write_text(LIBRARY)
+    (folder / "program.c").write_text(PROGRAM)
+    for command in (
+        ["gcc", "-g", "-fPIC", "-shared", "-o", "libscaled.so", "scaled.c"],
+        ["gcc", "-g", "-o", "program", "program.c", "-L.", "-lscaled", "-Wl,-rpath,$ORIGIN"],
+    ):
+        subprocess.run(command, cwd=folder, check=True)
+    recording = folder / "recording.rchk"
+    done = run(process.RCHK, "record", "-o", recording, "--", folder / "program")
+    require_status("record", 7, done)
+    check_equal("recorded output", b"sum 135\n", done.stdout)
+    return recording
+
+
+def require_whole(recording):
+    require_status("verify", 0, run(process.RCHK, "verify", recording))
+    replayed = run(process.RCHK, "replay", "-a", recording)
+    require_status("replay", 7, replayed)
+    check_equal("replayed output", b"sum 135\n", replayed.stdout)
+
+
+def program_deleted():
+    folder = scratch("recordings/program_deleted")
+    recording = recording_in(folder)
+    (folder / "program").unlink()
+    (folder / "libscaled.so").unlink()
+    require_whole(recording)
+    shutil.rmtree(folder)
+
+
+def program_replaced():
+    folder = scratch("recordings/program_replaced")
+    recording = recording_in(folder)
+    # In place, so that whoever had mapped the files would see it.
+    for name in ("program", "libscaled.so"):
+        size = (folder / name).stat().st_size
+        (folder / name).write_bytes(b"\xcc" * size)
+    require_whole(recording)
+    shutil.rmtree(folder)
+
+
+def debugged_without_program():
+    folder = scratch("recordings/debugged_without_program")
+    recording = recording_in(folder)
+    for name in ("program", "libscaled.so", "program.c", "scaled.c"):
+        (folder / name).unlink()
+    done = run(
+        "gdb", "-nx", "-batch", "-ex", "set confirm off",
+        "-ex", f"target remote | {process.RCHK} replay --stdio {recording}",
+        "-ex", "break scaled if value == 6", "-ex", "continue", "-ex", "backtrace",
+        "-ex", "print value", "-ex", "delete", "-ex", "reverse-finish", "-ex", "print sum",
+    )
+    text = text_of(done)
+    for expected in ("#0  scaled (value=6)", "#1 ", "in main ()", "$1 = 6", "$2 = 45"):
+        require(expected in text, f"no {expected!r} in what gdb said:\n{text}")
+    shutil.rmtree(folder)
+
+
+def cut_off():
+    """What was written before the end of a file got lost is there, and says that it is not all."""
+    folder = scratch("recordings/cut_off")
+    recording = recording_in(folder)
+    whole = recording.read_bytes()
+    short = folder / "short.rchk"
+    # The end of the log, its index, and a piece of the last chunk.
+    for part in (0.2, 0.6, 0.9, 0.99, 1 - 1 / len(whole)):
+        short.write_bytes(whole[:int(len(whole) * part)])
+        done = run(process.RCHK, "verify", short)
+        text = text_of(done)
+        require(done.status in (0, BAD_RECORDING),
+                f"cut at {part}: exit status {done.status}\n{text}")
+        require(str(short) in text, f"cut at {part}: the file is not named\n{text}")
+        info = run(process.RCHK, "info", short)
+        require(info.status in (0, BAD_RECORDING), f"cut at {part}: {text_of(info)}")
+    shutil.rmtree(folder)
+
+
+def damaged():
+    """One wrong byte, anywhere: found, or without any effect."""
+    folder = scratch("recordings/damaged")
+    recording = recording_in(folder)
+    whole = recording.read_bytes()
+    wrong = folder / "wrong.rchk"
+    found = 0
+    places = range(0, len(whole), len(whole) // 40)
+    for place in places:
+        wrong.write_bytes(whole[:place] + bytes([whole[place] ^ 0x40]) + whole[place + 1:])
+        done = run(process.RCHK, "verify", wrong)
+        text = text_of(done)
+        if done.status == BAD_RECORDING:
+            found += 1
+            require(str(wrong) in text, f"byte {place}: the file is not named\n{text}")
+        else:
+            require_status(f"byte {place} changed", 0, done)
+            require("7" in text_of(run(process.RCHK, "info", wrong)), f"byte {place}: {text}")
+    # The front of the file is text for people and room for ELF headers; the rest is checked.
+    require(found >= len(places) * 3 // 4, f"only {found} of {len(places)} damages were found")
+    shutil.rmtree(folder)
+
+
+def not_recordings():
+    folder = scratch("recordings/not_recordings")
+    folder.mkdir(parents=True, exist_ok=True)
+    empty = folder / "empty"
+    empty.write_bytes(b"")
+    text = folder / "text"
+    text.write_text("no recording\n" * 10000)
+    for path in (empty, text, folder, folder / "missing", "/bin/true"):
+        for command in ("info", "dump", "verify", "replay"):
+            words = [command, "-a", path] if command == "replay" else [command, path]
+            done = run(process.RCHK, *words)
+            require_status(f"{command} {path}", BAD_RECORDING, done)
+            require(str(path) in text_of(done), f"{path} is not named: {text_of(done)}")
+            check_equal("standard output", b"", done.stdout)
+    shutil.rmtree(folder)
+
+
+def recorder_killed():
+    """kill -9 of the recorder: the guest does not outlive it, the file is readable."""
+    folder = scratch("recordings/recorder_killed")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    recording = folder / "recording.rchk"
+    with subprocess.Popen(
+        [process.RCHK, "record", "-o", recording, "--", "/bin/sh", "-c",
+         "i=0; while :; do i=$((i+1)); echo $i; done"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    ) as recorder:
+        for line in recorder.stdout:
+            if int(line) > 2000:
+                break
+        time.sleep(0.3)
+        recorder.send_signal(signal.SIGKILL)
+        rest = recorder.stdout.read()  # ends when the guest is gone
+        require(recorder.wait() == -signal.SIGKILL, "the recorder was not killed")
+    require(len(rest) < 1 << 20, "the guest went on")
+    done = run(process.RCHK, "verify", recording)
+    require_status("verify", 0, done)
+    dumped = run(process.RCHK, "dump", recording)
+    require_status("dump", 0, dumped)
+    require(b"write(1" in dumped.stdout, "the events are not there")
+    shutil.rmtree(folder)
+
+
+def newest():
+    """Without a file: the newest recording in RCHK_TRACE_DIR."""
+    folder = scratch("recordings/newest")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    own = {"env": {**os.environ, "RCHK_TRACE_DIR": str(folder)}}
+    done = run(process.RCHK, "info", **own)
+    require_status("info without any recording", BAD_RECORDING, done)
+    for word in ("first", "second"):
+        require_status("record", 0, run(process.RCHK, "record", "--", "echo", word, **own))
+        time.sleep(0.05)
+    replayed = run(process.RCHK, "replay", "-a", **own)
+    check_equal("replayed output", b"second\n", replayed.stdout)
+    require_status("verify", 0, run(process.RCHK, "verify", **own))
+    shutil.rmtree(folder)
+
+
+def misuse():
+    for words in (["--no-such-option"], ["record"], ["record", "--", "/no/such/program"],
+                  ["replay", "--port", "70000", "x"], ["verify", "a", "b"],
+                  ["record", "-o", "/no/such/folder/file", "--", "true"]):
+        done = run(process.RCHK, *words)
+        require_status(" ".join(words), MISUSE, done)
+        if not text_of(done).strip():
+            raise Failed(f"{words}: no message")
