@@ -17,6 +17,7 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 import debugging  # noqa: E402
 import machine  # noqa: E402
 import running  # noqa: E402
+import serving  # noqa: E402
 from row import Row, table  # noqa: E402
 
 ROOT = HERE.parent
@@ -36,7 +37,8 @@ def arguments():
 def main():
     options = arguments()
     options.repeats = options.repeats or (2 if options.quick else 5)
-    benchmarks = running.benchmarks(options) + debugging.benchmarks(options)
+    benchmarks = [*running.benchmarks(options), serving.Redis(options),
+                  *debugging.benchmarks(options)]
     if options.names:
         benchmarks = [each for each in benchmarks
                       if any(name in each.name for name in options.names)]

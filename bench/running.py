@@ -47,12 +47,13 @@ class Program:
     """One program, native, recorded and replayed in turn."""
 
     def __init__(self, name, command, options, *, stdin=None, record_bar=RECORD_BAR,
-                 replay_bar=REPLAY_BAR):
+                 replay_bar=REPLAY_BAR, one_core=False):
         self.name = name
         self.command = command          # a function, so that inputs are made only when needed
         self.stdin = stdin
         self.options = options
         self.bars = record_bar, replay_bar
+        self.one_core = one_core        # compared with a native run that has only one core
 
     def measure(self):
         command = self.command()
@@ -60,11 +61,12 @@ class Program:
         recording = FOLDER / f"{self.name}.rchk"
         record = [process.RCHK, "record", "-o", recording, "--", *command]
         replay = [process.RCHK, "replay", "-a", recording]
-        timed(command, stdin=stdin)  # warms the page cache
+        native = ["taskset", "-c", "0", *command] if self.one_core else command
+        timed(native, stdin=stdin)  # warms the page cache
         times = {"native": [], "record": [], "replay": []}
         failure = None
         for _ in range(self.options.repeats):
-            times["native"].append(timed(command, stdin=stdin))
+            times["native"].append(timed(native, stdin=stdin))
             recording.unlink(missing_ok=True)
             times["record"].append(timed(record, stdin=stdin))
             if failure is None:
@@ -79,6 +81,8 @@ class Program:
         recording.unlink()
         native, record = (statistics.median(times[kind]) for kind in ("native", "record"))
         note = f"{size / 1e6:.2f} MB recorded"
+        if self.one_core:
+            note += "; native on one core"
         if self.name == "true":
             rows = [limited("record true", native_s=native, measured_s=record,
                             limit_s=native + 0.030, note=note)]
@@ -125,6 +129,11 @@ def cc1(large):
     return [found.stdout.strip(), "-quiet", "-O2", preprocessed(large), "-o", "/dev/null"]
 
 
+def gcc_driver(large):
+    flags = ["-DLARGE"] if large else []
+    return ["gcc", "-O2", *flags, "-c", SCRIPTS / "compile_me.c", "-o", FOLDER / "out.o"]
+
+
 def dd(count):
     zeros = kept("zeros", lambda path: path.write_bytes(bytes(1_000_000)))
     return ["dd", f"if={zeros}", "of=/dev/null", "bs=1", f"count={count}", "status=none"]
@@ -148,6 +157,14 @@ def benchmarks(options):
                 stdin=lambda: sql(1_000_000 // scale)),
         Program("xz", lambda: ["xz", "-T1", "-1", "-c", text(50 // scale)], options),
         Program("true", lambda: ["/bin/true"], options, replay_bar=None),
-        Program("dd_bs_1", lambda: dd(1_000_000 // scale), options, record_bar=None,
+        Program("dd_bs_1", lambda: dd(100_000 // scale), options, record_bar=None,
                 replay_bar=None),
+        Program("mutex_4_threads", lambda: [built("mutex", "-pthread"), scaled(5_000_000)], options,
+                record_bar=1.5),
+        Program("xz_two_threads", lambda: ["xz", "-T2", "-1", "--block-size=1MiB", "-c",
+                                           text(50 // scale)], options, one_core=True),
+        Program("pigz", lambda: ["pigz", "-n", "-p", "2", "-c", text(50 // scale)], options,
+                one_core=True),
+        Program("gcc_driver", lambda: gcc_driver(not options.quick), options, record_bar=1.25,
+                replay_bar=2.5),
     ]
