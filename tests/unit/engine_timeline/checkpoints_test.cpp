@@ -1,0 +1,88 @@
+#include "engine/timeline/checkpoints.h"
+
+#include <gtest/gtest.h>
+
+namespace rchk::timeline {
+namespace {
+
+constexpr int64_t kMillisecond = 1'000'000;
+
+Position at(uint64_t event, uint32_t anchor = 0) { return {{event}, anchor, 0, 0}; }
+
+// One without a process: these tests are about which are kept.
+Checkpoint checkpoint(Position position, int64_t at_ns, bool pinned = false) {
+  replay::Guest guest;
+  guest.position = position;
+  return {std::move(guest), at_ns, pinned};
+}
+
+TEST(Checkpoints, AreFoundByPosition) {
+  Checkpoints all(10);
+  EXPECT_EQ(nullptr, all.at_or_before(at(5)));
+  for (const uint64_t event : {0, 10, 20}) {
+    all.add(checkpoint(at(event), static_cast<int64_t>(event) * kMillisecond), 0);
+  }
+  EXPECT_EQ(at(10), all.at_or_before(at(10))->guest.position);
+  EXPECT_EQ(at(0), all.before(at(10))->guest.position);
+  EXPECT_EQ(at(10), all.before(at(15))->guest.position);
+  EXPECT_EQ(nullptr, all.before(at(0)));
+  EXPECT_TRUE(all.contains(at(20)));
+  EXPECT_FALSE(all.contains(at(21)));
+  EXPECT_EQ(20 * kMillisecond, all.latest_ns());
+}
+
+TEST(Checkpoints, KeepTheFirstOfAPosition) {
+  Checkpoints all(10);
+  all.add(checkpoint(at(1), 5), 0);
+  all.add(checkpoint(at(1), 6), 0);
+  EXPECT_EQ(1u, all.size());
+  EXPECT_EQ(5, all.at_or_before(at(1))->at_ns);
+}
+
+TEST(Checkpoints, AreDenseNearThePresentAndThinFarAway) {
+  constexpr size_t kLimit = 24;
+  Checkpoints all(kLimit);
+  all.add(checkpoint(at(0), 0, true), 0);
+  constexpr int64_t kEnd = 1000;
+  for (int64_t i = 1; i <= kEnd; ++i) {
+    all.add(checkpoint(at(static_cast<uint64_t>(i)), i * 150 * kMillisecond),
+            i * 150 * kMillisecond);
+    ASSERT_LE(all.size(), kLimit);
+  }
+  EXPECT_EQ(at(0), all.all().begin()->first) << "the start is never dropped";
+  // The gap before any point is at most a part of how far back it is.
+  int64_t previous = 0;
+  for (const auto& [position, one] : all.all()) {
+    const int64_t gap = one.at_ns - previous;
+    const int64_t distance = kEnd * 150 * kMillisecond - one.at_ns;
+    EXPECT_LE(gap, distance + 450 * kMillisecond) << one.at_ns / kMillisecond;
+    previous = one.at_ns;
+  }
+  EXPECT_GE(all.latest_ns(), (kEnd - 2) * 150 * kMillisecond);
+}
+
+TEST(Checkpoints, PinnedOnesStay) {
+  Checkpoints all(3);
+  for (uint64_t i = 0; i < 10; ++i) {
+    all.add(checkpoint(at(i), static_cast<int64_t>(i) * kMillisecond, i % 2 == 0), 0);
+  }
+  for (uint64_t i = 0; i < 10; i += 2) EXPECT_TRUE(all.contains(at(i))) << i;
+}
+
+TEST(Checkpoints, OfASegmentAreDroppedTogether) {
+  Checkpoints all(10);
+  all.add(checkpoint(at(0), 0, true), 0);
+  all.add(checkpoint(at(4, 1), 1, true), 0);
+  Position inside = at(4, 1);
+  inside.instructions = 77;
+  all.add(checkpoint(inside, 2), 0);
+  all.add(checkpoint(at(4, 2), 3, true), 0);
+  all.drop_segment({4}, 1);
+  EXPECT_FALSE(all.contains(at(4, 1)));
+  EXPECT_FALSE(all.contains(inside));
+  EXPECT_TRUE(all.contains(at(4, 2)));
+  EXPECT_TRUE(all.contains(at(0)));
+}
+
+}  // namespace
+}  // namespace rchk::timeline

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/record/recorder.h"
+#include "engine/timeline/live_program.h"
+#include "engine/timeline/timeline.h"
+#include "engine/trace/event_log.h"
+
+namespace rchk::timeline::test {
+
+// Guests of a few dozen instructions without a library, so that tests can visit every position.
+// All memory that they use lies at and above kData.
+enum class TinyGuest : uint8_t {
+  kRounds,  // rounds of stores, a call, a system call and a string instruction; exits with 3
+  kSpin,    // counts in memory and nowhere else, for ever
+  kFill,    // fills kFillBytes with `rep stosb`, over and over
+  kDirty,   // writes to every page of kDirtyBytes, over and over
+};
+inline constexpr GuestAddress kCode{0x401000};
+inline constexpr GuestAddress kData{0x500000};
+inline constexpr uint64_t kRounds = 12;
+inline constexpr uint64_t kFillBytes = 64 << 20, kDirtyBytes = 64 << 20;
+
+// Places in kRounds.
+GuestAddress subroutine();
+
+// A guest that is being recorded.
+class LiveGuest {
+ public:
+  explicit LiveGuest(TinyGuest which);
+  ~LiveGuest();
+  record::Recorder& recorder() { return *recorder_; }
+  trace::EventLog& log() { return *log_; }
+  LiveProgram& live() { return *live_; }
+  Timeline& timeline() { return *timeline_; }
+
+ private:
+  std::string path_;
+  std::unique_ptr<trace::EventLog> log_;
+  std::unique_ptr<record::Recorder> recorder_;
+  std::unique_ptr<LiveProgram> live_;
+  std::unique_ptr<Timeline> timeline_;
+};
+
+// A timeline over the whole recording of a guest that ends.
+class RecordedGuest {
+ public:
+  RecordedGuest();
+  Timeline& timeline() { return *timeline_; }
+  trace::EventLog& log() { return live_.log(); }
+
+ private:
+  LiveGuest live_{TinyGuest::kRounds};
+  std::unique_ptr<Timeline> timeline_;
+};
+
+// All that two visits to a position have to agree on.
+struct State {
+  Position position;
+  Registers registers;
+  ExtendedState extended_state;
+  Bytes memory;  // some from kData on
+};
+State state_of(Timeline& timeline);
+// What differs between two states, or nothing.
+std::string difference(const State& expected, const State& found);
+// As difference(), but wherever they are.
+std::string difference_apart_from_position(const State& expected, const State& found);
+
+RunCommand command(RunKind kind);
+// A command to go on for so long.
+RunCommand for_milliseconds(int milliseconds);
+
+TimelineStop forward(Timeline& timeline, RunKind kind);
+TimelineStop backward(Timeline& timeline, RunKind kind);
+
+template <typename T>
+T value_of(Result<T> result);
+
+}  // namespace rchk::timeline::test
+
+#include <gtest/gtest.h>
+
+template <typename T>
+T rchk::timeline::test::value_of(Result<T> result) {
+  if (!result) {
+    ADD_FAILURE() << result.error().message();
+    std::abort();
+  }
+  return std::move(*result);
+}
