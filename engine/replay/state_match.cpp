@@ -1,5 +1,6 @@
 #include "engine/replay/state_match.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace rchk::replay {
@@ -23,6 +24,25 @@ bool passes_through(const Registers& from, const Registers& to) {
   return steps_evenly(from.rsi, to.rsi) && steps_evenly(from.rdi, to.rdi);
 }
 
+// All that the string instruction of `state` can have written until then, and more: what is mapped
+// without a gap around where it writes next.
+AddressRange surroundings(const snapshot::AddressSpace& space, GuestAddress next) {
+  // Going down, the place just written to is the one above.
+  constexpr uint64_t kLongestStep = 8;
+  AddressRange range{next - std::min(next.value, kLongestStep), next + 2 * kLongestStep};
+  for (bool grows = true; grows;) {
+    grows = false;
+    for (const snapshot::Mapping& mapping : space.overlapping(
+             {range.begin - std::min<uint64_t>(range.begin.value, 1), range.end + 1})) {
+      if (mapping.range.begin >= range.begin && mapping.range.end <= range.end) continue;
+      range.begin = std::min(range.begin, mapping.range.begin);
+      range.end = std::max(range.end, mapping.range.end);
+      grows = true;
+    }
+  }
+  return range;
+}
+
 }  // namespace
 
 StateMatcher::StateMatcher(const StateTarget& target, translate::Engine& engine)
@@ -41,6 +61,11 @@ Result<std::optional<StateMatcher::Match>> StateMatcher::examine(Guest& guest) {
   if (!passes_through(guest.registers, target_.registers)) return std::optional<Match>();
   const uint64_t iterations = guest.registers.rcx - target_.registers.rcx;
   if (iterations == 0) return std::optional<Match>();
+  // What they cannot have written must be equal before them.
+  if (!being_written_) {
+    being_written_ = surroundings(guest.puppet->space(), {target_.registers.rdi});
+  }
+  if (!same_pages(guest, *being_written_)) return std::optional<Match>();
   // The iterations write memory: try them on a copy, and take the copy's place if it matches.
   RCHK_TRY_ASSIGN(Guest trial, guest.fork());
   RCHK_TRY(engine_.attach(*trial.puppet));
@@ -58,20 +83,29 @@ Result<std::optional<StateMatcher::Match>> StateMatcher::examine(Guest& guest) {
 Result<bool> StateMatcher::matches(Guest& guest) {
   if (!same_guest_state(target_.registers, guest.registers)) return false;
   // Memory first: vector state costs a system call each time and rarely tells states apart.
-  for (size_t i = 0; i < target_.pages.size();) {
-    // A run of neighbours is read at once.
-    size_t count = 1;
-    while (count < kPagesAtOnce && i + count < target_.pages.size() &&
-           target_.pages[i + count] == target_.pages[i] + count * kPageSize) {
-      ++count;
-    }
-    if (!same_memory(guest, range_of(target_.pages[i], count * kPageSize))) return false;
-    i += count;
-  }
+  if (!same_pages(guest)) return false;
   if (!target_.extended_state.empty()) {
     RCHK_TRY(guest.puppet->set_registers(guest.registers));
     RCHK_TRY_ASSIGN(const ExtendedState state, guest.puppet->extended_state());
     if (!same_extended_state(target_.extended_state, state)) return false;
+  }
+  return true;
+}
+
+bool StateMatcher::same_pages(Guest& guest, AddressRange left_out) {
+  for (size_t i = 0; i < target_.pages.size();) {
+    // A run of neighbours is read at once.
+    size_t count = 1;
+    const bool skipped = left_out.contains(target_.pages[i]);
+    while (count < kPagesAtOnce && i + count < target_.pages.size() &&
+           target_.pages[i + count] == target_.pages[i] + count * kPageSize &&
+           left_out.contains(target_.pages[i + count]) == skipped) {
+      ++count;
+    }
+    if (!skipped && !same_memory(guest, range_of(target_.pages[i], count * kPageSize))) {
+      return false;
+    }
+    i += count;
   }
   return true;
 }
@@ -106,7 +140,8 @@ bool StateMatcher::same_memory(Guest& guest, AddressRange range) {
 }
 
 void StateMatcher::refine(GuestAddress word, uint64_t expected) {
-  if (probe_.inside_rep) return;  // the words on arrival are not those of the target
+  // Inside of a string instruction, what it writes is not on arrival what it is in the target.
+  if (probe_.inside_rep && (!being_written_ || being_written_->contains(word))) return;
   for (const translate::WordProbe& known : probe_.words) {
     if (known.address == word) return;
   }

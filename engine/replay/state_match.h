@@ -44,6 +44,8 @@ class StateMatcher {
 
  private:
   Result<bool> matches(Guest& guest);
+  // Compares the target's pages, all or those outside of `left_out`.
+  bool same_pages(Guest& guest, AddressRange left_out = {});
   bool same_memory(Guest& guest, AddressRange range);
   void refine(GuestAddress word, uint64_t expected);
 
@@ -51,6 +53,8 @@ class StateMatcher {
   translate::Engine& engine_;
   translate::StateProbe probe_;
   uint64_t candidates_ = 0;
+  // What a string instruction at the target may have been writing to.
+  std::optional<AddressRange> being_written_;
   std::vector<uint8_t> want_, have_;  // buffers
 };
 
