@@ -19,6 +19,8 @@ PARTS = {
     "documents": "harness.documents",
     "unit": "harness.unit",
     "record_replay": "record_replay.guests",
+    "processes": "record_replay.processes",
+    "chaos": "record_replay.chaos",
     "recordings": "record_replay.recordings",
     "programs": "record_replay.programs",
     "e2e": "e2e.tests",

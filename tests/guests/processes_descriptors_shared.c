@@ -18,11 +18,16 @@ int main(void) {
   CHECK((fcntl(fd, F_GETFL) & O_APPEND) != 0 && read(fd, text, 2) == 2 && text[0] == '5');
   struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
   CHECK(fcntl(fd, F_SETLK, &lock) == 0);
+  int ends[2];
+  CHECK(pipe(ends) == 0);
   child = forked();
   if (child == 0) {
     CHECK(fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type == F_WRLCK && lock.l_pid == getppid());
+    lock = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    CHECK(write(ends[1], "x", 1) == 1);
     _exit(fcntl(fd, F_SETLKW, &lock) == 0 ? 6 : 7);
   }
+  CHECK(read(ends[0], text, 1) == 1);
   sleep_ms(5);
   lock.l_type = F_UNLCK;
   CHECK(fcntl(fd, F_SETLK, &lock) == 0 && status_of(child) == 6);

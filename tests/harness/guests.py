@@ -105,3 +105,7 @@ def parse(source):
 def all_guests():
     sources = [path for path in FOLDER.iterdir() if path.suffix in COMPILERS]
     return [parse(path) for path in sorted(sources)]
+
+
+def named(name):
+    return next(guest for guest in all_guests() if guest.name == name)

@@ -31,6 +31,7 @@ class Subject:
     # on. It ends the program, and returns what it got from it, the same in every run.
     client: Optional[Callable] = None
     needs: List[str] = field(default_factory=list)  # programs without which the test is skipped
+    record_options: List[str] = field(default_factory=list)
 
 
 class Cycle:
@@ -86,9 +87,11 @@ class Cycle:
         return native
 
     def record(self, native):
-        command = [process.RCHK, "record", "-o", self.recording, "--", *self.subject.command]
+        command = [process.RCHK, "record", *self.subject.record_options, "-o", self.recording,
+                   "--", *self.subject.command]
         done = self.execute("record", command, self.folder / "work")
         own, guest_stderr = split_stderr(done.stderr)
+        self.own_messages = own
         notes = f"{done.shell()}\n{own}"
         check_equal("record: exit status", native.status, done.status, notes)
         if not self.subject.varies:
