@@ -97,6 +97,12 @@ Result<void> Replayer::write(Guest& guest, const trace::MemoryWrite& write) {
 
 Result<void> Replayer::apply(Guest& guest, const trace::ExecEvent& event) {
   RCHK_TRY_ASSIGN(guest.puppet, Puppet::create(cpu_));
+  if (shared_ != nullptr) guest.puppet->share_through(shared_);
+  // Other processes go on with the code of before.
+  if (engine_.use_count() > 1) {
+    RCHK_TRY_ASSIGN(engine_, translate::Engine::create());
+    RCHK_TRY(engine_->set_probes(probes_));
+  }
   if (event.stack_limit_bytes != 0) {
     RCHK_TRY(guest.puppet->set_stack_limit(event.stack_limit_bytes));
   }

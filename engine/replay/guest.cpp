@@ -4,8 +4,8 @@
 
 namespace rchk::replay {
 
-Result<Guest> Guest::fork() const {
-  RCHK_TRY_ASSIGN(std::unique_ptr<Puppet> copy, puppet->fork());
+Result<Guest> Guest::fork(Sharing sharing) const {
+  RCHK_TRY_ASSIGN(std::unique_ptr<Puppet> copy, puppet->fork(sharing));
   return Guest{std::move(copy), registers, position, tid, pid, others, in_call};
 }
 

@@ -31,7 +31,7 @@ struct Guest {
   bool in_call = false;
 
   // The same guest at the same point, in a process of its own.
-  Result<Guest> fork() const;
+  Result<Guest> fork(Sharing sharing = Sharing::kCopy) const;
   bool has_task(Tid task) const { return task == tid || others.contains(task); }
   // Makes another task the one that runs. REQUIRES: has_task(next).
   Result<void> switch_to(Tid next);

@@ -91,7 +91,7 @@ Result<void> Puppet::move_gadget(AddressRange range) {
   return {};
 }
 
-Result<std::unique_ptr<Puppet>> Puppet::fork() {
+Result<std::unique_ptr<Puppet>> Puppet::fork(Sharing sharing) {
   RCHK_TRY_ASSIGN(tracee::Tracee process, process_.fork(gadget_));
   std::unique_ptr<Puppet> puppet(new Puppet(std::move(process)));
   puppet->gadget_ = gadget_;
@@ -100,7 +100,13 @@ Result<std::unique_ptr<Puppet>> Puppet::fork() {
   puppet->code_versions_ = code_versions_;
   puppet->descriptors_ = descriptors_;
   puppet->translation_ = translation_;
-  RCHK_TRY(copy_objects_to(*puppet));
+  if (sharing == Sharing::kCopy) {
+    RCHK_TRY(copy_objects_to(*puppet));
+  } else {
+    puppet->shared_files_ = shared_files_;
+    puppet->objects_ = objects_;
+    puppet->common_ = common_;
+  }
   return puppet;
 }
 
@@ -182,7 +188,7 @@ Result<void> Puppet::map(const snapshot::Mapping& mapping, const Contents& conte
   touch_code(range);
   if (mapping.shared && mapping.backing) {
     shared_files_[mapping.backing->file] = contents.file;
-    if (mapping.writable() || objects_.count(contents.file) != 0) {
+    if (mapping.writable() || objects_.count(contents.file) != 0 || common_ != nullptr) {
       // What is mapped here now may be another view: it must not be taken for one.
       space_.unmap(range);
       RCHK_TRY(map_shared_file(mapping, contents));
@@ -204,7 +210,9 @@ Result<void> Puppet::map(const snapshot::Mapping& mapping, const Contents& conte
     // Behind the end of a file a private mapping raises SIGBUS; a shared one may come to life
     // when the file grows.
     const bool faults = mapping.backing.has_value() && !mapping.shared;
-    uint64_t flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+    const bool is_common = common_ != nullptr && mapping.shared && !mapping.backing;
+    uint64_t flags = MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+    flags |= is_common ? MAP_SHARED : MAP_PRIVATE;
     if (mapping.grows_down) flags |= MAP_GROWSDOWN | MAP_STACK;
     RCHK_TRY(call("mmap", SYS_mmap,
                   {range.begin.value + from_file, range.size() - from_file,

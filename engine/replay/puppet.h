@@ -36,6 +36,18 @@ struct SharedFile {
   auto operator<=>(const SharedFile&) const = default;
 };
 
+// Memory of shared files that several puppets have in common: those of a tree of processes that is
+// replayed as a whole.
+struct SharedObjects {
+  std::map<SharedFile, std::weak_ptr<const FileDescriptor>> objects;
+};
+
+// What a fork of a puppet has of the memory that its guest shares with others.
+enum class Sharing : uint8_t {
+  kCopy,   // a copy, so that neither sees what the other does: for checkpoints
+  kShare,  // the same: for a process of the guest's that forks
+};
+
 // The process in which a replay runs: one kernel thread, stopped between calls, that holds the
 // guest's memory and nothing else. It never executes the program: guest code is data to it, and
 // what it runs are translations. A fork of it is a checkpoint.
@@ -54,8 +66,10 @@ class Puppet final : public translate::Host {
   // `log` knows the files that are mapped.
   static Result<std::unique_ptr<Puppet>> adopt(Forked forked, const trace::EventSource& log);
 
-  // The memory of shared files is copied, so that neither sees what the other does.
-  Result<std::unique_ptr<Puppet>> fork();
+  Result<std::unique_ptr<Puppet>> fork(Sharing sharing = Sharing::kCopy);
+  // Makes memory that the guest shares that of all puppets with the same `objects`.
+  // REQUIRES: nothing is mapped yet.
+  void share_through(std::shared_ptr<SharedObjects> objects) { common_ = std::move(objects); }
 
   // The guest's memory, whatever its access rights; rchk's own pages read as not mapped.
   size_t read_memory(GuestAddress address, std::span<uint8_t> bytes) override;
@@ -152,7 +166,8 @@ class Puppet final : public translate::Host {
   std::unordered_map<GuestAddress, uint64_t> code_versions_;
   std::map<int, int> descriptors_;
   // Files that the guest may change through shared mappings: one memory for all views of each.
-  std::map<SharedFile, FileDescriptor> objects_;
+  std::map<SharedFile, std::shared_ptr<const FileDescriptor>> objects_;
+  std::shared_ptr<SharedObjects> common_;  // null: no other puppet shares memory with this one
   std::map<snapshot::FileId, SharedFile> shared_files_;  // of shared mappings
   translate::HostTranslationState translation_;
 };

@@ -64,7 +64,7 @@ bool Puppet::is_object(const snapshot::Mapping& mapping) const {
 }
 
 Result<void> Puppet::map_object(const snapshot::Mapping& mapping) {
-  const FileDescriptor& object = objects_.at(shared_files_.at(mapping.backing->file));
+  const FileDescriptor& object = *objects_.at(shared_files_.at(mapping.backing->file));
   RCHK_TRY_ASSIGN(const int fd, open_here(object.get()));
   RCHK_TRY(call("mapping shared memory", SYS_mmap,
                 {mapping.range.begin.value, mapping.range.size(), mapping.protection,
@@ -119,6 +119,13 @@ Result<void> Puppet::map_private_copy(const snapshot::Mapping& mapping, const Re
 
 Result<void> Puppet::make_object(SharedFile file, const Read& read) {
   if (objects_.count(file) != 0) return {};
+  if (common_ != nullptr) {
+    // Whoever maps a file of the others' has no view of it yet: all are views of objects.
+    if (auto object = common_->objects[file].lock()) {
+      objects_.emplace(file, std::move(object));
+      return {};
+    }
+  }
   RCHK_TRY_ASSIGN(FileDescriptor object, new_object());
   std::vector<snapshot::Mapping> views;
   uint64_t size_bytes = 0;
@@ -140,7 +147,9 @@ Result<void> Puppet::make_object(SharedFile file, const Read& read) {
       RCHK_TRY(write_at(object, view.backing->offset_bytes + done, buffer));
     }
   }
-  objects_.emplace(file, std::move(object));
+  const auto kept = std::make_shared<const FileDescriptor>(std::move(object));
+  if (common_ != nullptr) common_->objects[file] = kept;
+  objects_.emplace(file, kept);
   for (const snapshot::Mapping& view : views) {
     RCHK_TRY(map_object(view));
     touch_code(view.range);
@@ -150,7 +159,7 @@ Result<void> Puppet::make_object(SharedFile file, const Read& read) {
 
 Result<void> Puppet::map_shared_file(const snapshot::Mapping& mapping, const Contents& contents) {
   RCHK_TRY(make_object(contents.file));
-  const FileDescriptor& object = objects_.at(contents.file);
+  const FileDescriptor& object = *objects_.at(contents.file);
   if (ftruncate(object.get(), static_cast<off_t>(contents.file_size_bytes)) != 0) {
     return fail_errno("resizing shared memory");
   }
@@ -181,7 +190,7 @@ Result<void> Puppet::write_shared(GuestAddress address, std::span<const uint8_t>
   const snapshot::Mapping* mapping = space_.find(address);
   if (mapping == nullptr || !is_object(*mapping)) return process_.write_memory(address, bytes);
   for (const GuestAddress view : views_of(address)) touch_code(range_of(view, kPageSize));
-  const FileDescriptor& object = objects_.at(shared_files_.at(mapping->backing->file));
+  const FileDescriptor& object = *objects_.at(shared_files_.at(mapping->backing->file));
   const uint64_t offset = mapping->backing->offset_bytes + (address - mapping->range.begin);
   return write_at(object, offset, bytes);
 }
@@ -200,12 +209,20 @@ Result<void> Puppet::copy_objects_to(Puppet& child) {
   child.shared_files_ = shared_files_;
   for (const auto& [file, object] : objects_) {
     RCHK_TRY_ASSIGN(FileDescriptor own, new_object());
-    const off_t size_bytes = lseek(object.get(), 0, SEEK_END);
+    const off_t size_bytes = lseek(object->get(), 0, SEEK_END);
     if (size_bytes < 0 || ftruncate(own.get(), size_bytes) != 0) {
       return fail_errno("copying shared memory");
     }
-    RCHK_TRY(copy(object.get(), 0, own, 0, static_cast<uint64_t>(size_bytes)));
-    child.objects_.emplace(file, std::move(own));
+    RCHK_TRY(copy(object->get(), 0, own, 0, static_cast<uint64_t>(size_bytes)));
+    child.objects_.emplace(file, std::make_shared<const FileDescriptor>(std::move(own)));
+  }
+  if (common_ != nullptr) {
+    for (const auto& [begin, mapping] : space_.mappings()) {
+      if (!mapping.shared || mapping.backing) continue;
+      RCHK_TRY(child.map_private_copy(mapping, [this](GuestAddress at, std::span<uint8_t> bytes) {
+        return process_.read_memory(at, bytes);
+      }));
+    }
   }
   if (objects_.empty()) return {};
   for (const auto& [begin, mapping] : space_.mappings()) {

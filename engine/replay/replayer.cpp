@@ -67,6 +67,20 @@ Result<std::unique_ptr<Replayer>> Replayer::create(trace::EventSource& source,
   return replayer;
 }
 
+Result<std::unique_ptr<Replayer>> Replayer::create_beside(const Replayer& other,
+                                                          trace::EventSource& source, bool forked) {
+  std::unique_ptr<Replayer> replayer(new Replayer(source, other.cpu_));
+  replayer->contents_ = other.contents_;
+  replayer->shared_ = other.shared_;
+  replayer->namer_ = other.namer_;
+  if (forked) {
+    replayer->engine_ = other.engine_;
+  } else {
+    RCHK_TRY_ASSIGN(replayer->engine_, translate::Engine::create());
+  }
+  return replayer;
+}
+
 Result<Guest> Replayer::start() {
   RCHK_TRY_ASSIGN(const std::shared_ptr<const trace::Event> event, source_.event({0}));
   const auto* exec = std::get_if<trace::ExecEvent>(&event->body);
@@ -77,6 +91,20 @@ Result<Guest> Replayer::start() {
   guest.tid = event->tid;
   guest.pid = exec->pid;
   RCHK_TRY(apply(guest, *exec));
+  if (on_event_) RCHK_TRY(on_event_({0}, *event, guest));
+  return guest;
+}
+
+Result<Guest> Replayer::start_as_child(const Guest& parent) {
+  RCHK_TRY_ASSIGN(const std::shared_ptr<const trace::Event> event, source_.event({0}));
+  const auto* spawn = std::get_if<trace::SpawnEvent>(&event->body);
+  if (spawn == nullptr || spawn->kind != trace::SpawnKind::kFork) {
+    return fail(ErrorKind::kBadTrace, "a process does not begin with a fork");
+  }
+  RCHK_TRY_ASSIGN(Guest guest, parent.fork(Sharing::kShare));
+  RCHK_TRY(engine_->attach(*guest.puppet));
+  RCHK_TRY(perform(guest, *event));
+  guest.position = {};
   if (on_event_) RCHK_TRY(on_event_({0}, *event, guest));
   return guest;
 }

@@ -88,8 +88,19 @@ class Replayer {
   static Result<std::unique_ptr<Replayer>> create(trace::EventSource& source,
                                                   std::optional<int> cpu);
 
+  // One for another process of the same recording, that has what can be shared in common with
+  // `other`: all file contents and memory, and for a forked process the translations.
+  // REQUIRES: share_memory() of the first of them was called.
+  static Result<std::unique_ptr<Replayer>> create_beside(const Replayer& other,
+                                                         trace::EventSource& source, bool forked);
+  // From now on what its guests share is shared by all guests of the replayers made beside it.
+  void share_memory() { shared_ = std::make_shared<SharedObjects>(); }
+
   // A guest at the start of the recording.
   Result<Guest> start();
+  // The same where that is the fork of a process: `parent` stands where it forked. Shares the
+  // memory that those processes share.
+  Result<Guest> start_as_child(const Guest& parent);
 
   // Runs `guest` forward until something of `request` or the probes happens.
   Result<Outcome> advance(Guest& guest, const AdvanceRequest& request);
@@ -171,8 +182,10 @@ class Replayer {
 
   trace::EventSource& source_;
   std::optional<int> cpu_;
-  std::unique_ptr<translate::Engine> engine_;
-  std::unique_ptr<ContentStore> contents_;
+  std::shared_ptr<translate::Engine> engine_;
+  // One for all puppets that descend from one another: they know it by its descriptor.
+  std::shared_ptr<ContentStore> contents_;
+  std::shared_ptr<SharedObjects> shared_;
   tracee::Xsavec xsavec_ = tracee::Xsavec::of_this_machine();
   AnchorSource* anchors_ = nullptr;
   translate::Probes probes_;

@@ -66,18 +66,17 @@ Result<std::optional<StateMatcher::Match>> StateMatcher::examine(Guest& guest) {
     being_written_ = surroundings(guest.puppet->space(), {target_.registers.rdi});
   }
   if (!same_pages(guest, *being_written_)) return std::optional<Match>();
-  // The iterations write memory: try them on a copy, and take the copy's place if it matches.
+  // The iterations write memory: try them on a copy. The copy does not take the guest's place, for
+  // what the guest shares with others is not the copy's.
   RCHK_TRY_ASSIGN(Guest trial, guest.fork());
   RCHK_TRY(engine_.attach(*trial.puppet));
   RCHK_TRY(engine_.run_rep_iterations(trial.registers, iterations));
-  trial.position.rep_iterations = iterations;
   RCHK_TRY_ASSIGN(const bool equal, matches(trial));
-  if (equal) {
-    guest = std::move(trial);
-    return std::optional<Match>(Match{iterations});
-  }
   RCHK_TRY(engine_.attach(*guest.puppet));
-  return std::optional<Match>();
+  if (!equal) return std::optional<Match>();
+  RCHK_TRY(engine_.run_rep_iterations(guest.registers, iterations));
+  guest.position.rep_iterations = iterations;
+  return std::optional<Match>(Match{iterations});
 }
 
 Result<bool> StateMatcher::matches(Guest& guest) {
