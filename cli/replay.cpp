@@ -7,6 +7,7 @@
 #include "cli/serve.h"
 #include "cli/trace_folder.h"
 #include "engine/replay/replayer.h"
+#include "engine/replay/tree_replay.h"
 #include "engine/syscalls/syscall.h"
 #include "engine/timeline/timeline.h"
 #include "engine/trace/reader.h"
@@ -21,7 +22,10 @@ Result<std::unique_ptr<trace::TraceReader>> open_recording(const std::string& fi
   RCHK_TRY_ASSIGN(const std::string path, recording_path(file));
   RCHK_TRY_ASSIGN(std::unique_ptr<trace::TraceReader> reader, trace::TraceReader::open(path));
   if (!reader->is_complete()) {
-    fmt::print(stderr, "rchk: {}: {}\n", path, reader->torn_tail_note());
+    fmt::print(stderr, "rchk: {}\n", reader->torn_tail_note());
+  }
+  if (reader->event_count() == 0) {
+    return fail(ErrorKind::kBadTrace, fmt::format("{} holds no event", path));
   }
   return reader;
 }
@@ -44,7 +48,17 @@ struct Summary {
 
 using OnEvent = std::function<Result<void>(EventNumber, const trace::Event&, const replay::Guest&)>;
 
-// Replays from the start to the end.
+// Replays all processes from the start to the end.
+Result<Summary> replay_tree(trace::EventSource& source, OnEvent on_event) {
+  RCHK_TRY_ASSIGN(const int cpu, pin_here());
+  RCHK_TRY_ASSIGN(const auto tree, replay::TreeReplay::create(source, cpu, syscall_name));
+  tree->on_event(std::move(on_event));
+  RCHK_TRY(tree->run());
+  return Summary{source.event_count(), tree->instructions(), tree->checksums_verified(),
+                 tree->exit()};
+}
+
+// Replays one process from the start to the end.
 Result<Summary> replay_all(trace::EventSource& source, OnEvent on_event) {
   RCHK_TRY_ASSIGN(const int cpu, pin_here());
   RCHK_TRY_ASSIGN(const auto replayer, replay::Replayer::create(source, cpu));
@@ -61,23 +75,36 @@ Result<Summary> replay_all(trace::EventSource& source, OnEvent on_event) {
   return summary;
 }
 
+Result<Summary> replay_everything(trace::EventSource& recording, OnEvent on_event) {
+  const auto count = recording.task_count();
+  if (count && count->processes == 1) return replay_all(recording, std::move(on_event));
+  return replay_tree(recording, std::move(on_event));
+}
+
 int exit_status_of(const Summary& summary) {
   if (!summary.exit) return 0;
   const bool killed = summary.exit->reason == trace::ExitReason::kKilled;
   return killed ? 128 + summary.exit->status : summary.exit->status;
 }
 
-Result<int> autopilot(const std::string& file) {
-  RCHK_TRY_ASSIGN(const auto reader, open_recording(file));
-  const auto repeat = [](EventNumber, const trace::Event& event,
-                         const replay::Guest&) -> Result<void> {
+Result<int> autopilot(const ReplayOptions& options) {
+  RCHK_TRY_ASSIGN(const auto reader, open_recording(options.file));
+  ChosenProcess chosen;
+  if (options.process.is_made()) {
+    RCHK_TRY_ASSIGN(chosen, choose_process(*reader, options.process));
+  }
+  const auto repeat = [&chosen](EventNumber number, const trace::Event& event,
+                                const replay::Guest&) -> Result<void> {
     const auto* call = std::get_if<trace::SyscallEvent>(&event.body);
     if (call == nullptr || call->output == trace::OutputStream::kNone) return {};
+    if (number < chosen.beginning) return {};
     write_all(call->output == trace::OutputStream::kStdout ? STDOUT_FILENO : STDERR_FILENO,
               call->output_bytes);
     return {};
   };
-  RCHK_TRY_ASSIGN(const Summary summary, replay_all(*reader, repeat));
+  RCHK_TRY_ASSIGN(const Summary summary, chosen.source != nullptr
+                                             ? replay_all(*chosen.source, repeat)
+                                             : replay_everything(*reader, repeat));
   if (!summary.exit) {
     fmt::print(stderr, "rchk: the recording ends before the program does\n");
   } else if (summary.exit->reason == trace::ExitReason::kRecorderStopped) {
@@ -92,8 +119,10 @@ Result<int> serve_recording(const ReplayOptions& options) {
   std::unique_ptr<protocol::Transport> transport;
   // Opened first: an error still reaches the terminal.
   RCHK_TRY_ASSIGN(const auto reader, open_recording(options.file));
+  RCHK_TRY_ASSIGN(const ChosenProcess chosen, choose_process(*reader, options.process));
   RCHK_TRY_ASSIGN(const int cpu, pin_here());
-  RCHK_TRY_ASSIGN(const auto timeline, timeline::Timeline::open(*reader, cpu, syscall_name));
+  RCHK_TRY_ASSIGN(const auto timeline, timeline::Timeline::open(*chosen.source, cpu, syscall_name));
+  if (chosen.beginning.value != 0) RCHK_TRY(timeline->seek({chosen.beginning, 0, 0, 0}));
   if (options.port) {
     RCHK_TRY_ASSIGN(protocol::Listener listener, protocol::Listener::open("", *options.port));
     fmt::print(stderr, "rchk: listening on 127.0.0.1:{}; in gdb: target remote :{}\n",
@@ -121,7 +150,7 @@ Result<int> verify(const std::string& file) {
     }
     return {};
   };
-  RCHK_TRY_ASSIGN(const Summary summary, replay_all(*reader, progress));
+  RCHK_TRY_ASSIGN(const Summary summary, replay_everything(*reader, progress));
   if (terminal && shown != start) fmt::print(stderr, "\r\033[K");
   std::string note;
   if (!summary.exit)
@@ -138,14 +167,20 @@ int status_of(const Result<int>& result) { return result ? *result : report(resu
 }  // namespace
 
 int run_replay(const ReplayOptions& options, const std::string& self) {
-  if (options.autopilot) return status_of(autopilot(options.file));
+  if (options.autopilot) return status_of(autopilot(options));
   if (options.stdio || options.port) return status_of(serve_recording(options));
   const auto path = recording_path(options.file);
   if (!path) return report(path.error());
   // A bad file is an error here rather than in gdb.
   const auto reader = trace::TraceReader::open(*path);
   if (!reader) return report(reader.error());
-  return start_gdb(self, {"replay", "--stdio", *path}, options.gdb_arguments);
+  if (const auto chosen = choose_process(**reader, options.process); !chosen) {
+    return report(chosen.error());
+  }
+  std::vector<std::string> command{"replay", "--stdio", *path};
+  if (options.process.process) command.insert(command.end(), {"-p", *options.process.process});
+  if (options.process.forked) command.insert(command.end(), {"-f", *options.process.forked});
+  return start_gdb(self, command, options.gdb_arguments);
 }
 
 int run_verify(const std::string& file) { return status_of(verify(file)); }

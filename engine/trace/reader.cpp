@@ -190,7 +190,7 @@ TraceReader::~TraceReader() = default;
 Result<std::unique_ptr<TraceReader>> TraceReader::open(const std::string& path) {
   // A recording is a regular file; O_NONBLOCK keeps a FIFO of that name from blocking here.
   FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!file.is_open()) return fail_errno(path);
+  if (!file.is_open()) return Failure(Error{ErrorKind::kBadTrace, errno, path});
   return open(std::move(file), path);
 }
 

@@ -315,7 +315,7 @@ Result<std::unique_ptr<TraceWriter>> TraceWriter::create(const std::string& path
   }
   // A recording holds whatever the program had in memory, like a core file: the owner's alone.
   FileDescriptor file(open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!file.is_open()) return fail_errno(path);
+  if (!file.is_open()) return Failure(Error{ErrorKind::kMisuse, errno, path});
   auto impl = std::make_unique<Impl>(std::move(file), path, recording_id);
   RCHK_TRY(impl->begin(recording_id, info));
   return std::unique_ptr<TraceWriter>(new TraceWriter(std::move(impl)));

@@ -68,7 +68,7 @@ Result<Tracee> Tracee::spawn_empty(GuestAddress gadget, std::optional<int> cpu) 
                     : fmt::format("address {} cannot be mapped (vm.mmap_min_addr)", gadget));
   }
   tracee.expect_no_signals();
-  RCHK_TRY(tracee.kill_with_tracer(true));
+  RCHK_TRY(tracee.set_usual_options());
   const GuestAddress above = gadget + kPageSize;
   const AddressRange everything[] = {{{kLowestMapping}, gadget}, {above, {kUserEnd}}};
   for (const AddressRange& range : everything) {

@@ -24,8 +24,11 @@ namespace {
 
 static_assert(sizeof(Registers) == sizeof(user_regs_struct));
 
+// A guest whose recorder was killed could not go on: its time stamp counter traps, and there may
+// be breakpoints in it.
 constexpr unsigned long kOptions = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK |
-                                   PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXIT;
+                                   PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXIT |
+                                   static_cast<unsigned long>(PTRACE_O_EXITKILL);
 constexpr size_t kLargestXsave = 16384;
 
 template <typename Data>
@@ -276,10 +279,8 @@ Result<uint64_t> Tracee::event_message() const {
   return message;
 }
 
-Result<void> Tracee::kill_with_tracer(bool on) {
-  const unsigned long options =
-      kOptions | (on ? static_cast<unsigned long>(PTRACE_O_EXITKILL) : 0ul);
-  if (trace(PTRACE_SETOPTIONS, pid_, 0, options) != 0) return ptrace_failed("options", pid_);
+Result<void> Tracee::set_usual_options() {
+  if (trace(PTRACE_SETOPTIONS, pid_, 0, kOptions) != 0) return ptrace_failed("options", pid_);
   return {};
 }
 
@@ -494,7 +495,7 @@ Result<Tracee> Tracee::fork(GuestAddress gadget) {
   Tracee child(*new_pid);
   child.expects_signals_ = expects_signals_;
   RCHK_TRY(child.wait());
-  RCHK_TRY(child.kill_with_tracer(true));
+  RCHK_TRY(child.set_usual_options());
   RCHK_TRY(child.set_registers(saved));
   return child;
 }

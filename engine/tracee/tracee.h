@@ -102,8 +102,9 @@ class Tracee {
   Result<void> set_debug_register(int index, uint64_t value);
   // PTRACE_GETEVENTMSG: the new pid of a fork event, the status of an exit event.
   Result<uint64_t> event_message() const;
-  // Replaces the options that spawn() chose; see ptrace(2), PTRACE_SETOPTIONS.
-  Result<void> kill_with_tracer(bool on);
+  // Those of every tracee (ptrace(2), PTRACE_SETOPTIONS): among them that it is killed with its
+  // tracer.
+  Result<void> set_usual_options();
 
   // Bytes read from `address` on; fewer when the rest is not mapped. Access rights of the guest
   // do not matter.

@@ -1,6 +1,7 @@
 """Recordings as files: without the program they were made of, cut off, damaged, misused."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -104,16 +105,24 @@ def program_replaced():
 def debugged_without_program():
     folder = scratch("recordings/debugged_without_program")
     recording = recording_in(folder)
+    asked = run("gdb", "-nx", "-batch", "-ex",
+                f"target remote | {process.RCHK} replay --stdio {recording}",
+                "-ex", "break scaled", "-ex", "continue", "-ex", "info address scaled",
+                cwd=folder)
+    found = re.search(r"at address (0x[0-9a-f]+)", text_of(asked))
+    require(found, f"no address of the function: {text_of(asked)}")
+    address = found.group(1)
     for name in ("program", "libscaled.so", "program.c", "scaled.c"):
         (folder / name).unlink()
     done = run(
         "gdb", "-nx", "-batch", "-ex", "set confirm off",
         "-ex", f"target remote | {process.RCHK} replay --stdio {recording}",
-        "-ex", "break scaled if value == 6", "-ex", "continue", "-ex", "backtrace",
-        "-ex", "print value", "-ex", "delete", "-ex", "reverse-finish", "-ex", "print sum",
+        "-ex", f"break *{address}", "-ex", "continue", "-ex", "continue",
+        "-ex", "print $rdi", "-ex", "reverse-stepi", "-ex", "stepi", "-ex", "print $pc",
+        "-ex", "reverse-continue", "-ex", "print $rdi",
     )
     text = text_of(done)
-    for expected in ("#0  scaled (value=6)", "#1 ", "in main ()", "$1 = 6", "$2 = 45"):
+    for expected in ("$1 = 1", f"$2 = (void (*)()) {address}", "$3 = 0"):
         require(expected in text, f"no {expected!r} in what gdb said:\n{text}")
     shutil.rmtree(folder)
 
@@ -211,7 +220,7 @@ def newest():
     folder.mkdir(parents=True)
     own = {"env": {**os.environ, "RCHK_TRACE_DIR": str(folder)}}
     done = run(process.RCHK, "info", **own)
-    require_status("info without any recording", BAD_RECORDING, done)
+    require_status("info without any recording", MISUSE, done)
     for word in ("first", "second"):
         require_status("record", 0, run(process.RCHK, "record", "--", "echo", word, **own))
         time.sleep(0.05)
