@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cli/choose_process.h"
 
 namespace rchk::cli {
 
@@ -39,6 +40,7 @@ int run_record(const RecordOptions& options);
 
 struct ReplayOptions {
   std::string file;
+  ProcessChoice process;
   bool autopilot = false;
   bool stdio = false;
   std::optional<uint16_t> port;
@@ -49,7 +51,17 @@ int run_replay(const ReplayOptions& options, const std::string& self);
 
 int run_verify(const std::string& file);
 int run_info(const std::string& file);
-int run_dump(const std::string& file, bool detailed, uint64_t from, std::optional<uint64_t> count);
+
+struct DumpOptions {
+  std::string file;
+  ProcessChoice process;
+  bool detailed = false;
+  uint64_t from = 0;
+  std::optional<uint64_t> count;
+};
+int run_dump(const DumpOptions& options);
+// Lists a recording's processes.
+int run_ps(const std::string& file);
 int run_doctor();
 
 }  // namespace rchk::cli

@@ -1,6 +1,8 @@
 // Commands that look at a recording without replaying it.
 
+#include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
@@ -9,6 +11,7 @@
 #include "cli/trace_folder.h"
 #include "engine/syscalls/syscall.h"
 #include "engine/trace/dump.h"
+#include "engine/trace/process_table.h"
 #include "engine/trace/reader.h"
 
 namespace rchk::cli {
@@ -26,6 +29,58 @@ std::string describe_time(int64_t unix_ns) {
   return text.data();
 }
 
+Result<trace::TaskCount> count_tasks(trace::EventSource& source) {
+  if (const auto known = source.task_count()) return *known;
+  trace::TaskCount count;
+  for (uint64_t i = 0; i < source.event_count(); ++i) {
+    RCHK_TRY_ASSIGN(const auto event, source.event({i}));
+    count.add(*event);
+  }
+  return count;
+}
+
+std::string describe_end(const std::optional<trace::ProcessEnd>& end) {
+  if (!end || end->reason == trace::ExitReason::kRecorderStopped) return "-";
+  if (end->reason == trace::ExitReason::kExited) return fmt::format("{}", end->status);
+  const char* name = sigabbrev_np(end->status);
+  return name == nullptr ? fmt::format("signal {}", end->status) : fmt::format("SIG{}", name);
+}
+
+// Recordings may be hostile: what could steer a terminal is left out.
+std::string command_of(const trace::Program& program) {
+  std::string text;
+  for (const std::string& word : program.arguments) text += (text.empty() ? "" : " ") + word;
+  if (text.empty()) text = program.executable;
+  std::replace_if(
+      text.begin(), text.end(),
+      [](char letter) { return static_cast<unsigned char>(letter) < 0x20 || letter == 0x7f; }, '?');
+  return text;
+}
+
+Result<int> ps(const std::string& file) {
+  RCHK_TRY_ASSIGN(const std::string path, recording_path(file));
+  RCHK_TRY_ASSIGN(const auto reader, trace::TraceReader::open(path));
+  RCHK_TRY_ASSIGN(const trace::ProcessTable table, trace::ProcessTable::of(*reader));
+  constexpr const char* kLine = "{:>7} {:>7} {:>8} {:>9} {:>7}  {}\n";
+  fmt::print(kLine, "pid", "parent", "exit", "events", "threads", "program");
+  for (const trace::Process& process : table.processes()) {
+    const std::string parent =
+        process.parent ? fmt::format("{}", table.process(*process.parent).pid) : "-";
+    std::string command;
+    for (const trace::Program& program : process.programs) {
+      command += (command.empty() ? "" : ", then ") + command_of(program);
+    }
+    if (command.empty()) {
+      const bool forked = process.origin == trace::ProcessOrigin::kFork;
+      command = forked ? "(forked; no program of its own)" : "(vfork; no program of its own)";
+    }
+    fmt::print(kLine, process.pid, parent, describe_end(process.end), process.events, process.tasks,
+               command);
+  }
+  if (!reader->is_complete()) fmt::print(stderr, "rchk: {}\n", reader->torn_tail_note());
+  return 0;
+}
+
 Result<int> info(const std::string& file) {
   RCHK_TRY_ASSIGN(const std::string path, recording_path(file));
   RCHK_TRY_ASSIGN(const auto reader, trace::TraceReader::open(path));
@@ -40,7 +95,8 @@ Result<int> info(const std::string& file) {
   fmt::print("folder         {}\n", facts.working_directory);
   fmt::print("made           {} on {}, kernel {}, by rchk {}\n", describe_time(facts.start_unix_ns),
              facts.hostname, facts.kernel_release, facts.rchk_version);
-  fmt::print("process        {}\n", facts.pid);
+  RCHK_TRY_ASSIGN(const trace::TaskCount tasks, count_tasks(*reader));
+  fmt::print("processes      {}, with {} threads\n", tasks.processes, tasks.tasks);
   fmt::print("events         {}\n", reader->event_count());
   if (reader->event_count() > 0) {
     RCHK_TRY_ASSIGN(const auto last, reader->event({reader->event_count() - 1}));
@@ -56,18 +112,26 @@ Result<int> info(const std::string& file) {
   return 0;
 }
 
-Result<int> dump(const std::string& file, bool detailed, uint64_t from,
-                 std::optional<uint64_t> count) {
-  RCHK_TRY_ASSIGN(const std::string path, recording_path(file));
+Result<int> dump(const DumpOptions& options) {
+  RCHK_TRY_ASSIGN(const std::string path, recording_path(options.file));
   RCHK_TRY_ASSIGN(const auto reader, trace::TraceReader::open(path));
-  const uint64_t total = reader->event_count();
-  const uint64_t end = count && *count < total - std::min(from, total) ? from + *count : total;
-  for (uint64_t i = from; i < end; ++i) {
-    RCHK_TRY_ASSIGN(const auto event, reader->event({i}));
-    if (detailed) {
-      fmt::print("{}", trace::describe_in_detail({i}, *event, syscall_name));
+  trace::EventSource* source = reader.get();
+  ChosenProcess chosen;
+  if (options.process.is_made()) {
+    RCHK_TRY_ASSIGN(chosen, choose_process(*reader, options.process));
+    source = chosen.source;
+  }
+  const uint64_t total = source->event_count();
+  const uint64_t behind = total - std::min(options.from, total);
+  const uint64_t count = std::min(options.count.value_or(behind), behind);
+  for (EventNumber number{options.from}; number.value < options.from + count;
+       number = number.next()) {
+    RCHK_TRY_ASSIGN(const auto event, source->event(number));
+    const EventNumber shown = source->global_number(number);
+    if (options.detailed) {
+      fmt::print("{}", trace::describe_in_detail(shown, *event, syscall_name));
     } else {
-      fmt::print("{}\n", trace::describe({i}, *event, syscall_name));
+      fmt::print("{}\n", trace::describe(shown, *event, syscall_name));
     }
   }
   if (!reader->is_complete()) fmt::print(stderr, "rchk: {}\n", reader->torn_tail_note());
@@ -81,8 +145,13 @@ int run_info(const std::string& file) {
   return result ? *result : report(result.error());
 }
 
-int run_dump(const std::string& file, bool detailed, uint64_t from, std::optional<uint64_t> count) {
-  const auto result = dump(file, detailed, from, count);
+int run_dump(const DumpOptions& options) {
+  const auto result = dump(options);
+  return result ? *result : report(result.error());
+}
+
+int run_ps(const std::string& file) {
+  const auto result = ps(file);
   return result ? *result : report(result.error());
 }
 

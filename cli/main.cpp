@@ -26,7 +26,7 @@ constexpr const char* kFooter =
     "Recordings are kept in $RCHK_TRACE_DIR, or ~/.local/share/rchk. Exit statuses of rchk's own:\n"
     "2 misuse, 3 a bad recording, 4 a replay that diverged, 5 the machine lacks something.";
 
-const char* const kCommands[] = {"record", "replay", "verify", "info", "dump", "doctor"};
+const char* const kCommands[] = {"record", "replay", "verify", "ps", "info", "dump", "doctor"};
 
 std::string own_path(const char* invoked) {
   std::error_code error;
@@ -102,6 +102,11 @@ int command(int argc, char** argv, const std::string& self) {
   replay_command->add_option("--port", replay.port,
                              "Serve gdb's protocol on this port of 127.0.0.1");
   replay_command->add_flag("--log-packets", replay.log_packets, "Show the protocol's packets");
+  replay_command->add_option("-p,--process", replay.process.process,
+                             "The process to replay, by its pid or its program's name, from that "
+                             "program on; without it the first");
+  replay_command->add_option("-f,--forked", replay.process.forked,
+                             "The same by its pid, from its fork on");
   replay_command->add_option("file", replay.file, "The recording; without it the newest");
 
   std::string file;
@@ -111,14 +116,17 @@ int command(int argc, char** argv, const std::string& self) {
   CLI::App* info_command = app.add_subcommand("info", "What a recording is of");
   info_command->add_option("file", file, "The recording; without it the newest");
 
-  bool detailed = false;
-  uint64_t from = 0;
-  std::optional<uint64_t> count;
+  CLI::App* ps_command = app.add_subcommand("ps", "The processes of a recording");
+  ps_command->add_option("file", file, "The recording; without it the newest");
+
+  DumpOptions dump;
   CLI::App* dump_command = app.add_subcommand("dump", "List a recording's events");
-  dump_command->add_flag("-d,--detail", detailed, "Registers, mappings and bytes of each");
-  dump_command->add_option("--from", from, "The first event to show");
-  dump_command->add_option("--count", count, "How many events to show");
-  dump_command->add_option("file", file, "The recording; without it the newest");
+  dump_command->add_flag("-d,--detail", dump.detailed, "Registers, mappings and bytes of each");
+  dump_command->add_option("--from", dump.from, "The first event to show");
+  dump_command->add_option("--count", dump.count, "How many events to show");
+  dump_command->add_option("-p,--process", dump.process.process,
+                           "Only those that a replay of this process takes: a pid, or a program");
+  dump_command->add_option("file", dump.file, "The recording; without it the newest");
 
   CLI::App* doctor_command =
       app.add_subcommand("doctor", "What this machine offers, and what is lost without it");
@@ -153,7 +161,8 @@ int command(int argc, char** argv, const std::string& self) {
   if (*replay_command) return run_replay(replay, self);
   if (*verify_command) return run_verify(file);
   if (*info_command) return run_info(file);
-  if (*dump_command) return run_dump(file, detailed, from, count);
+  if (*ps_command) return run_ps(file);
+  if (*dump_command) return run_dump(dump);
   if (*doctor_command) return run_doctor();
   return kMisuseStatus;
 }

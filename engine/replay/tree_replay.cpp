@@ -43,6 +43,7 @@ struct TreeReplay::Member {
   bool ended = false;
 };
 
+TreeReplay::TreeReplay(trace::EventSource& recording) : recording_(recording) {}
 TreeReplay::~TreeReplay() = default;
 
 Result<std::unique_ptr<TreeReplay>> TreeReplay::create(trace::EventSource& recording,

@@ -46,7 +46,7 @@ class TreeReplay {
     uint64_t last = 0;  // the number of the last one among the process's own
   };
 
-  explicit TreeReplay(trace::EventSource& recording) : recording_(recording) {}
+  explicit TreeReplay(trace::EventSource& recording);
   Result<void> sort_events();
   void add(trace::ProcessIndex process, EventNumber event);
   Result<void> begin(trace::ProcessIndex index);

@@ -332,8 +332,9 @@ class Details {
 }  // namespace
 
 std::string describe(EventNumber number, const Event& event, const SyscallNamer& namer) {
-  return fmt::format("{:>7} {:>4}.{:09} {}", number.value, event.time_ns / 1'000'000'000,
-                     event.time_ns % 1'000'000'000, std::visit(LineText{namer}, event.body));
+  return fmt::format("{:>7} {:>4}.{:09} {:>7} {}", number.value, event.time_ns / 1'000'000'000,
+                     event.time_ns % 1'000'000'000, event.tid.value,
+                     std::visit(LineText{namer}, event.body));
 }
 
 std::string describe_in_detail(EventNumber number, const Event& event, const SyscallNamer& namer) {

@@ -27,8 +27,8 @@ SyscallEvent read_event() {
 }
 
 TEST(Dump, ShowsASystemCallInOneLine) {
-  EXPECT_EQ(describe({12}, {1'002'000'003, read_event()}),
-            "     12    1.002000003 syscall 0(3, 0x7fffffffe000, 832, 0, 0, 0) = 832; "
+  EXPECT_EQ(describe({12}, {1'002'000'003, read_event(), {345}}),
+            "     12    1.002000003     345 syscall 0(3, 0x7fffffffe000, 832, 0, 0, 0) = 832; "
             "wrote 832 bytes");
 }
 
