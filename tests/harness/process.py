@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import threading
+import time
 from dataclasses import dataclass
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -25,6 +26,7 @@ class Outcome:
     stderr: bytes
     timed_out: bool = False
     stacks: str = ""
+    left: str = ""  # processes of its session that it left running, by their command lines
 
     def shell(self):
         return shell_line(self.command)
@@ -47,12 +49,20 @@ def descendants(pid):
     return found
 
 
+def has_ended(pid):
+    """Whether it is gone, or only waits for somebody to take note of it."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
 def session_members(session):
-    """Every process of a session: also those whose parent has gone."""
+    """Every process of a session that runs: also those whose parent has gone."""
     found = []
     for entry in os.listdir("/proc"):
         try:
-            if entry.isdigit() and os.getsid(int(entry)) == session:
+            if entry.isdigit() and os.getsid(int(entry)) == session and not has_ended(entry):
                 found.append(int(entry))
         except OSError:
             pass
@@ -106,7 +116,24 @@ def run(command, *, stdin=b"", timeout=60, cwd=None, env=None, during=None):
             out, err = remains(process)
             return Outcome(command, 124, out, err, timed_out=True, stacks=stacks)
     status = process.returncode
-    return Outcome(command, 128 - status if status < 0 else status, out, err)
+    return Outcome(command, 128 - status if status < 0 else status, out, err,
+                   left=end_rest_of(process.pid))
+
+
+def end_rest_of(session, grace_s=2.0):
+    """Waits for what is left of a session, then ends it; returns what there was to end."""
+    end = time.monotonic() + grace_s
+    while (members := session_members(session)) and time.monotonic() < end:
+        time.sleep(0.02)
+    left = []
+    for each in members:
+        try:
+            command = pathlib.Path(f"/proc/{each}/cmdline").read_bytes()
+            left.append(f"{each} {command.replace(bytes(1), b' ').decode(errors='replace')}")
+            os.kill(each, signal.SIGKILL)
+        except OSError:
+            pass
+    return ", ".join(left)
 
 
 def remains(process):

@@ -71,6 +71,7 @@ class Cycle:
         if done.timed_out:
             raise Failed(f"{what}: no end after {self.subject.timeout:.0f} s\n"
                          f"command: {done.shell()}\n{done.stacks}")
+        require(not done.left, f"{what}: still running at its end: {done.left}\n{done.shell()}")
         self.last_results = [beside.result(what)] + [
             (cwd / name).read_bytes() if (cwd / name).exists() else None
             for name in self.subject.files]
@@ -132,6 +133,7 @@ class Cycle:
         if done.timed_out:
             raise Failed(f"{what}: no end after {timeout:.0f} s\n"
                          f"command: {done.shell()}\n{done.stacks}")
+        require(not done.left, f"{what}: still running at its end: {done.left}\n{done.shell()}")
         if status is not None and done.status != status:
             errors = done.stderr.decode(errors="replace")[-3000:]
             check_equal(f"{what}: exit status", status, done.status, f"{done.shell()}\n{errors}")
