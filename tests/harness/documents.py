@@ -4,6 +4,7 @@ import re
 
 from harness import guests, process
 from harness.report import Test, known_failures, require
+from record_replay import programs
 
 MATRIX = process.ROOT / "docs" / "support-matrix.md"
 
@@ -13,8 +14,9 @@ def tests(_options):
 
 
 def check_matrix():
-    """Every guest has its place in the matrix, and what is refused is shown by one that is."""
-    by_name = {guest.name: guest for guest in guests.all_guests()}
+    """Every guest and program has its place in the matrix, with the state that the tests show."""
+    stops = {guest.name: guest.stops is not None for guest in guests.all_guests()}
+    stops.update({f"programs/{name}": False for name in programs.PROGRAMS})
     failing = {name.removeprefix("record_replay/") for name in known_failures()}
     seen = set()
     for line in MATRIX.read_text().splitlines():
@@ -24,15 +26,14 @@ def check_matrix():
         state = cells[1]
         require(state in ("supported", "partly", "stops", "planned", "not planned"),
                 f"{cells[0]}: there is no state '{state}'")
-        named = re.findall(r"`([a-z0-9_]+)`", cells[2]) if len(cells) > 2 else []
+        named = re.findall(r"`((?:programs/)?[a-z0-9_]+)`", cells[2]) if len(cells) > 2 else []
         require(bool(named) == (state in ("supported", "partly", "stops")),
                 f"{cells[0]}: {state}, shown by {named}")
         known = sorted(failing & set(named))
         require(bool(known) == (state == "partly"), f"{cells[0]}: {state}, and fails: {known}")
         for name in named:
-            require(name in by_name, f"{cells[0]}: there is no guest {name}")
-            stops = by_name[name].stops is not None
-            require(state == "partly" or stops == (state == "stops"),
+            require(name in stops, f"{cells[0]}: there is no guest {name}")
+            require(state == "partly" or stops[name] == (state == "stops"),
                     f"{cells[0]} is '{state}', and its guest {name} says otherwise")
             seen.add(name)
-    require(seen == set(by_name), f"guests without a place: {sorted(set(by_name) - seen)}")
+    require(seen == set(stops), f"without a place: {sorted(set(stops) - seen)}")
