@@ -136,13 +136,15 @@ bool Watchpoints::update(Entry& entry, tracee::Tracee& tracee) {
   return changed;
 }
 
-Result<void> Watchpoints::arm(tracee::Tracee& tracee) {
+void Watchpoints::take_values(tracee::Tracee& tracee) {
+  for (Entry& entry : watched_) update(entry, tracee);
+}
+
+Result<void> Watchpoints::arm(tracee::Tracee& tracee, std::vector<HardwareWatchpoint>& armed) {
+  if (watched_.empty() && armed.empty()) return {};
   std::vector<HardwareWatchpoint> wanted;
-  for (Entry& entry : watched_) {
-    update(entry, tracee);
-    wanted.push_back(entry.watchpoint);
-  }
-  if (wanted == armed_) return {};
+  for (const Entry& entry : watched_) wanted.push_back(entry.watchpoint);
+  if (wanted == armed) return {};
   // While a register is enabled its address may not become invalid: switch all off first.
   RCHK_TRY(tracee.set_debug_register(kDebugControl, 0));
   uint64_t control = 0;
@@ -151,26 +153,27 @@ Result<void> Watchpoints::arm(tracee::Tracee& tracee) {
     control |= control_bits(i, wanted[i]);
   }
   RCHK_TRY(tracee.set_debug_register(kDebugControl, control));
-  armed_ = std::move(wanted);
+  armed = std::move(wanted);
   return {};
 }
 
-void Watchpoints::disarm(tracee::Tracee& tracee) {
-  if (armed_.empty()) return;
+void Watchpoints::disarm(tracee::Tracee& tracee, std::vector<HardwareWatchpoint>& armed) {
+  if (armed.empty()) return;
   // A tracee that is gone needs none.
   (void)tracee.set_debug_register(kDebugControl, 0);
-  armed_.clear();
+  armed.clear();
 }
 
-Result<std::optional<HardwareWatchpoint>> Watchpoints::take_hit(tracee::Tracee& tracee) {
-  if (armed_.empty()) return std::optional<HardwareWatchpoint>();
+Result<std::optional<HardwareWatchpoint>> Watchpoints::take_hit(
+    tracee::Tracee& tracee, const std::vector<HardwareWatchpoint>& armed) {
+  if (armed.empty()) return std::optional<HardwareWatchpoint>();
   RCHK_TRY_ASSIGN(const uint64_t status, tracee.debug_register(kDebugStatus));
   RCHK_TRY(tracee.set_debug_register(kDebugStatus, 0));
   std::optional<HardwareWatchpoint> hit;
-  for (size_t i = 0; i < armed_.size() && i < watched_.size(); ++i) {
+  for (size_t i = 0; i < armed.size() && i < watched_.size(); ++i) {
     if ((status >> i & 1) == 0) continue;
     const bool changed = update(watched_[i], tracee);
-    if (!hit && (changed || armed_[i].access == WatchAccess::kReadWrite)) hit = armed_[i];
+    if (!hit && (changed || armed[i].access == WatchAccess::kReadWrite)) hit = armed[i];
   }
   return hit;
 }

@@ -38,8 +38,8 @@ class Breakpoints {
   void remove_all(tracee::Tracee& tracee);
 
   // Corrects bytes that were read from `address` on while breakpoints were in, to what the guest
-  // would read. `written` says that the kernel stored there: a byte that is no int3 any more is
-  // the guest's new one, and the breakpoint is put in again.
+  // would read. `written` says that the kernel stored there: a byte that is no int3 any more is the
+  // guest's new one, and the breakpoint is put in again.
   void hide_in(GuestAddress address, std::span<uint8_t> bytes, bool written,
                tracee::Tracee& tracee);
 
@@ -54,8 +54,8 @@ class Breakpoints {
   bool reported_ = true;
 };
 
-// The lengths that a debug register can watch and the instructions that it can see
-// (SDM vol. 3, 17.2.4).
+// The lengths that a debug register can watch and the instructions that it can see (SDM vol. 3,
+// 17.2.4).
 enum class WatchAccess : uint8_t { kWrite, kReadWrite };
 
 struct HardwareWatchpoint {
@@ -65,7 +65,7 @@ struct HardwareWatchpoint {
   bool operator==(const HardwareWatchpoint&) const = default;
 };
 
-// The watchpoints of a live tracee, in its four debug registers.
+// The watchpoints of a live process, in the four debug registers of each of its threads.
 class Watchpoints {
  public:
   // kUnsupported when the debug registers cannot watch that, or when none is free.
@@ -73,17 +73,17 @@ class Watchpoints {
   void remove(const HardwareWatchpoint& watchpoint);
   bool empty() const { return watched_.empty(); }
 
-  // Sets the debug registers if they are not as they have to be, and remembers what the watched
-  // memory holds.
-  Result<void> arm(tracee::Tracee& tracee);
-  // An execve clears the debug registers.
-  void forget_armed() { armed_.clear(); }
-  // Takes all of them out of the tracee.
-  void disarm(tracee::Tracee& tracee);
+  // Remembers what the watched memory holds.
+  void take_values(tracee::Tracee& tracee);
+  // Makes the debug registers of a tracee, which hold `armed`, what they have to be.
+  Result<void> arm(tracee::Tracee& tracee, std::vector<HardwareWatchpoint>& armed);
+  // Takes all of them out of a tracee.
+  static void disarm(tracee::Tracee& tracee, std::vector<HardwareWatchpoint>& armed);
 
   // After a stop by SIGTRAP: the watchpoint that was hit, if one was. A store that left the same
   // value is no hit.
-  Result<std::optional<HardwareWatchpoint>> take_hit(tracee::Tracee& tracee);
+  Result<std::optional<HardwareWatchpoint>> take_hit(tracee::Tracee& tracee,
+                                                     const std::vector<HardwareWatchpoint>& armed);
   // After the kernel stored into `range`: a watchpoint whose memory it changed.
   std::optional<HardwareWatchpoint> changed_in(AddressRange range, tracee::Tracee& tracee);
 
@@ -96,7 +96,6 @@ class Watchpoints {
   static bool update(Entry& entry, tracee::Tracee& tracee);
 
   std::vector<Entry> watched_;
-  std::vector<HardwareWatchpoint> armed_;
 };
 
 }  // namespace rchk::record

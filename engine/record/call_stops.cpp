@@ -7,6 +7,7 @@
 
 #include "engine/record/address_changes.h"
 #include "engine/record/recorder_impl.h"
+#include "engine/record/restarts.h"
 #include "engine/syscalls/address_space.h"
 #include "engine/syscalls/describe.h"
 #include "engine/syscalls/descriptors.h"
@@ -24,26 +25,6 @@ constexpr uint64_t kSyscallInstructionBytes = 2;
 constexpr uint64_t kNoCall = ~0ull;  // orig_rax outside of system calls
 constexpr uint64_t kArchGetCpuid = 0x1011;
 
-// Results that the kernel replaces before the guest sees them (include/linux/errno.h).
-constexpr int64_t kRestartSys = -512, kRestartNoIntr = -513, kRestartNoHandler = -514,
-                  kRestartBlock = -516;
-
-bool is_restart(int64_t result) {
-  return result == kRestartSys || result == kRestartNoIntr || result == kRestartNoHandler ||
-         result == kRestartBlock;
-}
-
-class GuestReader final : public syscalls::MemoryReader {
- public:
-  explicit GuestReader(const tracee::Tracee& tracee) : tracee_(tracee) {}
-  size_t read(GuestAddress address, std::span<uint8_t> out) const override {
-    return tracee_.read_memory(address, out);
-  }
-
- private:
-  const tracee::Tracee& tracee_;
-};
-
 // Calls behind which a signal may be waiting that the call itself sent or let through.
 bool may_raise(const Call& call, int64_t result) {
   switch (call.number) {
@@ -53,6 +34,7 @@ bool may_raise(const Call& call, int64_t result) {
     case nr::rt_sigqueueinfo:
     case nr::rt_tgsigqueueinfo:
     case nr::pidfd_send_signal:
+    case nr::rt_sigreturn:
       return true;
     case nr::rt_sigprocmask:
       return call.arguments[1] != 0 && static_cast<int>(call.arguments[0]) != SIG_BLOCK;
@@ -66,9 +48,46 @@ syscalls::Class class_of(const Call& call) {
   return row == nullptr ? syscalls::Class::kOutputs : row->call_class;
 }
 
+std::optional<uint64_t> word_at(GuestAddress address, const syscalls::MemoryReader& memory) {
+  uint64_t word = 0;
+  if (memory.read(address, {reinterpret_cast<uint8_t*>(&word), 8}) != 8) return std::nullopt;
+  return word;
+}
+
+// True for calls that make a copy of the caller's memory.
+bool copies_memory(const Call& call, const syscalls::MemoryReader& memory) {
+  switch (call.number) {
+    case nr::fork:
+      return true;
+    case nr::clone:
+      return (call.arguments[0] & CLONE_VM) == 0;
+    case nr::clone3: {
+      const auto flags = word_at({call.arguments[0]}, memory);
+      return flags && (*flags & CLONE_VM) == 0;
+    }
+    default:
+      return false;
+  }
+}
+
 bool is_self(uint64_t pid_argument, pid_t pid) {
   const auto asked = static_cast<pid_t>(pid_argument);
   return asked == 0 || asked == pid;
+}
+
+// A tracker has to be told of contents that came otherwise than by writes.
+void note_changes(const std::vector<trace::AddressSpaceChange>& changes,
+                  snapshot::DirtyTracker& tracker) {
+  for (const trace::AddressSpaceChange& change : changes) {
+    if (const auto* map = std::get_if<trace::MapChange>(&change)) {
+      tracker.contents_changed(map->mapping.range);
+    } else if (const auto* moved = std::get_if<trace::RemapChange>(&change)) {
+      tracker.contents_changed(moved->to);
+      if (moved->keep_old) tracker.contents_changed(moved->from);
+    } else if (const auto* discard = std::get_if<trace::DiscardChange>(&change)) {
+      tracker.contents_changed(discard->range);
+    }
+  }
 }
 
 }  // namespace
@@ -76,222 +95,158 @@ bool is_self(uint64_t pid_argument, pid_t pid) {
 std::optional<int64_t> Recorder::Impl::own_answer(const Call& call) const {
   if (const std::optional<int> refused = syscalls::refusal(call)) return -*refused;
   // The guest stays on the recorder's core, whatever it believes.
-  if (call.number == nr::sched_setaffinity && is_self(call.arguments[0], tracee_.pid())) return 0;
+  if (call.number == nr::sched_setaffinity && is_self(call.arguments[0], task_->tid)) return 0;
   if (call.number == nr::arch_prctl && call.arguments[0] == kArchGetCpuid) return 1;
   return std::nullopt;
 }
 
 std::string Recorder::Impl::obstacle(const Call& call, const Registers& registers) {
-  const GuestReader memory(tracee_);
+  const GuestReader memory(task_->tracee);
   // Reading the instruction each time would cost more than the rest of the entry.
-  if (known_call_sites_.count(registers.pc()) == 0) {
+  if (task_->space->known_call_sites.count(registers.pc()) == 0) {
     const GuestAddress site = registers.pc() - kSyscallInstructionBytes;
-    if (instruction_at(site, tracee_).kind == InstructionKind::kInt80) {
+    if (instruction_at(site, task_->tracee).kind == InstructionKind::kInt80) {
       return fmt::format("32-bit system call {} by int 0x80 at {}", registers.orig_rax, site);
     }
-    known_call_sites_.insert(registers.pc());
+    task_->space->known_call_sites.insert(registers.pc());
   }
-  switch (call.number) {
-    case nr::clone:
-    case nr::clone3:
-    case nr::fork:
-    case nr::vfork:
+  if (call.number == nr::clone3) {
+    const auto flags = word_at(GuestAddress{call.arguments[0]}, memory);
+    if (flags && (*flags & CLONE_UNTRACED) != 0) {
       return syscalls::describe_call(call, std::nullopt, &memory) +
-             ": more than one process or thread is not recorded yet (have it use one thread, or "
-             "record the program that it starts by itself)";
-    default:
-      return {};
+             ": a task that asks not to be traced cannot be recorded";
+    }
   }
+  return {};
 }
 
 // Makes it so that the call at whose entry the guest stands has not begun.
 Result<void> Recorder::Impl::take_call_back() {
-  PendingCall call = std::move(*call_);
-  call_.reset();
+  PendingCall call = std::move(*task_->call);
+  task_->call.reset();
   Registers skip = call.before;
   skip.rip += kSyscallInstructionBytes;
   skip.orig_rax = kNoCall;
-  RCHK_TRY(tracee_.set_registers(skip));
+  RCHK_TRY(task_->tracee.set_registers(skip));
   for (;;) {
-    RCHK_TRY(tracee_.resume(ResumeMode::kSyscall));
-    RCHK_TRY_ASSIGN(const StopStatus stop, tracee_.wait());
+    RCHK_TRY(task_->tracee.resume(ResumeMode::kSyscall));
+    RCHK_TRY_ASSIGN(const StopStatus stop, task_->tracee.wait());
     if (stop.kind == StopStatus::Kind::kSyscall) break;
     if (stop.kind != StopStatus::Kind::kInterrupted) {
       return fail(ErrorKind::kGone, "the guest ended in a system call");
     }
   }
+  if (call.breakpoints_were_in) task_->space->breakpoints.insert_all(task_->tracee);
+  call.breakpoints_were_in = false;
   const Registers again = call.continued ? call.again : call.before;
-  if (call.continued) restarted_ = std::move(call);
-  return tracee_.set_registers(again);
+  if (call.continued) task_->restarted = std::move(call);
+  return task_->tracee.set_registers(again);
 }
 
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits& limits) {
-  RCHK_TRY_ASSIGN(Registers registers, tracee_.registers());
-  pending_at_event_ = 0;
+  RCHK_TRY_ASSIGN(Registers registers, task_->tracee.registers());
+  task_->pending_at_event = 0;
+  task_->place_now.reset();
+  task_->interrupted.reset();
   const auto number = static_cast<int32_t>(registers.orig_rax);
-  if (restarted_ && registers.rip == restarted_->before.rip + kSyscallInstructionBytes) {
-    call_ = std::exchange(restarted_, std::nullopt);
+  if (task_->restarted &&
+      registers.rip == task_->restarted->before.rip + kSyscallInstructionBytes) {
+    task_->call = std::exchange(task_->restarted, std::nullopt);
+    task_->call->at_entry = true;
+    // These end it, as they would have natively.
+    for (const auto& [signal, infos] : task_->held) RCHK_TRY(send_marker(signal));
     return MaybeStop();
   }
-  restarted_.reset();
+  task_->restarted.reset();
   PendingCall call;
   call.before = registers;
   call.before.rax = registers.orig_rax;
   call.before.orig_rax = kNoCall;
   call.before.rip -= kSyscallInstructionBytes;
+  call.at_entry = true;
   const Call made = syscalls::call_of(number, registers);
+  if (holds()) {
+    task_->call = std::move(call);
+    RCHK_TRY(take_call_back());
+    RCHK_TRY(release_held(trace::Place::kAtCall));
+    return MaybeStop();
+  }
   if (const std::string reason = obstacle(made, registers); !reason.empty()) {
-    call_ = std::move(call);
+    task_->call = std::move(call);
     RCHK_TRY_ASSIGN(RecorderStop stop, stop_recording(reason));
     return MaybeStop(std::move(stop));
   }
-  const bool exits = number == nr::exit_group || number == nr::exit;
-  if (exits && limits.stop_before_exit && !exit_reported_) {
+  const bool last_of_all = live_tasks_of(*task_->process) == 1;
+  const bool exits = number == nr::exit_group || (number == nr::exit && last_of_all);
+  if (exits && limits.stop_before_exit && !exit_reported_ && debugged(*task_)) {
     exit_reported_ = true;
-    call_ = std::move(call);
+    task_->call = std::move(call);
     RCHK_TRY(take_call_back());
     RecorderStop stop{.cause = StopCause::kAboutToExit};
     stop.status = static_cast<int>(made.arguments[0] & 0xff);
     return MaybeStop(std::move(stop));
   }
-  if (syscalls::find(number) == nullptr) {
+  RCHK_TRY(prepare_call(call, made, registers, limits));
+  task_->call = std::move(call);
+  return MaybeStop();
+}
+
+// What has to be known of before the kernel runs a call, and done.
+Result<void> Recorder::Impl::prepare_call(PendingCall& call, const Call& made, Registers registers,
+                                          const RunLimits& limits) {
+  if (syscalls::find(made.number) == nullptr) {
     say_once(fmt::format("{} is not known: memory that it changes is not recorded.",
                          syscalls::describe_call(made)));
   }
   call.entered_ns = now_ns();
   save_remainder(call);
-  call.entry = syscalls::at_entry(made, GuestReader(tracee_));
+  const GuestReader memory(task_->tracee);
+  call.entry = syscalls::at_entry(made, memory);
   call.answer = own_answer(made);
   if (call.answer) {
     registers.orig_rax = kNoCall;
-    RCHK_TRY(tracee_.set_registers(registers));
+    RCHK_TRY(task_->tracee.set_registers(registers));
+  }
+  if (made.number == nr::clone && (made.arguments[0] & CLONE_UNTRACED) != 0) {
+    registers.rdi &= ~static_cast<uint64_t>(CLONE_UNTRACED);
+    RCHK_TRY(task_->tracee.set_registers(registers));
+  }
+  if (keep_states_ && tasks_.size() > 1) {
+    RCHK_TRY_ASSIGN(states_[task_->tid], task_->tracee.extended_state());
   }
   const syscalls::Class call_class = class_of(made);
-  if (call_class == syscalls::Class::kAddressSpace || call_class == syscalls::Class::kLife) {
-    if (made.number != nr::brk) known_call_sites_.clear();
+  const bool copied = call_class == syscalls::Class::kLife && copies_memory(made, memory);
+  if (copied) before_fork(&limits);
+  if (copied || call_class == syscalls::Class::kAddressSpace) {
+    Space& space = *task_->space;
+    if (made.number != nr::brk) space.known_call_sites.clear();
     // An int3 could be carried off with its page, or be taken for the guest's.
-    call.breakpoints_were_in = breakpoints_.inserted() && !breakpoints_.empty();
-    if (call.breakpoints_were_in) breakpoints_.remove_all(tracee_);
+    call.breakpoints_were_in = space.breakpoints.inserted() && !space.breakpoints.empty();
+    if (call.breakpoints_were_in) space.breakpoints.remove_all(task_->tracee);
   }
-  call_ = std::move(call);
-  return MaybeStop();
-}
-
-// A call that came back early because of a signal that natively would not have woken it (an
-// ignored one: a tracer sees those), or of the recorder's own interrupt, is made again. True if
-// this is one. A call that a signal really ended returns to the guest as the kernel says.
-Result<bool> Recorder::Impl::restart_interrupted(const Registers& after) {
-  const auto result = static_cast<int64_t>(after.rax);
-  RCHK_TRY_ASSIGN(const SignalStatus status, read_signal_status(tracee_.pid()));
-  const SignalSet deliverable = status.pending & ~status.blocked;
-  bool stops = false;
-  for (int signal = 1; signal <= 64; ++signal) {
-    if ((deliverable & signal_bit(signal)) == 0) continue;
-    switch (action_of(signal, status)) {
-      case SignalAction::kHandler:
-      case SignalAction::kFatal:
-        return false;
-      case SignalAction::kStop:
-        stops = true;
-        break;
-      case SignalAction::kIgnore:
-        break;
-    }
-  }
-  // After SIGCONT some calls fail with EINTR natively as well (signal(7)).
-  const bool by_recorder = interrupt_in_flight_ || deliverable != 0;
-  if (result == -EINTR && (stops || !by_recorder)) return false;
-  call_->continued = true;
-  call_->again = call_->before;
-  if (call_->remainder) {
-    RCHK_TRY(tracee_.write_memory(call_->remainder->address, call_->remainder->bytes));
-  }
-  if (result == kRestartBlock) {
-    call_->again.rax = static_cast<uint64_t>(nr::restart_syscall);
-  } else if (result == -EINTR) {
-    RCHK_TRY(shorten_time_out(*call_));
-  }
-  RCHK_TRY(tracee_.set_registers(call_->again));
-  restarted_ = std::exchange(call_, std::nullopt);
-  return true;
-}
-
-void Recorder::Impl::save_remainder(PendingCall& call) {
-  GuestAddress pointer;
-  const auto number = static_cast<int32_t>(call.before.rax);
-  if (number == nr::nanosleep) pointer = {call.before.rsi};
-  if (number == nr::clock_nanosleep) pointer = {call.before.r10};
-  if (pointer.value == 0) return;
-  trace::MemoryWrite own{pointer, Bytes(sizeof(timespec))};
-  if (tracee_.read_memory(pointer, own.bytes) == own.bytes.size()) call.remainder = std::move(own);
-}
-
-// Calls that fail with EINTR leave their caller to work out how long to wait on.
-Result<void> Recorder::Impl::shorten_time_out(PendingCall& call) {
-  constexpr uint64_t kNsPerMs = 1'000'000, kNsPerSecond = 1'000'000'000;
-  const uint64_t waited_ns = now_ns() - call.entered_ns;
-  GuestAddress pointer;
-  switch (call.entry.call.number) {
-    case nr::epoll_wait:
-    case nr::epoll_pwait: {
-      const auto milliseconds = static_cast<int32_t>(call.before.r10);
-      if (milliseconds <= 0) return {};
-      const uint64_t whole_ns = static_cast<uint64_t>(milliseconds) * kNsPerMs;
-      const uint64_t rest_ns = whole_ns > waited_ns ? whole_ns - waited_ns : 0;
-      call.again.r10 = (rest_ns + kNsPerMs - 1) / kNsPerMs;
-      return {};
-    }
-    case nr::rt_sigtimedwait:
-      pointer = {call.before.rdx};
-      break;
-    case nr::epoll_pwait2:
-      pointer = {call.before.r10};
-      break;
-    case nr::semtimedop:
-      pointer = {call.before.r10};
-      break;
-    case nr::io_getevents:
-      pointer = {call.before.r8};
-      break;
-    default:
-      return {};
-  }
-  timespec time{};
-  if (pointer.value == 0) return {};
-  if (!call.time_out) {
-    trace::MemoryWrite own{pointer, Bytes(sizeof(time))};
-    if (tracee_.read_memory(pointer, own.bytes) != sizeof(time)) return {};
-    call.time_out = std::move(own);
-  }
-  std::memcpy(&time, call.time_out->bytes.data(), sizeof(time));
-  const uint64_t whole_ns =
-      static_cast<uint64_t>(time.tv_sec) * kNsPerSecond + static_cast<uint64_t>(time.tv_nsec);
-  const uint64_t rest_ns = whole_ns > waited_ns ? whole_ns - waited_ns : 0;
-  time.tv_sec = static_cast<time_t>(rest_ns / kNsPerSecond);
-  time.tv_nsec = static_cast<long>(rest_ns % kNsPerSecond);
-  return tracee_.write_memory(pointer, {reinterpret_cast<const uint8_t*>(&time), sizeof(time)});
-}
-
-Result<void> Recorder::Impl::restore_time_out(const PendingCall& call, Registers& after) {
-  if (call.time_out) {
-    // It may be in memory that the guest itself cannot write.
-    RCHK_TRY(tracee_.write_memory(call.time_out->address, call.time_out->bytes));
-  }
-  if (call.again.r10 == call.before.r10) return {};
-  after.r10 = call.before.r10;
-  return tracee_.set_registers(after);
+  return {};
 }
 
 Result<void> Recorder::Impl::note_pending_signals(const PendingCall& call, int64_t result) {
   const Call& made = call.entry.call;
   if (made.number == nr::rt_sigprocmask || made.number == nr::rt_sigreturn) {
-    RCHK_TRY_ASSIGN(const uint64_t mask, tracee_.signal_mask());
-    segv_blocked_ = (mask & signal_bit(SIGSEGV)) != 0;
+    RCHK_TRY_ASSIGN(const uint64_t mask, task_->tracee.signal_mask());
+    task_->segv_blocked = (mask & signal_bit(SIGSEGV)) != 0;
   }
   if (call.answer || !may_raise(made, result)) return {};
-  RCHK_TRY_ASSIGN(const SignalStatus status, read_signal_status(tracee_.pid()));
-  pending_at_event_ = status.pending & ~status.blocked;
+  RCHK_TRY_ASSIGN(const SignalStatus status, read_signal_status(task_->tracee.pid()));
+  task_->pending_at_event = status.pending & ~status.blocked;
   return {};
+}
+
+// Where the kernel writes when the thread ends (set_tid_address(2), set_robust_list(2)).
+void Recorder::Impl::note_thread_words(const PendingCall& call, int64_t result) {
+  const Call& made = call.entry.call;
+  if (made.number == nr::set_tid_address) task_->clear_child_tid = {made.arguments[0]};
+  if (made.number == nr::set_robust_list && result == 0) task_->robust_list = {made.arguments[0]};
+  if (made.number == nr::unshare && result == 0 && (made.arguments[0] & CLONE_FILES) != 0) {
+    task_->streams = std::make_shared<OutputStreams>(*task_->streams);
+  }
 }
 
 Result<void> Recorder::Impl::add_writes(const PendingCall& call, const Registers& after,
@@ -299,31 +254,33 @@ Result<void> Recorder::Impl::add_writes(const PendingCall& call, const Registers
   const Call& made = call.entry.call;
   const auto result = static_cast<int64_t>(after.rax);
   if (!call.answer && made.number == nr::sched_getaffinity && result > 0 &&
-      is_self(made.arguments[0], tracee_.pid())) {
+      is_self(made.arguments[0], task_->tid)) {
     // What the guest was started with, not the one core that it was pinned to.
     std::vector<uint8_t> mask(static_cast<size_t>(result));
     for (const int cpu : allowed_cpus_) {
       const auto byte = static_cast<size_t>(cpu) / 8;
       if (byte < mask.size()) mask[byte] |= static_cast<uint8_t>(1u << (cpu % 8));
     }
-    RCHK_TRY(tracee_.write_memory({made.arguments[2]}, mask));
+    RCHK_TRY(task_->tracee.write_memory({made.arguments[2]}, mask));
   }
   if (!call.answer && made.number == nr::prctl && made.arguments[0] == PR_GET_TSC && result == 0) {
     const int32_t enabled = PR_TSC_ENABLE;
-    RCHK_TRY(tracee_.write_memory({made.arguments[1]},
-                                  {reinterpret_cast<const uint8_t*>(&enabled), sizeof(enabled)}));
+    RCHK_TRY(task_->tracee.write_memory(
+        {made.arguments[1]}, {reinterpret_cast<const uint8_t*>(&enabled), sizeof(enabled)}));
   }
   if (call.answer) return {};
-  const syscalls::Outputs outputs = syscalls::outputs(call.entry, result, GuestReader(tracee_));
+  const syscalls::Outputs outputs =
+      syscalls::outputs(call.entry, result, GuestReader(task_->tracee));
   if (!outputs.complete) {
     say_once(fmt::format("{} may have changed memory in a way that is not recorded ({}).",
                          syscalls::name(made.number), outputs.doubt));
   }
   for (const AddressRange& range : outputs.ranges) {
     trace::MemoryWrite write{range.begin, Bytes(range.size())};
-    write.bytes.resize(tracee_.read_memory(range.begin, write.bytes));
+    write.bytes.resize(task_->tracee.read_memory(range.begin, write.bytes));
     if (write.bytes.empty()) continue;
-    if (breakpoints_.inserted()) breakpoints_.hide_in(write.address, write.bytes, true, tracee_);
+    if (task_->space->breakpoints.inserted())
+      task_->space->breakpoints.hide_in(write.address, write.bytes, true, task_->tracee);
     event.writes.push_back(std::move(write));
   }
   return {};
@@ -332,13 +289,13 @@ Result<void> Recorder::Impl::add_writes(const PendingCall& call, const Registers
 void Recorder::Impl::add_output(const PendingCall& call, int64_t result,
                                 trace::SyscallEvent& event) {
   if (call.answer) return;
-  const GuestReader memory(tracee_);
+  const GuestReader memory(task_->tracee);
   const Call& made = call.entry.call;
   const auto data = syscalls::data_written(made, result, memory);
-  if (data) event.output = streams_.stream_of(data->descriptor);
+  if (data) event.output = task_->streams->stream_of(data->descriptor);
   if (event.output == trace::OutputStream::kNone) {
     for (const auto& change : syscalls::descriptor_changes(call.entry, result, memory)) {
-      streams_.apply(change, tracee_.pid());
+      task_->streams->apply(change, task_->tracee.pid());
     }
     return;
   }
@@ -346,7 +303,7 @@ void Recorder::Impl::add_output(const PendingCall& call, int64_t result,
     const size_t had = event.output_bytes.size();
     event.output_bytes.resize(had + range.size());
     const std::span<uint8_t> part(event.output_bytes.data() + had, range.size());
-    event.output_bytes.resize(had + tracee_.read_memory(range.begin, part));
+    event.output_bytes.resize(had + task_->tracee.read_memory(range.begin, part));
   }
   if (data->source < 0) return;
   std::optional<uint64_t> offset;
@@ -355,69 +312,101 @@ void Recorder::Impl::add_output(const PendingCall& call, int64_t result,
   if (pointer != 0 && memory.read({pointer}, {reinterpret_cast<uint8_t*>(&value), 8}) == 8) {
     offset = value;
   }
-  event.output_bytes = bytes_moved_from(tracee_.pid(), data->source, data->bytes, offset);
+  event.output_bytes = bytes_moved_from(task_->tracee.pid(), data->source, data->bytes, offset);
   if (event.output_bytes.size() != data->bytes) {
     say_once(fmt::format("What {} writes to the standard output is not recorded.",
                          syscalls::name(made.number)));
   }
 }
 
-Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& limits) {
-  RCHK_TRY_ASSIGN(Registers after, tracee_.registers());
-  auto result = static_cast<int64_t>(after.rax);
-  if (!call_->answer && (result == -EINTR || is_restart(result))) {
-    RCHK_TRY_ASSIGN(const bool restarted, restart_interrupted(after));
-    if (restarted) return MaybeStop();
-  }
-  PendingCall call = std::move(*call_);
-  call_.reset();
-  if (call.answer) {
-    result = *call.answer;
-    after.rax = static_cast<uint64_t>(result);
-    RCHK_TRY(tracee_.set_registers(after));
-  }
-  if (call.continued) RCHK_TRY(restore_time_out(call, after));
+// The event of a call that has returned, with all that it left in memory.
+Result<trace::SyscallEvent> Recorder::Impl::event_of(PendingCall& call, const Registers& after,
+                                                     int64_t result) {
   const Call& made = call.entry.call;
   trace::SyscallEvent event;
   event.number = made.number;
   // The instruction itself has overwritten these when the entry stop comes (SDM vol. 2B, SYSCALL).
-  call.before.rcx = after.rcx;
-  call.before.r11 = after.r11;
+  const bool sigreturn = made.number == nr::rt_sigreturn && !call.answer;
+  if (!sigreturn) {
+    call.before.rcx = after.rcx;
+    call.before.r11 = after.r11;
+  }
   event.before = call.before;
   event.after = after;
   event.after.orig_rax = kNoCall;
+  Space& space = *task_->space;
+  if (sigreturn) {
+    RCHK_TRY_ASSIGN(event.extended_state, task_->tracee.extended_state());
+  }
   if (!call.answer && class_of(made) == syscalls::Class::kAddressSpace) {
-    const auto effects = syscalls::address_space_effects(made, result, brk_);
-    if (made.number == nr::brk) brk_ = {static_cast<uint64_t>(result)};
+    const auto effects = syscalls::address_space_effects(made, result, space.brk);
+    if (made.number == nr::brk) space.brk = {static_cast<uint64_t>(result)};
     RCHK_TRY_ASSIGN(AddressChanges changes,
-                    recorded_changes(effects, tracee_, files_, space_,
+                    recorded_changes(effects, task_->tracee, files_, space.memory,
                                      [this](std::string_view text) { say(text); }));
     event.changes = std::move(changes.changes);
     event.writes = std::move(changes.writes);
   }
   if (!call.answer) {
     AddressChanges changes;
-    RCHK_TRY(add_file_changes(made, result, tracee_, files_, space_, changes));
+    RCHK_TRY(add_file_changes(made, result, task_->tracee, files_, space.memory, changes));
     std::move(changes.changes.begin(), changes.changes.end(), std::back_inserter(event.changes));
     std::move(changes.writes.begin(), changes.writes.end(), std::back_inserter(event.writes));
   }
+  if (space.reference) note_changes(event.changes, *space.reference->tracker);
   RCHK_TRY(add_writes(call, after, event));
   add_output(call, result, event);
-  RCHK_TRY(note_pending_signals(call, result));
+  return event;
+}
 
+Recorder::Impl::MaybeStop Recorder::Impl::watchpoint_changed_by(
+    const std::vector<trace::MemoryWrite>& writes, const RunLimits& limits) {
   MaybeStop stop;
-  if (limits.stop_at_breakpoints && !watchpoints_.empty()) {
-    for (const trace::MemoryWrite& write : event.writes) {
-      const auto hit =
-          watchpoints_.changed_in(range_of(write.address, write.bytes.size()), tracee_);
-      if (hit) stop = RecorderStop{.cause = StopCause::kWatchpoint, .address = hit->address};
-    }
+  if (!limits.stop_at_breakpoints || watchpoints_.empty() || !debugged(*task_)) return stop;
+  for (const trace::MemoryWrite& write : writes) {
+    const auto hit =
+        watchpoints_.changed_in(range_of(write.address, write.bytes.size()), task_->tracee);
+    if (hit) stop = RecorderStop{.cause = StopCause::kWatchpoint, .address = hit->address};
   }
-  last_registers_ = event.after;
+  return stop;
+}
+
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& limits) {
+  RCHK_TRY_ASSIGN(Registers after, task_->tracee.registers());
+  auto result = static_cast<int64_t>(after.rax);
+  auto end = CallEnd::kForGuest;
+  const bool sigreturn = task_->call->entry.call.number == nr::rt_sigreturn;
+  if (!task_->call->answer && !sigreturn && (result == -EINTR || is_restart(result))) {
+    RCHK_TRY_ASSIGN(end, restart_interrupted(after));
+    if (end == CallEnd::kMadeAgain) return MaybeStop();
+  }
+  PendingCall call = std::move(*task_->call);
+  task_->call.reset();
+  if (call.answer) {
+    result = *call.answer;
+    after.rax = static_cast<uint64_t>(result);
+    RCHK_TRY(task_->tracee.set_registers(after));
+  }
+  if (call.continued) RCHK_TRY(restore_time_out(call, after));
+  RCHK_TRY_ASSIGN(trace::SyscallEvent event, event_of(call, after, result));
+  if (call.breakpoints_were_in) task_->space->breakpoints.insert_all(task_->tracee);
+  if (end == CallEnd::kForHandler) {
+    task_->interrupted = InterruptedCall{std::move(call), std::move(event)};
+    return MaybeStop();
+  }
+  note_thread_words(call, result);
+  RCHK_TRY(note_pending_signals(call, result));
+  const MaybeStop stop = watchpoint_changed_by(event.writes, limits);
+  task_->last_registers = event.after;
   RCHK_TRY(append(std::move(event)));
   ++calls_done_;
-  RCHK_TRY(checksum_if_due(last_registers_));
-  if (call.breakpoints_were_in) breakpoints_.insert_all(tracee_);
+  if (call.entry.call.number == nr::sched_yield) yielded_ = true;
+  if (call.spawned > 0) {
+    const auto child = tasks_.find(call.spawned);
+    if (child != tasks_.end()) RCHK_TRY(spawned_by_call(*child->second));
+  } else {
+    RCHK_TRY(checksum_if_due(task_->last_registers));
+  }
   return stop;
 }
 

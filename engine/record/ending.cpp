@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <ctime>
@@ -6,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "engine/record/address_changes.h"
 #include "engine/record/recorder_impl.h"
@@ -17,6 +19,7 @@ namespace {
 
 using tracee::ResumeMode;
 using tracee::StopStatus;
+namespace nr = syscalls::nr;
 
 constexpr uint64_t kChecksumShare = 100;  // checksums may cost one part in so many of run time
 
@@ -29,12 +32,12 @@ bool belongs_to_others(const trace::Mapping& mapping) {
 
 // Checksums of all that a replay must reproduce. Breakpoints must not be in memory.
 Result<std::vector<trace::MemoryChecksum>> Recorder::Impl::checksum_memory() {
-  RCHK_TRY(grow_stacks(tracee_.pid(), space_));
+  RCHK_TRY(grow_stacks(task_->tid, task_->space->memory));
   snapshot::AddressSpace replayed;
-  for (const auto& [begin, mapping] : space_.mappings()) {
+  for (const auto& [begin, mapping] : task_->space->memory.mappings()) {
     if (!belongs_to_others(mapping)) replayed.map(mapping);
   }
-  RCHK_TRY_ASSIGN(const auto runs, snapshot::checksum_memory(tracee_.pid(), replayed));
+  RCHK_TRY_ASSIGN(const auto runs, snapshot::checksum_memory(task_->tid, replayed));
   std::vector<trace::MemoryChecksum> checksums;
   checksums.reserve(runs.size());
   for (const snapshot::RunChecksum& run : runs) checksums.push_back({run.range, run.xxh3});
@@ -45,12 +48,16 @@ Result<void> Recorder::Impl::checksum_if_due(const Registers& registers) {
   const std::chrono::nanoseconds interval = options_.checksum_interval;
   const uint64_t now = now_ns();
   if (interval.count() == 0 || now < next_checksum_ns_) return {};
-  const bool were_in = breakpoints_.inserted();
-  if (were_in) breakpoints_.remove_all(tracee_);
+  // What the kernel has stored for another task is in the log only when that one's stop is read.
+  for (const auto& [tid, task] : tasks_) {
+    if (task.get() != task_ && (task->unread || task->state == TaskState::kRunning)) return {};
+  }
+  const bool were_in = task_->space->breakpoints.inserted();
+  if (were_in) task_->space->breakpoints.remove_all(task_->tracee);
   trace::ChecksumEvent event;
   event.registers = registers;
   RCHK_TRY_ASSIGN(event.memory, checksum_memory());
-  if (were_in) breakpoints_.insert_all(tracee_);
+  if (were_in) task_->space->breakpoints.insert_all(task_->tracee);
   RCHK_TRY(append(std::move(event)));
   const uint64_t end = now_ns();
   next_checksum_ns_ =
@@ -58,159 +65,303 @@ Result<void> Recorder::Impl::checksum_if_due(const Registers& registers) {
   return {};
 }
 
-// The guest is on its way out; its memory is still there.
-Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_exit_event() {
-  if (exit_recorded_) return MaybeStop();
-  RCHK_TRY_ASSIGN(const uint64_t message, tracee_.event_message());
+// Where the kernel writes when a task ends: the word of set_tid_address, and the futexes that it
+// holds (kernel/futex/core.c, exit_robust_list).
+std::vector<AddressRange> Recorder::Impl::words_written_at_end(const Task& task) const {
+  constexpr uint64_t kWordBytes = 4;
+  constexpr int kMostFutexes = 2048;  // ROBUST_LIST_LIMIT
+  std::vector<AddressRange> words;
+  if (task.clear_child_tid.value != 0) {
+    words.push_back(range_of(task.clear_child_tid, kWordBytes));
+  }
+  if (task.robust_list.value == 0) return words;
+  struct Head {  // struct robust_list_head
+    uint64_t next = 0;
+    int64_t futex_offset = 0;
+    uint64_t pending = 0;
+  } head;
+  const auto read = [&task](uint64_t address, void* into, size_t bytes) {
+    return task.tracee.read_memory({address}, {static_cast<uint8_t*>(into), bytes}) == bytes;
+  };
+  if (!read(task.robust_list.value, &head, sizeof(head))) return words;
+  const auto add = [&](uint64_t entry) {
+    // Bit 0 says that it is a priority-inheriting one.
+    const uint64_t futex = (entry & ~1ull) + static_cast<uint64_t>(head.futex_offset);
+    words.push_back(range_of({futex}, kWordBytes));
+  };
+  uint64_t entry = head.next;
+  for (int i = 0; i < kMostFutexes && (entry & ~1ull) != task.robust_list.value; ++i) {
+    add(entry);
+    if (!read(entry & ~1ull, &entry, sizeof(entry))) break;
+  }
+  if (head.pending != 0) add(head.pending);
+  return words;
+}
+
+bool Recorder::Impl::memory_is_used_by_others(const Task& task) const {
+  return std::any_of(tasks_.begin(), tasks_.end(), [&task](const auto& other) {
+    return other.second.get() != &task && other.second->space == task.space;
+  });
+}
+
+size_t Recorder::Impl::live_tasks_of(const Process& process) const {
+  return static_cast<size_t>(std::count_if(
+      tasks_.begin(), tasks_.end(),
+      [&process](const auto& task) { return task.second->process.get() == &process; }));
+}
+
+// A task is on its way out; its memory is still there.
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_exit_event(const RunLimits&) {
+  Task& task = *task_;
+  if (task.exit_recorded) return MaybeStop();
+  task.in_exit_stop = true;
+  if (task.call && task.call->spawned > 0) {
+    const auto child = tasks_.find(task.call->spawned);
+    RCHK_TRY(leave_processor());
+    if (child != tasks_.end()) RCHK_TRY(spawned_by_call(*child->second));
+  }
+  RCHK_TRY_ASSIGN(const uint64_t message, task.tracee.event_message());
   const StopStatus status = tracee::decode_wait_status(static_cast<int>(message));
-  breakpoints_.remove_all(tracee_);
-  trace::ExitEvent event;
-  event.registers = last_registers_;
-  if (call_) {
-    event.registers = call_->before;
-  } else if (status.kind == StopStatus::Kind::kKilled && !fatal_signal_recorded_) {
+  const bool own_exit = task.call && task.call->entry.call.number == nr::exit;
+  const bool others_stay =
+      own_exit || std::any_of(tasks_.begin(), tasks_.end(), [&task](const auto& other) {
+        // An execve ends all other threads of its process.
+        const Task& one = *other.second;
+        return &one != &task && one.process == task.process && one.call &&
+               (one.call->entry.call.number == nr::execve ||
+                one.call->entry.call.number == nr::execveat);
+      });
+  const bool last = !memory_is_used_by_others(task);
+  const bool killed_alone = status.kind == StopStatus::Kind::kKilled && !task.call &&
+                            !task.fatal_signal_recorded && !others_stay;
+  if (killed_alone) {
     // SIGKILL: the only signal that a tracer is not asked about.
-    RCHK_TRY_ASSIGN(event.registers, tracee_.registers());
+    RCHK_TRY_ASSIGN(const Registers registers, task.tracee.registers());
     siginfo_t info{};
     info.si_signo = status.value;
-    RCHK_TRY(add_signal_event(info, event.registers, true));
-    event.registers = last_registers_;
+    RCHK_TRY(add_fatal_signal(info, registers));
+  } else if (!last && !task.call) {
+    RCHK_TRY(leave_processor());
   }
-  if (!call_) event.place = trace::ExitPlace::kAtEvent;
-  event.reason = status.kind == StopStatus::Kind::kKilled ? trace::ExitReason::kKilled
-                                                          : trace::ExitReason::kExited;
+  if (!others_stay && live_tasks_of(*task.process) > 1) {
+    RCHK_TRY(leave_processor());
+    RCHK_TRY(end_others_of(*task.process));
+  }
+  if (memory_is_used_by_others(task)) {
+    RCHK_TRY(end_task(task));
+  } else {
+    RCHK_TRY(end_process());
+  }
+  return finished_ ? MaybeStop(*finished_) : MaybeStop();
+}
+
+// All tasks of `process` but task_ have been killed with it.
+Result<void> Recorder::Impl::end_others_of(Process& process) {
+  std::vector<Task*> others;
+  for (const auto& [tid, task] : tasks_) {
+    if (task.get() != task_ && task->process.get() == &process) others.push_back(task.get());
+  }
+  for (Task* other : others) {
+    if (!other->announced) RCHK_TRY(spawned_by_call(*other));
+    bool gone = false;
+    while (!other->in_exit_stop && !gone) {
+      StopStatus stop;
+      if (other->unread) {
+        stop = *std::exchange(other->unread, std::nullopt);
+      } else {
+        RCHK_TRY_ASSIGN(stop, other->tracee.wait());
+      }
+      gone = stop.is_gone();
+      other->in_exit_stop =
+          stop.kind == StopStatus::Kind::kEvent && stop.value == tracee::kEventExit;
+      // It is being killed, whatever it says.
+      if (!gone && !other->in_exit_stop) (void)other->tracee.resume(ResumeMode::kContinue);
+    }
+    RCHK_TRY(end_task(*other));
+  }
+  return {};
+}
+
+// The end of a task in whose memory others go on.
+Result<void> Recorder::Impl::end_task(Task& task) {
+  trace::TaskEndEvent event;
+  event.place = trace::Place::kAtEvent;
+  event.registers = task.last_registers;
+  const PendingCall* call = task.call ? &*task.call : nullptr;
+  if (task.interrupted) call = &task.interrupted->call;
+  if (task.restarted) call = &*task.restarted;
+  if (call != nullptr) {
+    event.place = trace::Place::kAtCall;
+    event.registers = call->before;
+  }
+  std::vector<AddressRange> words;
+  if (task.in_exit_stop) {
+    RCHK_TRY_ASSIGN(const uint64_t message, task.tracee.event_message());
+    event.status = static_cast<int32_t>(message);
+    words = words_written_at_end(task);
+    if (task.tid == task.process->pid) task.process->leader_status = event.status;
+    RCHK_TRY(task.tracee.resume(ResumeMode::kContinue));
+    RCHK_TRY(wait_until_dead(task));
+  } else if (task.clear_child_tid.value != 0) {
+    words.push_back(range_of(task.clear_child_tid, sizeof(int32_t)));
+  }
+  const auto survivor = std::find_if(tasks_.begin(), tasks_.end(), [&task](const auto& other) {
+    return other.second.get() != &task && other.second->space == task.space;
+  });
+  for (const AddressRange& word : words) {
+    trace::MemoryWrite write{word.begin, Bytes(word.size())};
+    write.bytes.resize(survivor->second->tracee.read_memory(word.begin, write.bytes));
+    if (!write.bytes.empty()) event.writes.push_back(std::move(write));
+  }
+  task.exit_recorded = true;
+  RCHK_TRY(append_of(task, std::move(event)));
+  remove_task(task);
+  return {};
+}
+
+// A leader stays a zombie until the other threads have ended, and nobody is told of it till then
+// (ptrace(2), "Death under ptrace").
+Result<void> Recorder::Impl::wait_until_dead(Task& task) {
+  constexpr useconds_t kPauseUs = 20;
+  const bool leads_others = task.tid == task.process->pid && live_tasks_of(*task.process) > 1;
+  for (;;) {
+    siginfo_t info{};
+    const int options = WEXITED | WNOWAIT | __WALL | (leads_others ? WNOHANG : 0);
+    if (waitid(P_PID, static_cast<id_t>(task.tid), &info, options) != 0) {
+      if (errno == EINTR) continue;
+      task.tracee.forget();
+      return {};
+    }
+    const bool dead =
+        info.si_pid != 0 &&
+        (info.si_code == CLD_EXITED || info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED);
+    if (dead) {
+      RCHK_TRY(task.tracee.wait());
+      return {};
+    }
+    if (leads_others) {
+      // A stop: another thread has executed a program, and has this one's tid now.
+      const auto contents = read_proc_file(task.tid, "stat");
+      const std::string text = contents ? std::string(contents->begin(), contents->end()) : "";
+      const size_t name_end = text.rfind(')');
+      const char state = name_end + 2 < text.size() ? text[name_end + 2] : 'X';
+      if (info.si_pid != 0 || state == 'Z' || state == 'X') {
+        task.tracee.forget();
+        return {};
+      }
+      usleep(kPauseUs);
+      continue;
+    }
+    RCHK_TRY(task.tracee.wait());
+    (void)task.tracee.resume(ResumeMode::kContinue);
+  }
+}
+
+// The end of the last task of its memory.
+Result<void> Recorder::Impl::end_process() {
+  Task& task = *task_;
+  RCHK_TRY_ASSIGN(const uint64_t message, task.tracee.event_message());
+  int raw = static_cast<int>(message);
+  const bool own_exit = task.call && task.call->entry.call.number == nr::exit;
+  if (own_exit && task.tid != task.process->pid) raw = task.process->leader_status.value_or(raw);
+  const StopStatus status = tracee::decode_wait_status(raw);
+  const bool killed = status.kind == StopStatus::Kind::kKilled;
+  task.space->breakpoints.remove_all(task.tracee);
+  trace::ExitEvent event;
+  event.registers = task.call ? task.call->before : task.last_registers;
+  if (!task.call) event.place = trace::ExitPlace::kAtEvent;
+  event.reason = killed ? trace::ExitReason::kKilled : trace::ExitReason::kExited;
   event.status = status.value;
   event.core_dumped = status.core_dumped;
   RCHK_TRY_ASSIGN(event.memory, checksum_memory());
-  exit_recorded_ = true;
+  task.exit_recorded = true;
   RCHK_TRY(append(std::move(event)));
-  return MaybeStop();
+  if (debugged(task)) {
+    first_end_ = RecorderStop{.cause = StopCause::kExited};
+    (killed ? first_end_->signal : first_end_->status) = status.value;
+    first_end_->core_dumped = status.core_dumped;
+  }
+  task.space->reference.reset();
+  RCHK_TRY(task.tracee.resume(ResumeMode::kContinue));
+  RCHK_TRY(wait_until_dead(task));
+  if (task.tid != task.process->pid) {
+    int ignored = 0;  // the leader's, at last
+    while (waitpid(task.process->pid, &ignored, __WALL) < 0 && errno == EINTR) {
+    }
+  }
+  remove_task(task);
+  return {};
 }
 
-Result<RecorderStop> Recorder::Impl::finish(const StopStatus& status) {
+void Recorder::Impl::remove_task(Task& task) {
+  const auto found = tasks_.find(task.tid);
+  const std::unique_ptr<Task> removed = std::move(found->second);
+  tasks_.erase(found);
+  states_.erase(removed->tid);
+  removed->tracee.forget();
+  if (task_ != removed.get()) return;
+  task_ = nullptr;
+  for (const auto& [tid, other] : tasks_) {
+    if (task_ == nullptr || other->process == removed->process) task_ = other.get();
+  }
+  yielded_ = true;
+  if (task_ == nullptr) last_memory_ = removed->space->memory;
+  if (task_ == nullptr) finished_ = first_end_.value_or(RecorderStop{.cause = StopCause::kExited});
+}
+
+// A SIGKILL may end a process without a stop in between.
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_gone(const StopStatus& status) {
+  Task& task = *task_;
+  if (memory_is_used_by_others(task)) {
+    if (!task.behind_event && !task.call) {
+      say_once(
+          "A thread was killed at a point that is not known: a replay may "
+          "differ from here.");
+    }
+    RCHK_TRY(end_task(task));
+    return MaybeStop();
+  }
   const bool killed = status.kind == StopStatus::Kind::kKilled;
-  RecorderStop stop{.cause = StopCause::kExited};
-  (killed ? stop.signal : stop.status) = status.value;
-  stop.core_dumped = status.core_dumped;
-  finished_ = stop;
-  if (exit_recorded_) return stop;
   trace::ExitEvent event;
   event.reason = killed ? trace::ExitReason::kKilled : trace::ExitReason::kExited;
   event.status = status.value;
   event.core_dumped = status.core_dumped;
-  event.registers = call_ ? call_->before : last_registers_;
-  // A SIGKILL may end a process without a stop in between.
-  if (!call_) {
-    event.place = signal_event_is_last_ ? trace::ExitPlace::kAtEvent : trace::ExitPlace::kUnknown;
+  event.registers = task.call ? task.call->before : task.last_registers;
+  if (!task.call) {
+    event.place =
+        task.signal_event_is_last ? trace::ExitPlace::kAtEvent : trace::ExitPlace::kUnknown;
   }
   if (event.place == trace::ExitPlace::kUnknown) {
     event.message = "killed; the history ends at the last event";
   }
-  exit_recorded_ = true;
+  if (debugged(task)) {
+    first_end_ = RecorderStop{.cause = StopCause::kExited};
+    (killed ? first_end_->signal : first_end_->status) = status.value;
+    first_end_->core_dumped = status.core_dumped;
+  }
+  task.exit_recorded = true;
   RCHK_TRY(append(std::move(event)));
-  return stop;
+  remove_task(task);
+  return finished_ ? MaybeStop(*finished_) : MaybeStop();
 }
 
-Result<void> Recorder::Impl::restore_signal_stop() {
-  if (!signal_) return {};
-  const siginfo_t info = *signal_;
-  // Behind a system call's stop a signal number is sent anew, without what came with it
-  // (kernel/ptrace.c, ptrace_report_syscall).
-  RCHK_TRY(tracee_.resume(ResumeMode::kContinue, info.si_signo));
-  for (;;) {
-    RCHK_TRY_ASSIGN(const StopStatus stop, tracee_.wait());
-    if (stop.kind == StopStatus::Kind::kSignal && stop.value == info.si_signo) break;
-    if (stop.is_gone() || stop.kind == StopStatus::Kind::kEvent) {
-      return fail(ErrorKind::kGone, "the guest ended");
+// At the recorder's own end. A thread group ends only when all of its threads are let go.
+void Recorder::Impl::kill_all() {
+  constexpr useconds_t kPauseUs = 100;
+  for (const auto& [tid, stop] : unknown_) ::kill(tid, SIGKILL);
+  std::erase_if(tasks_, [](const auto& task) { return task.second->tracee.pid() < 0; });
+  for (const auto& [tid, task] : tasks_) ::kill(tid, SIGKILL);
+  while (!tasks_.empty()) {
+    for (auto entry = tasks_.begin(); entry != tasks_.end();) {
+      tracee::Tracee& tracee = entry->second->tracee;
+      (void)tracee.resume(ResumeMode::kContinue);
+      const auto stop = tracee.poll();
+      const bool gone = !stop || (*stop && (*stop)->is_gone());
+      if (gone) tracee.forget();
+      entry = gone ? tasks_.erase(entry) : std::next(entry);
     }
-    RCHK_TRY(tracee_.resume(ResumeMode::kContinue));
+    if (!tasks_.empty()) usleep(kPauseUs);
   }
-  return tracee_.set_signal_info(info);
-}
-
-Result<RecorderStop> Recorder::Impl::stop_recording(std::string_view reason) {
-  if (finished_) return *finished_;
-  RecorderStop stop{.cause = StopCause::kRecordingStopped};
-  stop.message = fmt::format("{}; the program goes on without being recorded", reason);
-  breakpoints_.remove_all(tracee_);
-  watchpoints_.disarm(tracee_);
-  // Elsewhere than at a call or an event the guest stands where no position can tell.
-  auto place = trace::ExitPlace::kUnknown;
-  if (call_) {
-    RCHK_TRY(take_call_back());
-    place = trace::ExitPlace::kAtCall;
-  } else if (signal_ && signal_event_is_last_) {
-    place = trace::ExitPlace::kAtEvent;
-  }
-  trace::ExitEvent event;
-  event.reason = trace::ExitReason::kRecorderStopped;
-  event.message = stop.message;
-  event.place = place;
-  RCHK_TRY_ASSIGN(event.registers, this->registers());
-  event.registers.orig_rax = ~0ull;
-  if (place != trace::ExitPlace::kUnknown) {
-    RCHK_TRY_ASSIGN(event.memory, checksum_memory());
-  }
-  // The guest is let go before the log is written to: the log may be what failed.
-  finished_ = stop;
-  const int signal = signal_ ? signal_->si_signo : 0;
-  RCHK_TRY(set_free(tracee_, confinement_));
-  RCHK_TRY(restore_signal_stop());
-  cpu_set_t cpus;
-  CPU_ZERO(&cpus);
-  for (const int cpu : allowed_cpus_) CPU_SET(cpu, &cpus);
-  if (!allowed_cpus_.empty()) sched_setaffinity(tracee_.pid(), sizeof(cpus), &cpus);
-  free_pid_ = tracee_.pid();
-  RCHK_TRY(tracee_.detach(signal));
-  exit_recorded_ = true;
-  say(fmt::format("{}.", stop.message));
-  RCHK_TRY(append(std::move(event)));
-  return stop;
-}
-
-Result<StopStatus> Recorder::Impl::wait_for_guest() {
-  if (free_pid_ < 0) return fail(ErrorKind::kMisuse, "the guest is not running by itself");
-  int status = 0;
-  while (waitpid(free_pid_, &status, 0) != free_pid_) {
-    if (errno != EINTR) return fail_errno("waiting for the guest");
-  }
-  free_pid_ = -1;
-  return tracee::decode_wait_status(status);
-}
-
-Result<ForkSnapshot> Recorder::Impl::fork_snapshot() {
-  RCHK_TRY(require_guest());
-  RCHK_TRY_ASSIGN(const Registers registers, this->registers());
-  RCHK_TRY_ASSIGN(ExtendedState extended, tracee_.extended_state());
-  RCHK_TRY(grow_stacks(tracee_.pid(), space_));
-  Result<tracee::Tracee> forked = tracee_.fork(confinement_.gadget);
-  RCHK_TRY(restore_signal_stop());
-  if (!forked) return Failure(forked.error());
-  tracee::Tracee child = std::move(*forked);
-  const GuestAddress gadget = confinement_.gadget;
-  RCHK_TRY(child.remote_syscall(gadget, SYS_close_range, {0, ~0u, 0}));
-  snapshot::AddressSpace space = space_;
-  for (const auto& [begin, mapping] : space_.mappings()) {
-    if (!mapping.shared || !mapping.writable()) continue;
-    const AddressRange range = mapping.range;
-    const uint64_t readable = mapping.protection | snapshot::kRead | snapshot::kWrite;
-    RCHK_TRY_ASSIGN(
-        const int64_t placed,
-        child.remote_syscall(gadget, SYS_mmap,
-                             {begin.value, range.size(), readable,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, ~0ull, 0}));
-    if (placed != static_cast<int64_t>(begin.value)) {
-      return fail_errno("copying shared memory", static_cast<int>(-placed));
-    }
-    RCHK_TRY_ASSIGN(const auto pages, own_pages(tracee_, {mapping}));
-    for (const trace::PageContents& run : pages) {
-      RCHK_TRY(child.write_memory(run.address, run.bytes));
-    }
-    RCHK_TRY(child.remote_syscall(gadget, SYS_mprotect,
-                                  {begin.value, range.size(), mapping.protection}));
-  }
-  RCHK_TRY(child.set_registers(registers));
-  return ForkSnapshot{std::move(child), gadget, registers, std::move(extended), std::move(space)};
 }
 
 }  // namespace rchk::record

@@ -103,53 +103,73 @@ Recorder::Recorder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Recorder::~Recorder() = default;
 
 Recorder::Impl::Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tracee tracee)
-    : tracee_(std::move(tracee)), options_(std::move(options)), sink_(sink), files_(sink) {
+    : options_(std::move(options)), sink_(sink), files_(sink) {
+  auto task = std::make_unique<Task>(std::move(tracee));
+  first_pid_ = task->tid;
+  task->process = std::make_shared<Process>(Process{task->tid, {}});
+  task->streams = std::make_shared<OutputStreams>();
+  task_ = task.get();
+  tasks_[task->tid] = std::move(task);
+  if (options_.chaos_seed) chaos_.emplace(*options_.chaos_seed);
   trap_cpuid_ = cpuid_can_trap();
   start_ns_ = monotonic_ns();
   next_checksum_ns_ = std::chrono::nanoseconds(options_.checksum_interval).count();
 }
 
-Recorder::Impl::~Impl() { set_affinity(allowed_cpus_); }
+Recorder::Impl::~Impl() {
+  kill_all();
+  set_affinity(allowed_cpus_);
+}
 
 Result<void> Recorder::Impl::take_image() {
-  tracee_.forget_memory();
-  watchpoints_.forget_armed();
-  known_call_sites_.clear();
-  call_.reset();
-  restarted_.reset();
-  if (event_count_ != 0) streams_.on_exec();
+  Task& task = *task_;
+  task.tracee.forget_memory();
+  task.armed.clear();
+  task.call.reset();
+  task.restarted.reset();
+  task.interrupted.reset();
+  task.clear_child_tid = {};
+  task.robust_list = {};
+  task.space = new_space();
+  if (debugged(task)) {
+    for (const GuestAddress address : debugger_breakpoints_) task.space->breakpoints.add(address);
+  }
+  const bool reports = limits_ == nullptr || limits_->stop_at_breakpoints;
+  task.space->breakpoints.report(reports && debugged(task));
+  if (event_count_ != 0) task.streams->on_exec();
   // From the stop in execve to the one behind it.
   for (;;) {
-    RCHK_TRY(tracee_.resume(ResumeMode::kSyscall));
-    RCHK_TRY_ASSIGN(const StopStatus stop, tracee_.wait());
+    RCHK_TRY(task.tracee.resume(ResumeMode::kSyscall));
+    RCHK_TRY_ASSIGN(const StopStatus stop, task.tracee.wait());
     if (stop.kind == StopStatus::Kind::kSyscall) break;
     if (stop.is_gone() || stop.kind == StopStatus::Kind::kEvent) {
+      if (event_count_ != 0) task.unread = stop;
       return fail(ErrorKind::kGone, "the program ended before it started");
     }
   }
-  RCHK_TRY_ASSIGN(Registers registers, tracee_.registers());
+  RCHK_TRY_ASSIGN(Registers registers, task.tracee.registers());
   registers.orig_rax = ~0ull;
-  RCHK_TRY(tracee_.set_registers(registers));
+  RCHK_TRY(task.tracee.set_registers(registers));
   if (registers.cs != kLongModeCodeSegment) {
     return fail(ErrorKind::kUnsupported, "a 32-bit program cannot be recorded");
   }
-  RCHK_TRY_ASSIGN(confinement_, confine(tracee_, trap_cpuid_));
-  RCHK_TRY_ASSIGN(
-      trace::ExecEvent event,
-      describe_image(tracee_, files_, confinement_, [this](std::string_view text) { say(text); }));
-  space_.clear();
-  for (const trace::Mapping& mapping : event.mappings) space_.map(mapping);
-  brk_ = event.brk;
-  last_registers_ = event.registers;
+  RCHK_TRY_ASSIGN(task.space->confinement, confine(task.tracee, trap_cpuid_));
+  RCHK_TRY_ASSIGN(trace::ExecEvent event,
+                  describe_image(task.tracee, files_, task.space->confinement,
+                                 [this](std::string_view text) { say(text); }));
+  for (const trace::Mapping& mapping : event.mappings) task.space->memory.map(mapping);
+  task.space->brk = event.brk;
+  task.last_registers = event.registers;
   set_hooks(event);
   return append(std::move(event));
 }
 
-Result<void> Recorder::Impl::append(trace::EventBody body) {
-  trace::Event event{now_ns(), std::move(body), {tracee_.pid()}, 0};
-  signal_event_is_last_ = std::holds_alternative<trace::SignalEvent>(event.body);
+Result<void> Recorder::Impl::append_of(Task& task, trace::EventBody body) {
+  trace::Event event{now_ns(), std::move(body), {task.tid}, task.space->number};
+  task.signal_event_is_last = std::holds_alternative<trace::SignalEvent>(event.body);
   RCHK_TRY(sink_.append(event));
   ++event_count_;
+  task.behind_event = true;
   return {};
 }
 
@@ -170,11 +190,38 @@ Result<void> Recorder::Impl::require_guest() const {
   return fail(ErrorKind::kGone, "the program is not there any more");
 }
 
+void Recorder::Impl::change_breakpoint(GuestAddress address, bool on) {
+  if (on) {
+    debugger_breakpoints_.insert(address);
+  } else {
+    debugger_breakpoints_.erase(address);
+  }
+  for (const auto& [tid, task] : tasks_) {
+    if (!debugged(*task)) continue;
+    if (on) {
+      task->space->breakpoints.add(address);
+    } else {
+      task->space->breakpoints.remove(address);
+    }
+  }
+}
+
+const snapshot::AddressSpace& Recorder::Impl::address_space() const {
+  return task_ != nullptr ? task_->space->memory : last_memory_;
+}
+
+pid_t Recorder::Impl::pid() const { return task_ != nullptr ? task_->process->pid : first_pid_; }
+
+Tid Recorder::Impl::tid() const { return {task_ != nullptr ? task_->tid : first_pid_}; }
+
 // A call that is made again looks as it did the first time.
 Result<Registers> Recorder::Impl::registers() const {
   RCHK_TRY(require_guest());
-  RCHK_TRY_ASSIGN(Registers registers, tracee_.registers());
-  if (restarted_ && registers.rip == restarted_->before.rip) return restarted_->before;
+  RCHK_TRY_ASSIGN(Registers registers, task_->tracee.registers());
+  if (task_->restarted && registers.rip == task_->restarted->before.rip) {
+    return task_->restarted->before;
+  }
+  if (task_->interrupted) return task_->interrupted->call.before;
   return registers;
 }
 
@@ -187,12 +234,12 @@ Result<RecorderStop> Recorder::stop_recording(std::string_view reason) {
 Result<StopStatus> Recorder::wait_for_guest() { return impl_->wait_for_guest(); }
 
 Result<void> Recorder::insert_breakpoint(GuestAddress address) {
-  impl_->breakpoints_.add(address);
+  impl_->change_breakpoint(address, true);
   return {};
 }
 
 Result<void> Recorder::remove_breakpoint(GuestAddress address) {
-  impl_->breakpoints_.remove(address);
+  impl_->change_breakpoint(address, false);
   return {};
 }
 
@@ -209,16 +256,17 @@ Result<Registers> Recorder::registers() const { return impl_->registers(); }
 
 Result<ExtendedState> Recorder::extended_state() const {
   RCHK_TRY(impl_->require_guest());
-  return impl_->tracee_.extended_state();
+  return impl_->task_->tracee.extended_state();
 }
 
 size_t Recorder::read_memory(GuestAddress address, std::span<uint8_t> bytes) const {
-  return impl_->require_guest() ? impl_->tracee_.read_memory(address, bytes) : 0;
+  return impl_->require_guest() ? impl_->task_->tracee.read_memory(address, bytes) : 0;
 }
 
-const snapshot::AddressSpace& Recorder::address_space() const { return impl_->space_; }
+const snapshot::AddressSpace& Recorder::address_space() const { return impl_->address_space(); }
 uint64_t Recorder::event_count() const { return impl_->event_count_; }
-pid_t Recorder::pid() const { return impl_->tracee_.pid(); }
+pid_t Recorder::pid() const { return impl_->pid(); }
+Tid Recorder::tid() const { return impl_->tid(); }
 
 Result<ForkSnapshot> Recorder::fork_snapshot() { return impl_->fork_snapshot(); }
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <signal.h>
 
@@ -21,12 +22,14 @@
 namespace rchk::record {
 
 struct RecorderOptions {
-  // What to run. An empty `cpu` lets the recorder choose the core; it pins the calling thread to
-  // it as well, because a stop costs 3 us on one core and 70 across two.
+  // What to run. An empty `cpu` lets the recorder choose the core; it pins the calling thread to it
+  // as well, because a stop costs 3 us on one core and 70 across two.
   tracee::SpawnOptions program;
-  // At least so much time between two ChecksumEvents, and more where they would cost above one
-  // per cent; 0 for none.
+  // At least so much time between two ChecksumEvents, and more where they would cost above one per
+  // cent; 0 for none.
   std::chrono::milliseconds checksum_interval{5000};
+  // Makes time slices, and the choice of who runs next, random.
+  std::optional<uint64_t> chaos_seed;
   // Told once about each thing that is not recorded as it should be. A whole sentence.
   std::function<void(std::string_view)> message;
 };
@@ -35,8 +38,13 @@ struct RecorderOptions {
 struct RunLimits {
   bool single_step = false;         // after one instruction
   bool stop_at_breakpoints = true;  // and at watchpoints
-  bool stop_at_signals = false;     // before the guest gets a fatal signal
-  bool stop_before_exit = false;    // before exit_group, or a fatal signal, ends the guest
+  bool stop_at_signals = false;     // before the guest gets a signal that is fatal or handled
+  bool stop_before_exit = false;    // before exit_group, or a fatal signal, ends the first process
+  // Handled signals that are passed on without a stop: bit 0 is signal 1.
+  uint64_t quiet_signals = 0;
+  // Called before the process that runs is forked, by itself or by the recorder: for a dirty
+  // tracker (snapshot/dirty_tracker.h, about_to_fork()).
+  std::function<void()> before_fork;
   // Asked every few milliseconds while the guest runs, from run()'s own thread.
   std::function<bool()> interrupt_requested;
   std::optional<std::chrono::steady_clock::time_point> deadline;
@@ -46,10 +54,11 @@ enum class StopCause : uint8_t {
   kBreakpoint,  // pc at the breakpoint `address`; its instruction has not run
   kWatchpoint,  // the watchpoint at `address` changed, or was accessed
   kStepped,
-  kInterrupted,       // asked for, or the deadline passed; never inside a system call
-  kSignal,            // a fatal `signal` is about to be delivered; its event is in the log
+  kInterrupted,  // asked for, or the deadline passed; never inside a system call
+  kSignal,  // `signal` is about to be delivered. The event of a fatal one is in the log already;
+            // that of one with a handler comes when the guest runs on
   kAboutToExit,       // `status` as it is going to be; memory is still there
-  kExited,            // gone; the log is complete
+  kExited,            // all are gone; the log is complete
   kRecordingStopped,  // the guest runs on by itself; see wait_for_guest()
 };
 
@@ -62,21 +71,34 @@ struct RecorderStop {
   std::string message{};     // kRecordingStopped: why
 };
 
-// A forked copy of the guest that does not run, to start a replay from.
+// Another task of a process of which a snapshot was taken.
+struct OtherTask {
+  Tid tid;
+  Registers registers;           // at the system call instruction, for one that is in a call
+  ExtendedState extended_state;  // empty if the task was in a call before the first snapshot
+};
+
+// A forked copy of a process that does not run, to start a replay from.
 struct ForkSnapshot {
   tracee::Tracee process;  // no descriptors, no shared memory, dies with its tracer
   GuestAddress gadget;     // a `syscall` instruction in it
+  Tid tid;                 // of the task that the recorder was stopped in
   Registers registers;
   ExtendedState extended_state;
+  std::vector<OtherTask> others;  // that use the same memory
   snapshot::AddressSpace space;
 };
 
-// Runs a program natively and records it, for one process with one thread. What a guest does that
-// cannot be recorded yet ends the recording, not the guest.
+// Runs a program natively and records it, with all threads and processes that it starts
+// (docs/notes/tasks.md). What a guest does that cannot be recorded ends the recording, not the
+// guest.
 //
-// All calls come from the thread that called start(): ptrace knows only that one. Between calls
-// the guest is stopped at a point outside of any system call, and its memory is its own: no
-// breakpoint is in it. Debugger stops leave no trace in the log.
+// Breakpoints and watchpoints are those of the first process, in all its threads. A stop is of one
+// task: what is asked of registers, memory and mappings is about that one.
+//
+// All calls come from the thread that called start(): ptrace knows only that one. Between calls the
+// guest is stopped at a point outside of any system call, and its memory is its own: no breakpoint
+// is in it. Debugger stops leave no trace in the log.
 class Recorder {
  public:
   // What a recording with these options is to say of itself and of this machine, the core included
@@ -114,7 +136,8 @@ class Recorder {
   const snapshot::AddressSpace& address_space() const;
   // Events in the log; the last of them has been applied to the guest.
   uint64_t event_count() const;
-  pid_t pid() const;
+  pid_t pid() const;  // of the process that stopped; the first one's behind the end
+  Tid tid() const;    // of the task that stopped
 
   // Leaves the guest as it is.
   Result<ForkSnapshot> fork_snapshot();

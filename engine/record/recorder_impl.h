@@ -1,42 +1,40 @@
 #pragma once
 
+#include <map>
+#include <memory>
+#include <random>
 #include <set>
 #include <string>
-#include <unordered_set>
 
 #include "engine/record/cpu.h"
 #include "engine/record/files.h"
 #include "engine/record/image.h"
-#include "engine/record/output_streams.h"
-#include "engine/record/process.h"
 #include "engine/record/recorder.h"
+#include "engine/record/restarts.h"
+#include "engine/record/task.h"
+#include "engine/record/ticker.h"
 #include "engine/record/tsc_mirror.h"
-#include "engine/syscalls/outputs.h"
 #include "engine/syscalls/syscall.h"
 #include "engine/tracee/xsavec.h"
 
 namespace rchk::record {
 
-// A system call between its entry and its exit.
-struct PendingCall {
-  Registers before;  // as SyscallEvent::before
-  syscalls::EntryState entry;
-  // The call does not reach the kernel, and the guest gets this result.
-  std::optional<int64_t> answer;
-  bool breakpoints_were_in = false;
+// Reads a guest's memory for the table of system calls.
+class GuestReader final : public syscalls::MemoryReader {
+ public:
+  explicit GuestReader(const tracee::Tracee& tracee) : tracee_(tracee) {}
+  size_t read(GuestAddress address, std::span<uint8_t> out) const override {
+    return tracee_.read_memory(address, out);
+  }
 
-  // For a call that was interrupted and is made again, unnoticed by the guest: the registers that
-  // it is made again with, and a time-out in the guest's memory that is shorter meanwhile.
-  bool continued = false;
-  Registers again;
-  uint64_t entered_ns = 0;
-  std::optional<trace::MemoryWrite> time_out;  // the guest's own
-  // What is where a sleep that is interrupted says how long it had to go on.
-  std::optional<trace::MemoryWrite> remainder;
+ private:
+  const tracee::Tracee& tracee_;
 };
 
 // The recorder's state and loop. Its parts: recorder.cpp (start, the debugger's requests),
-// run_loop.cpp, call_stops.cpp, signal_stops.cpp, ending.cpp.
+// run_loop.cpp, schedule.cpp (whose turn it is), call_stops.cpp, restarts.cpp (interrupted calls),
+// signal_stops.cpp, handlers.cpp, spawns.cpp, ending.cpp, release.cpp (the recording ends before
+// the guest), by_state.cpp (what changed since; fork snapshots).
 class Recorder::Impl {
  public:
   Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tracee tracee);
@@ -52,11 +50,14 @@ class Recorder::Impl {
 
   Result<Registers> registers() const;
   Result<void> require_guest() const;
-  Breakpoints breakpoints_;
   Watchpoints watchpoints_;
-  tracee::Tracee tracee_;
-  snapshot::AddressSpace space_;
-  OutputStreams streams_;
+  std::set<GuestAddress> debugger_breakpoints_;
+  void change_breakpoint(GuestAddress address, bool on);
+  const snapshot::AddressSpace& address_space() const;
+  pid_t pid() const;
+  Tid tid() const;
+  // The task that runs, or that the last stop is of. Null behind the end of all.
+  Task* task_ = nullptr;
   uint64_t event_count_ = 0;
   std::vector<int> allowed_cpus_;  // before the recorder pinned itself
 
@@ -67,12 +68,32 @@ class Recorder::Impl {
   Result<RecorderStop> run_guest(const RunLimits& limits);
   Result<RecorderStop> step(const RunLimits& limits);
   Result<void> resume(tracee::ResumeMode mode);
-  Result<tracee::StopStatus> wait_for_stop(const RunLimits& limits);
-  Result<void> interrupt_if_asked(const RunLimits& limits);
   // The loop's one round: lets the guest run to its next stop and deals with that.
   Result<MaybeStop> advance(tracee::ResumeMode mode, const RunLimits& limits);
   Result<MaybeStop> handle(const tracee::StopStatus& stop, const RunLimits& limits);
   Result<RecorderStop> recover(const Error& error);
+  Result<MaybeStop> end_of_stepped_pushf(MaybeStop result);
+  void insert_breakpoints();
+  void remove_breakpoints();
+  bool debugged(const Task& task) const;
+
+  // schedule.cpp Gives the processor to the task whose turn it is; deals with stops of the others.
+  Result<MaybeStop> schedule(const RunLimits& limits);
+  // True when task_ has an unread stop; false if it has left the processor to others.
+  Result<bool> wait_for_stop(const RunLimits& limits);
+  // Waits for a stop of any task, which becomes its `unread`. False if nothing came: there is none
+  // yet, or a signal ended the wait.
+  Result<bool> wait_for_any(bool block);
+  Result<void> on_tick(const RunLimits& limits, bool contended);
+  Result<void> interrupt_if_asked(const RunLimits& limits);
+  bool others_can_run() const;
+  bool sleeps(const Task& task) const;
+  Task* next_in_turn();
+  void begin_slice(Task& task);
+  bool slice_is_over() const;
+  // Writes a SwitchEvent, if instructions of task_ are not in the log yet.
+  Result<void> leave_processor();
+  Result<MaybeStop> read_stop(Task& task, const RunLimits& limits);
 
   // call_stops.cpp
   Result<MaybeStop> on_call_entry(const RunLimits& limits);
@@ -81,16 +102,24 @@ class Recorder::Impl {
   std::optional<int64_t> own_answer(const syscalls::Call& call) const;
   // Why the recording cannot go on with this call; empty if it can.
   std::string obstacle(const syscalls::Call& call, const Registers& registers);
+  Result<void> prepare_call(PendingCall& call, const syscalls::Call& made, Registers registers,
+                            const RunLimits& limits);
   Result<void> take_call_back();
-  Result<bool> restart_interrupted(const Registers& after);
-  void save_remainder(PendingCall& call);
-  Result<void> shorten_time_out(PendingCall& call);
-  Result<void> restore_time_out(const PendingCall& call, Registers& after);
+  Result<trace::SyscallEvent> event_of(PendingCall& call, const Registers& after, int64_t result);
   Result<void> note_pending_signals(const PendingCall& call, int64_t result);
+  void note_thread_words(const PendingCall& call, int64_t result);
   Result<void> add_writes(const PendingCall& call, const Registers& after,
                           trace::SyscallEvent& event);
   void add_output(const PendingCall& call, int64_t result, trace::SyscallEvent& event);
   Result<void> checksum_if_due(const Registers& registers);
+  MaybeStop watchpoint_changed_by(const std::vector<trace::MemoryWrite>& writes,
+                                  const RunLimits& limits);
+
+  // restarts.cpp
+  Result<CallEnd> restart_interrupted(const Registers& after);
+  void save_remainder(PendingCall& call);
+  Result<void> shorten_time_out(PendingCall& call);
+  Result<void> restore_time_out(const PendingCall& call, Registers& after);
 
   // signal_stops.cpp
   Result<MaybeStop> on_signal(int signal, const RunLimits& limits);
@@ -102,59 +131,92 @@ class Recorder::Impl {
   void set_hooks(const trace::ExecEvent& image);
   Result<MaybeStop> on_fatal_signal(const siginfo_t& info, const Registers& registers,
                                     const RunLimits& limits);
-  Result<void> add_signal_event(const siginfo_t& info, const Registers& registers, bool fatal);
+  Result<void> add_fatal_signal(const siginfo_t& info, const Registers& registers);
+  trace::Place place_of(const siginfo_t& info, const Registers& registers) const;
+
+  // handlers.cpp
+  Result<MaybeStop> on_handled_signal(const siginfo_t& info, const Registers& registers,
+                                      const RunLimits& limits);
+  Result<MaybeStop> enter_handler(const RunLimits& limits);
+  Result<MaybeStop> at_handler(trace::SignalEvent event, const RunLimits& limits);
+  Result<void> hold(const siginfo_t& info);
+  // Lets the signals that were held come now, at `place`.
+  Result<void> release_held(trace::Place place);
+  Result<void> send_marker(int signal);
+  Result<void> unhold_info(siginfo_t& info);
+  bool holds() const { return !task_->held.empty(); }
+
+  // spawns.cpp
+  Result<MaybeStop> on_new_task(const RunLimits& limits);
+  Result<void> spawned_by_call(Task& child);
+  Result<MaybeStop> on_exec(const RunLimits& limits);
 
   // ending.cpp
-  Result<MaybeStop> on_exit_event();
-  Result<RecorderStop> finish(const tracee::StopStatus& stop);
+  Result<MaybeStop> on_exit_event(const RunLimits& limits);
+  Result<void> end_others_of(Process& process);
+  Result<void> end_task(Task& task);  // others go on in its memory
+  Result<void> end_process();         // of task_, the last in its memory
+  Result<void> wait_until_dead(Task& task);
+  Result<MaybeStop> on_gone(const tracee::StopStatus& status);
+  void remove_task(Task& task);
   Result<std::vector<trace::MemoryChecksum>> checksum_memory();
+  std::vector<AddressRange> words_written_at_end(const Task& task) const;
+  bool memory_is_used_by_others(const Task& task) const;
+  size_t live_tasks_of(const Process& process) const;
+  void kill_all();
+
+  // release.cpp
+  Result<void> set_task_free(Task& task);
   // After a remote system call at a signal stop: brings the guest back to one of the same signal.
   Result<void> restore_signal_stop();
 
-  Result<void> append(trace::EventBody body);
+  // by_state.cpp What may have changed since the task's last event.
+  Result<std::vector<trace::PageContents>> changed_pages();
+  Result<void> renew_reference();
+  void before_fork(const RunLimits* limits);
+
+  Result<void> append(trace::EventBody body) { return append_of(*task_, std::move(body)); }
+  Result<void> append_of(Task& task, trace::EventBody body);
   void say(std::string_view text);
   void say_once(const std::string& text);
   uint64_t now_ns() const;
+  std::shared_ptr<Space> new_space();
 
   RecorderOptions options_;
   trace::EventSink& sink_;
   FileStore files_;
-  Confinement confinement_;
   bool trap_cpuid_ = false;
   tracee::Xsavec xsavec_ = tracee::Xsavec::of_this_machine();
   TscMirror tsc_mirror_;  // on while run() lets the guest run freely
   uint64_t start_ns_ = 0;
 
-  std::optional<PendingCall> call_;
-  // A call that was interrupted and that the guest is about to make again. Until then it counts as
-  // not begun.
-  std::optional<PendingCall> restarted_;
+  std::map<pid_t, std::unique_ptr<Task>> tasks_;
+  // First stops of tasks whose parent has not told of them yet.
+  std::map<pid_t, tracee::StopStatus> unknown_;
+  uint32_t next_space_ = 0;
+  pid_t first_pid_ = -1;
+  std::optional<RecorderStop> first_end_;  // of the first process
+  uint64_t slice_end_ns_ = 0;
+  bool yielded_ = false;
+  std::optional<std::mt19937_64> chaos_;
+  Ticker ticker_;
+  bool keep_states_ = false;               // fork snapshots are taken
+  std::map<pid_t, ExtendedState> states_;  // of tasks in calls, where they are kept
+  const RunLimits* limits_ = nullptr;      // of the present run()
+  bool breakpoints_in_ = false;            // run() has put them in
+
   uint64_t calls_done_ = 0;
-  GuestAddress brk_;
-  std::unordered_set<GuestAddress> known_call_sites_;
-
-  // At a signal stop: the signal, which run() delivers.
-  std::optional<siginfo_t> signal_;
-  bool signal_reported_ = false;    // as kSignal
-  bool exit_reported_ = false;      // as kAboutToExit
-  SignalSet pending_at_event_ = 0;  // signals that will be delivered before the next instruction
-  bool fatal_signal_recorded_ = false;
-  bool signal_event_is_last_ = false;  // in the log
-  Registers last_registers_;           // at the last event
-  bool segv_blocked_ = false;
-
-  bool in_group_stop_ = false;
+  bool exit_reported_ = false;  // as kAboutToExit
   bool stepping_ = false;
-  Breakpoints step_target_;           // behind a string instruction that is stepped over
-  bool interrupt_in_flight_ = false;  // PTRACE_INTERRUPT was sent and no stop has come since
-  bool interrupt_wanted_ = false;     // by this run()
+  Breakpoints step_target_;        // behind a string instruction that is stepped over
+  bool interrupt_wanted_ = false;  // by this run()
   uint64_t next_poll_ns_ = 0;
 
   uint64_t next_checksum_ns_ = 0;
-  bool exit_recorded_ = false;
   std::set<std::string> said_;
   std::optional<RecorderStop> finished_;
-  pid_t free_pid_ = -1;  // goes on by itself
+  snapshot::AddressSpace last_memory_;  // of the task that ended last
+  pid_t free_pid_ = -1;                 // goes on by itself
 };
 
 }  // namespace rchk::record

@@ -10,93 +10,80 @@ namespace rchk::record {
 
 namespace {
 
-using std::chrono::steady_clock;
 using tracee::ResumeMode;
 using tracee::StopStatus;
-
-constexpr auto kPollInterval = std::chrono::milliseconds(5);
-
-// Wakes the calling thread out of waitpid now and then, for as long as it lives: by a signal that
-// does nothing. Restores the signal's action at its end.
-class Waker {
- public:
-  explicit Waker(bool on) {
-    if (!on) return;
-    struct sigaction action {};
-    action.sa_handler = [](int) {};
-    sigaction(kSignalNumber(), &action, &old_action_);
-    sigset_t mask;
-    sigemptyset(&mask);
-    sigaddset(&mask, kSignalNumber());
-    pthread_sigmask(SIG_UNBLOCK, &mask, nullptr);
-    sigevent event{};
-    event.sigev_notify = SIGEV_THREAD_ID;
-    event.sigev_signo = kSignalNumber();
-    event._sigev_un._tid = static_cast<pid_t>(syscall(SYS_gettid));
-    on_ = timer_create(CLOCK_MONOTONIC, &event, &timer_) == 0;
-    if (!on_) return;
-    const timespec period{0, std::chrono::nanoseconds(kPollInterval).count()};
-    const itimerspec setting{period, period};
-    timer_settime(timer_, 0, &setting, nullptr);
-  }
-  ~Waker() {
-    if (!on_) return;
-    timer_delete(timer_);
-    sigaction(kSignalNumber(), &old_action_, nullptr);
-  }
-  Waker(const Waker&) = delete;
-  Waker& operator=(const Waker&) = delete;
-
- private:
-  static int kSignalNumber() { return SIGRTMAX - 3; }
-  bool on_ = false;
-  timer_t timer_{};
-  struct sigaction old_action_ {};
-};
 
 }  // namespace
 
 Result<RecorderStop> Recorder::Impl::run(const RunLimits& limits) {
   if (finished_) return *finished_;
-  const bool polled = limits.interrupt_requested || limits.deadline;
-  const Waker waker(polled);
+  limits_ = &limits;
   next_poll_ns_ = 0;
   interrupt_wanted_ = false;
   Result<RecorderStop> stop = run_guest(limits);
+  // A debugger's questions are about a task that stands still.
   tsc_mirror_.leave();
   stepping_ = false;
-  if (!finished_) breakpoints_.remove_all(tracee_);
-  if (!stop) return recover(stop.error());
+  if (!finished_) remove_breakpoints();
+  if (!stop) stop = recover(stop.error());
+  ticker_.close();
+  limits_ = nullptr;
   return stop;
+}
+
+// The debugger's breakpoints and watchpoints are those of the first process.
+bool Recorder::Impl::debugged(const Task& task) const { return task.process->pid == first_pid_; }
+
+void Recorder::Impl::insert_breakpoints() {
+  breakpoints_in_ = true;
+  std::set<Space*> done;
+  for (const auto& [tid, task] : tasks_) {
+    if (!task->space->breakpoints.inserted() && done.insert(task->space.get()).second) {
+      task->space->breakpoints.insert_all(task->tracee);
+    }
+  }
+}
+
+void Recorder::Impl::remove_breakpoints() {
+  breakpoints_in_ = false;
+  for (const auto& [tid, task] : tasks_) {
+    if (task->space->breakpoints.inserted()) task->space->breakpoints.remove_all(task->tracee);
+  }
 }
 
 Result<RecorderStop> Recorder::Impl::run_guest(const RunLimits& limits) {
   if (limits.stop_at_breakpoints) {
-    RCHK_TRY(watchpoints_.arm(tracee_));
+    if (debugged(*task_)) watchpoints_.take_values(task_->tracee);
   } else {
-    watchpoints_.disarm(tracee_);
+    for (const auto& [tid, task] : tasks_) {
+      if (task->state == TaskState::kStopped) Watchpoints::disarm(task->tracee, task->armed);
+    }
   }
-  if (signal_ && fatal_signal_recorded_ && limits.stop_before_exit && !exit_reported_) {
+  if (task_->signal && task_->fatal_signal_recorded && limits.stop_before_exit && !exit_reported_ &&
+      debugged(*task_)) {
     exit_reported_ = true;
-    return RecorderStop{.cause = StopCause::kAboutToExit, .signal = signal_->si_signo};
+    return RecorderStop{.cause = StopCause::kAboutToExit, .signal = task_->signal->si_signo};
   }
+  const bool here = task_->state == TaskState::kStopped && !task_->unread;
   bool step_first = limits.single_step;
-  if (!step_first && limits.stop_at_breakpoints && !breakpoints_.empty()) {
-    RCHK_TRY_ASSIGN(const Registers registers, tracee_.registers());
-    step_first = breakpoints_.contains(registers.pc());
+  if (here && !step_first && limits.stop_at_breakpoints && !task_->space->breakpoints.empty()) {
+    RCHK_TRY_ASSIGN(const Registers registers, task_->tracee.registers());
+    step_first = task_->space->breakpoints.contains(registers.pc());
   }
   if (step_first) {
     RCHK_TRY_ASSIGN(const RecorderStop stop, step(limits));
     if (limits.single_step || stop.cause != StopCause::kStepped) return stop;
     // The next instruction may have a breakpoint as well.
-    RCHK_TRY_ASSIGN(const Registers registers, tracee_.registers());
-    if (breakpoints_.contains(registers.pc())) {
+    RCHK_TRY_ASSIGN(const Registers registers, task_->tracee.registers());
+    if (task_->space->breakpoints.contains(registers.pc())) {
       return RecorderStop{.cause = StopCause::kBreakpoint, .address = registers.pc()};
     }
   }
-  breakpoints_.report(limits.stop_at_breakpoints);
-  breakpoints_.insert_all(tracee_);
-  if (confinement_.tsc_trapped) tsc_mirror_.enter();
+  for (const auto& [tid, task] : tasks_) {
+    task->space->breakpoints.report(limits.stop_at_breakpoints && debugged(*task));
+  }
+  insert_breakpoints();
+  if (task_->space->confinement.tsc_trapped) tsc_mirror_.enter();
   for (;;) {
     RCHK_TRY_ASSIGN(const MaybeStop result, advance(ResumeMode::kSyscall, limits));
     if (result) return *result;
@@ -105,138 +92,170 @@ Result<RecorderStop> Recorder::Impl::run_guest(const RunLimits& limits) {
 
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::advance(ResumeMode mode,
                                                           const RunLimits& limits) {
-  RCHK_TRY(resume(mode));
-  RCHK_TRY_ASSIGN(const StopStatus stop, wait_for_stop(limits));
-  RCHK_TRY_ASSIGN(MaybeStop result, handle(stop, limits));
+  if (tasks_.size() > 1) {
+    Task* const before = task_;
+    RCHK_TRY_ASSIGN(MaybeStop result, schedule(limits));
+    if (result) return result;
+    if (task_ != before) mode = ResumeMode::kSyscall;
+  }
+  if (task_->state == TaskState::kStopped) {
+    if (task_->delivery) return enter_handler(limits);
+    if (holds() && task_->mask_while_held && !task_->call &&
+        monotonic_ns() >= task_->hold_until_ns) {
+      RCHK_TRY(release_held(trace::Place::kByState));
+    }
+    if (limits.stop_at_breakpoints && debugged(*task_)) {
+      RCHK_TRY(watchpoints_.arm(task_->tracee, task_->armed));
+    }
+    const Result<void> resumed = resume(mode);
+    // Somebody killed it: its end is to be heard of.
+    if (!resumed && resumed.error().kind != ErrorKind::kGone) return Failure(resumed.error());
+  }
+  RCHK_TRY_ASSIGN(const bool stopped, wait_for_stop(limits));
+  if (!stopped) return MaybeStop();
+  return read_stop(*task_, limits);
+}
+
+// Deals with the stop that task `task` is known to be in; it becomes task_.
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::read_stop(Task& task, const RunLimits& limits) {
+  task_ = &task;
+  const pid_t tid = task.tid;
+  const StopStatus stop = *std::exchange(task.unread, std::nullopt);
+  task.state = TaskState::kStopped;
+  Result<MaybeStop> handled = handle(stop, limits);
+  const auto found = tasks_.find(tid);
+  if (!handled && handled.error().kind == ErrorKind::kGone && found != tasks_.end() &&
+      !found->second->in_exit_stop) {
+    // Somebody killed it between two requests: its end is to be heard of.
+    found->second->state = TaskState::kRunning;
+    return MaybeStop();
+  }
+  if (!handled) return handled;
+  if (found == tasks_.end() || found->second.get() != task_) return handled;
   // Any stop takes the place of the one that was asked for (kernel/signal.c, ptrace_stop).
-  const bool interrupted = std::exchange(interrupt_in_flight_, false) && interrupt_wanted_;
-  if (result || !interrupted || exit_recorded_) return result;
-  if (call_) RCHK_TRY(take_call_back());
+  const bool interrupted = std::exchange(task_->interrupt_in_flight, false) && interrupt_wanted_;
+  if (*handled || !interrupted || task_->exit_recorded) return handled;
+  if (task_->call && !task_->call->at_entry) {
+    interrupt_wanted_ = false;  // asked again
+    return handled;
+  }
+  if (task_->call) RCHK_TRY(take_call_back());
   return MaybeStop(RecorderStop{.cause = StopCause::kInterrupted});
 }
 
-// Lets one instruction run, be it a system call. Breakpoints are not in memory.
+// The processor pushed the trap flag that the single step had set.
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::end_of_stepped_pushf(MaybeStop result) {
+  constexpr uint8_t kTrapFlagInSecondByte = 1;
+  RCHK_TRY_ASSIGN(const Registers after, task_->tracee.registers());
+  uint8_t byte = 0;
+  if (task_->tracee.read_memory({after.rsp + 1}, {&byte, 1}) == 1) {
+    byte &= static_cast<uint8_t>(~kTrapFlagInSecondByte);
+    RCHK_TRY(task_->tracee.write_memory({after.rsp + 1}, {&byte, 1}));
+  }
+  return result;
+}
+
+// Lets one instruction of task_ run, be it a system call. Breakpoints are not in memory.
 Result<RecorderStop> Recorder::Impl::step(const RunLimits& limits) {
+  Task* const stepped = task_;
+  const pid_t tid = task_->tid;
   for (;;) {
-    RCHK_TRY_ASSIGN(const Registers before, tracee_.registers());
-    if (breakpoints_.is_hook(before.pc())) {
+    if (task_ != stepped || task_->state != TaskState::kStopped || task_->unread ||
+        task_->in_group_stop) {
+      // It waits, and others run.
+      RCHK_TRY_ASSIGN(const MaybeStop stop, advance(ResumeMode::kSyscall, limits));
+      if (stop) return *stop;
+      if (finished_) return *finished_;
+      if (tasks_.count(tid) == 0) return RecorderStop{.cause = StopCause::kStepped};
+      continue;
+    }
+    RCHK_TRY_ASSIGN(const Registers before, task_->tracee.registers());
+    const bool in_call = task_->call || task_->delivery || task_->signal;
+    if (!in_call && task_->space->breakpoints.is_hook(before.pc())) {
       RCHK_TRY_ASSIGN(const MaybeStop hit, perform_hook(before, limits));
       return hit ? *hit : RecorderStop{.cause = StopCause::kStepped};
     }
-    const Instruction instruction = instruction_at(before.pc(), tracee_);
+    const Instruction instruction = instruction_at(before.pc(), task_->tracee);
     ResumeMode mode = ResumeMode::kStep;
-    switch (instruction.kind) {
-      case InstructionKind::kSyscall:
-      case InstructionKind::kInt80:
-        mode = ResumeMode::kSyscall;  // PTRACE_SINGLESTEP does not stop at system calls
-        break;
-      case InstructionKind::kRepString:
-        mode = ResumeMode::kSyscall;
-        step_target_ = {};
-        step_target_.add(before.pc() + instruction.length);
-        step_target_.insert_all(tracee_);
-        break;
-      case InstructionKind::kTrapped:
-      case InstructionKind::kPushFlags:
-      case InstructionKind::kOther:
-        break;
+    if (task_->call || instruction.kind == InstructionKind::kSyscall ||
+        instruction.kind == InstructionKind::kInt80) {
+      mode = ResumeMode::kSyscall;  // PTRACE_SINGLESTEP does not stop at system calls
+    } else if (instruction.kind == InstructionKind::kRepString) {
+      mode = ResumeMode::kSyscall;
+      step_target_ = {};
+      step_target_.add(before.pc() + instruction.length);
+      step_target_.insert_all(task_->tracee);
     }
     const uint64_t calls = calls_done_;
     const uint64_t events = event_count_;
     stepping_ = true;
     Result<MaybeStop> result = advance(mode, limits);
     stepping_ = false;
-    if (!finished_ && !step_target_.empty()) step_target_.remove_all(tracee_);
+    const bool alive = tasks_.count(tid) != 0;
+    if (alive && !step_target_.empty()) step_target_.remove_all(stepped->tracee);
     step_target_ = {};
     if (!result) return Failure(result.error());
     if (*result && (*result)->cause == StopCause::kStepped &&
-        instruction.kind == InstructionKind::kPushFlags) {
-      // The processor pushed the trap flag that the single step had set.
-      constexpr uint8_t kTrapFlagInSecondByte = 1;
-      RCHK_TRY_ASSIGN(const Registers after, tracee_.registers());
-      uint8_t byte = 0;
-      if (tracee_.read_memory({after.rsp + 1}, {&byte, 1}) == 1) {
-        byte &= static_cast<uint8_t>(~kTrapFlagInSecondByte);
-        RCHK_TRY(tracee_.write_memory({after.rsp + 1}, {&byte, 1}));
-      }
+        instruction.kind == InstructionKind::kPushFlags && mode == ResumeMode::kStep) {
+      RCHK_TRY_ASSIGN(*result, end_of_stepped_pushf(**result));
     }
     if (*result) return **result;
+    if (!alive) return RecorderStop{.cause = StopCause::kStepped};
+    if (task_ != stepped) continue;
     const bool trapped = event_count_ != events && instruction.kind == InstructionKind::kTrapped;
-    if (calls_done_ != calls || trapped) return RecorderStop{.cause = StopCause::kStepped};
-    if (call_) {
-      // Inside a call: run to its end.
-      while (call_) {
-        RCHK_TRY_ASSIGN(const MaybeStop inner, advance(ResumeMode::kSyscall, limits));
-        if (inner) return *inner;
-      }
-      if (calls_done_ != calls) return RecorderStop{.cause = StopCause::kStepped};
-    }
+    const bool ended = calls_done_ != calls && !task_->call;
+    if (ended || trapped) return RecorderStop{.cause = StopCause::kStepped};
   }
 }
 
 Result<void> Recorder::Impl::resume(ResumeMode mode) {
-  if (in_group_stop_) return tracee_.listen();
-  const int signal = signal_ ? signal_->si_signo : 0;
-  signal_.reset();
-  signal_reported_ = false;
-  return tracee_.resume(mode, signal);
-}
-
-Result<void> Recorder::Impl::interrupt_if_asked(const RunLimits& limits) {
-  if (interrupt_wanted_) return {};
-  const uint64_t now_ns = monotonic_ns();
-  if (now_ns < next_poll_ns_) return {};
-  next_poll_ns_ = now_ns + std::chrono::nanoseconds(kPollInterval).count();
-  const steady_clock::time_point now{std::chrono::nanoseconds(now_ns)};
-  bool asked = limits.deadline && now >= *limits.deadline;
-  if (limits.interrupt_requested) {
-    const TscMirror::Pause pause(tsc_mirror_);
-    asked |= limits.interrupt_requested();
-  }
-  if (!asked) return {};
-  interrupt_wanted_ = true;
-  if (!interrupt_in_flight_) RCHK_TRY(tracee_.interrupt());
-  interrupt_in_flight_ = true;
-  return {};
-}
-
-Result<StopStatus> Recorder::Impl::wait_for_stop(const RunLimits& limits) {
-  const bool polled = limits.interrupt_requested || limits.deadline;
-  for (;;) {
-    // A guest that makes many system calls may keep the waker's signal from ever coming here.
-    if (polled) RCHK_TRY(interrupt_if_asked(limits));
-    Result<StopStatus> stop = tracee_.wait(polled);
-    if (stop || stop.error().errno_value != EINTR) return stop;
-  }
+  Task& task = *task_;
+  task.state = TaskState::kRunning;
+  if (task.call) task.call->at_entry = false;
+  if (task.in_group_stop) return task.tracee.listen();
+  const int signal = task.signal ? task.signal->si_signo : 0;
+  task.signal.reset();
+  task.signal_reported = false;
+  if (!task.call && !task.fatal_signal_recorded) task.behind_event = false;
+  return task.tracee.resume(mode, signal);
 }
 
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
                                                          const RunLimits& limits) {
-  in_group_stop_ = false;
+  task_->in_group_stop = false;
   switch (stop.kind) {
     case StopStatus::Kind::kSyscall:
-      return call_ ? on_call_exit(limits) : on_call_entry(limits);
+      return task_->call ? on_call_exit(limits) : on_call_entry(limits);
     case StopStatus::Kind::kSignal:
       return on_signal(stop.value, limits);
     case StopStatus::Kind::kEvent:
-      if (stop.value == tracee::kEventExit) return on_exit_event();
-      if (stop.value == tracee::kEventExec) {
-        const bool breakpoints_were_in = call_ && call_->breakpoints_were_in;
-        RCHK_TRY(take_image());
-        if (breakpoints_were_in) breakpoints_.insert_all(tracee_);
-        ++calls_done_;
+      switch (stop.value) {
+        case tracee::kEventExit:
+          return on_exit_event(limits);
+        case tracee::kEventExec:
+          return on_exec(limits);
+        case tracee::kEventFork:
+        case tracee::kEventVfork:
+        case tracee::kEventClone:
+          return on_new_task(limits);
+        default:
+          return MaybeStop();
       }
-      return MaybeStop();
     case StopStatus::Kind::kGroupStop:
-      in_group_stop_ = true;
+      task_->in_group_stop = true;
+      if (tasks_.size() > 1 && !task_->call) RCHK_TRY(leave_processor());
       return MaybeStop();
     case StopStatus::Kind::kInterrupted:  // or the end of a group stop
+      if (task_->call || interrupt_wanted_ || !task_->interrupt_in_flight) return MaybeStop();
+      if (holds() && task_->mask_while_held && monotonic_ns() >= task_->hold_until_ns) {
+        RCHK_TRY(release_held(trace::Place::kByState));
+      } else if (others_can_run() && slice_is_over()) {
+        RCHK_TRY(leave_processor());
+      }
       return MaybeStop();
     case StopStatus::Kind::kExited:
-    case StopStatus::Kind::kKilled: {
-      RCHK_TRY_ASSIGN(RecorderStop end, finish(stop));
-      return MaybeStop(std::move(end));
-    }
+    case StopStatus::Kind::kKilled:
+      return on_gone(stop);
   }
   return MaybeStop();
 }
@@ -245,19 +264,17 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
 // else ends the recording only.
 Result<RecorderStop> Recorder::Impl::recover(const Error& error) {
   if (finished_) return *finished_;
-  if (error.kind == ErrorKind::kGone) {
-    for (;;) {
-      RCHK_TRY_ASSIGN(const StopStatus stop, tracee_.wait());
-      if (stop.is_gone()) return finish(stop);
-      if (stop.kind == StopStatus::Kind::kEvent && stop.value == tracee::kEventExit) {
-        RCHK_TRY(on_exit_event());
-      }
-      RCHK_TRY(tracee_.resume(ResumeMode::kContinue));
-    }
+  Error last = error;
+  while (last.kind == ErrorKind::kGone && task_ != nullptr) {
+    if (!task_->in_exit_stop) task_->state = TaskState::kRunning;
+    const Result<MaybeStop> result = advance(ResumeMode::kSyscall, *limits_);
+    if (finished_) return *finished_;
+    if (result && *result) return **result;
+    if (!result) last = result.error();
   }
-  Result<RecorderStop> stopped = stop_recording(error.message());
+  Result<RecorderStop> stopped = stop_recording(last.message());
   if (stopped) return stopped;
-  return Failure(error);
+  return Failure(last);
 }
 
 }  // namespace rchk::record

@@ -9,9 +9,6 @@ namespace rchk::record {
 
 namespace {
 
-using tracee::ResumeMode;
-using tracee::StopStatus;
-
 // si_code of a SIGTRAP by single step and by a debug register (asm-generic/siginfo.h).
 constexpr int kTrapTrace = 2, kTrapHardware = 4;
 constexpr size_t kSiginfoBytes = 128;
@@ -34,9 +31,9 @@ bool is_synchronous(const siginfo_t& info) {
 }  // namespace
 
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_signal(int signal, const RunLimits& limits) {
-  RCHK_TRY_ASSIGN(const siginfo_t info, tracee_.signal_info());
-  RCHK_TRY_ASSIGN(const Registers registers, tracee_.registers());
-  if (signal == SIGSEGV && info.si_code == SI_KERNEL) {
+  RCHK_TRY_ASSIGN(siginfo_t info, task_->tracee.signal_info());
+  RCHK_TRY_ASSIGN(const Registers registers, task_->tracee.registers());
+  if (signal == SIGSEGV && info.si_code == SI_KERNEL && !task_->place_now) {
     RCHK_TRY_ASSIGN(const bool emulated, emulate_trapped(registers));
     if (emulated) return MaybeStop();
   }
@@ -45,26 +42,20 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_signal(int signal, const Ru
     RCHK_TRY_ASSIGN(MaybeStop stop, on_trap(info, registers, limits, ours));
     if (ours) return stop;
   }
-  RCHK_TRY_ASSIGN(const SignalStatus status, read_signal_status(tracee_.pid()));
+  if (holds()) RCHK_TRY(unhold_info(info));
+  RCHK_TRY_ASSIGN(const SignalStatus status, read_signal_status(task_->tid));
   SignalAction action = action_of(signal, status);
   // The kernel has made a forced signal's action the default one before it says so
   // (kernel/signal.c, force_sig_info_to_task), but a fault of an ignored signal is fatal all the
   // same.
   if (action == SignalAction::kIgnore && is_synchronous(info)) action = SignalAction::kFatal;
-  signal_ = info;
+  task_->signal = info;
   switch (action) {
     case SignalAction::kIgnore:
     case SignalAction::kStop:
       return MaybeStop();  // passed on: the kernel does as it would natively
-    case SignalAction::kHandler: {
-      RCHK_TRY(add_signal_event(info, registers, false));
-      RCHK_TRY_ASSIGN(RecorderStop stop,
-                      stop_recording(fmt::format("{} with a handler at {}: signal handlers are "
-                                                 "not recorded yet (keep that signal from "
-                                                 "it, or its handler from being set)",
-                                                 signal_name(signal), registers.pc())));
-      return MaybeStop(std::move(stop));
-    }
+    case SignalAction::kHandler:
+      return on_handled_signal(info, registers, limits);
     case SignalAction::kFatal:
       return on_fatal_signal(info, registers, limits);
   }
@@ -78,13 +69,15 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_trap(const siginfo_t& info,
   if (info.si_code == SI_KERNEL) {  // int3; pc is behind it
     const GuestAddress site = registers.pc() - 1;
     const bool target = step_target_.inserted() && step_target_.contains(site);
-    const bool breakpoint = breakpoints_.inserted() && breakpoints_.reports(site);
-    const bool hook = breakpoints_.inserted() && breakpoints_.is_hook(site);
+    const bool breakpoint =
+        task_->space->breakpoints.inserted() && task_->space->breakpoints.reports(site);
+    const bool hook =
+        task_->space->breakpoints.inserted() && task_->space->breakpoints.is_hook(site);
     ours = target || breakpoint || hook;
     if (!ours) return MaybeStop();
     registers.rip = site.value;
     if (hook && !breakpoint) return perform_hook(registers, limits);
-    RCHK_TRY(tracee_.set_registers(registers));
+    RCHK_TRY(task_->tracee.set_registers(registers));
     if (target) return MaybeStop(RecorderStop{.cause = StopCause::kStepped});
     return MaybeStop(RecorderStop{.cause = StopCause::kBreakpoint, .address = site});
   }
@@ -93,7 +86,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_trap(const siginfo_t& info,
   ours = stepped || (info.si_code == kTrapHardware && !watchpoints_.empty());
   if (!ours) return MaybeStop();
   if (limits.stop_at_breakpoints) {
-    RCHK_TRY_ASSIGN(const auto hit, watchpoints_.take_hit(tracee_));
+    RCHK_TRY_ASSIGN(const auto hit, watchpoints_.take_hit(task_->tracee, task_->armed));
     if (hit) {
       return MaybeStop(RecorderStop{.cause = StopCause::kWatchpoint, .address = hit->address});
     }
@@ -104,74 +97,89 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_trap(const siginfo_t& info,
 
 // True if the fault came of CPUID, RDTSC or RDTSCP and the guest has its answer now.
 Result<bool> Recorder::Impl::emulate_trapped(const Registers& before) {
-  const Instruction instruction = instruction_at(before.pc(), tracee_);
+  const Instruction instruction = instruction_at(before.pc(), task_->tracee);
   if (instruction.kind != InstructionKind::kTrapped) return false;
   const bool trapped = instruction.trapped == trace::TrappedInstruction::kCpuid
-                           ? confinement_.cpuid_trapped
-                           : confinement_.tsc_trapped;
+                           ? task_->space->confinement.cpuid_trapped
+                           : task_->space->confinement.tsc_trapped;
   if (!trapped) return false;
   trace::TrapEvent event;
   event.instruction = instruction.trapped;
   event.before = before;
   event.before.orig_rax = ~0ull;
   const TscMirror::Pause pause(tsc_mirror_);
-  event.after = emulate(instruction, event.before, confinement_.cpuid_trapped);
-  RCHK_TRY(tracee_.set_registers(event.after));
-  if (segv_blocked_) {
+  event.after = emulate(instruction, event.before, task_->space->confinement.cpuid_trapped);
+  RCHK_TRY(task_->tracee.set_registers(event.after));
+  if (task_->segv_blocked) {
     // A fault unblocks its signal (kernel/signal.c, force_sig_info_to_task).
-    RCHK_TRY_ASSIGN(const uint64_t mask, tracee_.signal_mask());
-    RCHK_TRY(tracee_.set_signal_mask(mask | signal_bit(SIGSEGV)));
+    RCHK_TRY_ASSIGN(const uint64_t mask, task_->tracee.signal_mask());
+    RCHK_TRY(task_->tracee.set_signal_mask(mask | signal_bit(SIGSEGV)));
   }
-  last_registers_ = event.after;
+  task_->last_registers = event.after;
   RCHK_TRY(append(std::move(event)));
+  // Right behind an event is a better place for them than any by state.
+  if (holds() && task_->mask_while_held) RCHK_TRY(release_held(trace::Place::kAtEvent));
   return true;
 }
 
-Result<void> Recorder::Impl::add_signal_event(const siginfo_t& info, const Registers& registers,
-                                              bool fatal) {
+// Where task_ is, for a signal that is delivered before its next instruction.
+trace::Place Recorder::Impl::place_of(const siginfo_t& info, const Registers& registers) const {
+  if (task_->place_now) return *task_->place_now;
+  if (is_synchronous(info)) return trace::Place::kAtFault;
+  if (task_->behind_event) return trace::Place::kAtEvent;
+  if (!same_guest_state(registers, task_->last_registers)) return trace::Place::kByState;
+  // One that was pending for all threads may have been taken by another one meanwhile, so that the
+  // registers have to be those of the event as well. They prove it alone behind a system call: only
+  // the instruction itself leaves the pc in rcx and the flags in r11 (SDM vol. 2B, SYSCALL).
+  const bool pending = (task_->pending_at_event & signal_bit(info.si_signo)) != 0;
+  const bool behind_call = registers.rcx == registers.rip && registers.r11 == registers.rflags;
+  if (pending || behind_call) return trace::Place::kAtEvent;
+  return trace::Place::kByState;
+}
+
+Result<void> Recorder::Impl::add_fatal_signal(const siginfo_t& info, const Registers& registers) {
   trace::SignalEvent event;
   event.number = info.si_signo;
   event.siginfo.resize(sizeof(info));
   std::memcpy(event.siginfo.data(), &info, sizeof(info));
-  event.fatal = fatal;
+  event.fatal = true;
   event.registers = registers;
+  if (task_->interrupted) {
+    trace::SyscallEvent call = std::move(task_->interrupted->event);
+    task_->interrupted.reset();
+    event.registers = call.after;
+    task_->last_registers = call.after;
+    task_->pending_at_event |= signal_bit(info.si_signo);
+    RCHK_TRY(append(std::move(call)));
+    task_->behind_event = true;
+  }
   event.registers.orig_rax = ~0ull;
-  if (is_synchronous(info)) {
-    event.place = trace::Place::kAtFault;
-  } else if ((pending_at_event_ & signal_bit(info.si_signo)) != 0) {
-    event.place = trace::Place::kAtEvent;
-  }
+  event.place = place_of(info, event.registers);
   if (event.place == trace::Place::kByState) {
-    RCHK_TRY_ASSIGN(event.extended_state, tracee_.extended_state());
-    // Nothing says which pages changed since the last event: all that may have.
-    std::vector<trace::Mapping> writable;
-    for (const auto& [begin, mapping] : space_.mappings()) {
-      if (mapping.writable()) writable.push_back(mapping);
-    }
-    const bool were_in = breakpoints_.inserted();
-    if (were_in) breakpoints_.remove_all(tracee_);
-    RCHK_TRY_ASSIGN(event.dirty, own_pages(tracee_, writable));
-    if (were_in) breakpoints_.insert_all(tracee_);
+    RCHK_TRY_ASSIGN(event.extended_state, task_->tracee.extended_state());
+    RCHK_TRY_ASSIGN(event.dirty, changed_pages());
   }
-  last_registers_ = event.registers;
-  return append(std::move(event));
+  task_->last_registers = event.registers;
+  RCHK_TRY(append(std::move(event)));
+  task_->behind_event = true;
+  return {};
 }
 
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_fatal_signal(const siginfo_t& info,
                                                                   const Registers& registers,
                                                                   const RunLimits& limits) {
-  if (!fatal_signal_recorded_) {
-    RCHK_TRY(add_signal_event(info, registers, true));
-    fatal_signal_recorded_ = true;
+  if (!task_->fatal_signal_recorded) {
+    RCHK_TRY(add_fatal_signal(info, registers));
+    task_->fatal_signal_recorded = true;
   }
   RecorderStop stop;
   stop.signal = info.si_signo;
-  if (limits.stop_at_signals && !signal_reported_) {
-    signal_reported_ = true;
+  if (limits.stop_at_signals && !task_->signal_reported && debugged(*task_)) {
+    task_->signal_reported = true;
     stop.cause = StopCause::kSignal;
     return MaybeStop(std::move(stop));
   }
-  if (limits.stop_before_exit && !exit_reported_) {
+  if (limits.stop_before_exit && !exit_reported_ && debugged(*task_)) {
     exit_reported_ = true;
     stop.cause = StopCause::kAboutToExit;
     return MaybeStop(std::move(stop));

@@ -39,40 +39,42 @@ void Recorder::Impl::set_hooks(const trace::ExecEvent& image) {
     if (interpreter != 0 && mapping.backing->file.value != file) continue;
     if (mapping.range.size() > kLargestLinkerBytes) continue;
     Bytes code(mapping.range.size());
-    code.resize(tracee_.read_memory(mapping.range.begin, code));
+    code.resize(task_->tracee.read_memory(mapping.range.begin, code));
     for (const size_t at : tracee::find_lazy_binding_xsavec(code)) {
       hooks.push_back(mapping.range.begin + at);
     }
   }
-  breakpoints_.set_hooks(hooks);
+  task_->space->breakpoints.set_hooks(hooks);
 }
 
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::perform_hook(Registers registers,
                                                                const RunLimits& limits) {
   uint8_t code[kLongestInstruction] = {};
-  const size_t got = tracee_.read_memory(registers.pc(), code);
+  const size_t got = task_->tracee.read_memory(registers.pc(), code);
   const std::span<uint8_t> bytes(code, got);
-  if (breakpoints_.inserted()) breakpoints_.hide_in(registers.pc(), bytes, false, tracee_);
+  if (task_->space->breakpoints.inserted())
+    task_->space->breakpoints.hide_in(registers.pc(), bytes, false, task_->tracee);
   const auto instruction = tracee::decode_xsavec(bytes, registers);
   if (!instruction) {
     // The guest has overwritten it. From now on it is on its own here.
-    const bool were_in = breakpoints_.inserted();
-    breakpoints_.remove_all(tracee_);
-    breakpoints_.set_hooks({});
-    if (were_in) breakpoints_.insert_all(tracee_);
-    RCHK_TRY(tracee_.set_registers(registers));
+    const bool were_in = task_->space->breakpoints.inserted();
+    task_->space->breakpoints.remove_all(task_->tracee);
+    task_->space->breakpoints.set_hooks({});
+    if (were_in) task_->space->breakpoints.insert_all(task_->tracee);
+    RCHK_TRY(task_->tracee.set_registers(registers));
     return MaybeStop();
   }
-  RCHK_TRY_ASSIGN(const ExtendedState state, tracee_.extended_state());
+  RCHK_TRY_ASSIGN(const ExtendedState state, task_->tracee.extended_state());
   MaybeStop stop;
   for (const tracee::StoredBytes& store : xsavec_.stores(*instruction, registers, state)) {
-    RCHK_TRY(tracee_.write_memory(store.address, store.bytes));
+    RCHK_TRY(task_->tracee.write_memory(store.address, store.bytes));
     if (!limits.stop_at_breakpoints || watchpoints_.empty()) continue;
-    const auto hit = watchpoints_.changed_in(range_of(store.address, store.bytes.size()), tracee_);
+    const auto hit =
+        watchpoints_.changed_in(range_of(store.address, store.bytes.size()), task_->tracee);
     if (hit) stop = RecorderStop{.cause = StopCause::kWatchpoint, .address = hit->address};
   }
   registers.rip += instruction->length;
-  RCHK_TRY(tracee_.set_registers(registers));
+  RCHK_TRY(task_->tracee.set_registers(registers));
   return stop;
 }
 

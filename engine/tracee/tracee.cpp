@@ -500,6 +500,11 @@ Result<Tracee> Tracee::fork(GuestAddress gadget) {
   return child;
 }
 
+void Tracee::forget() {
+  forget_memory();
+  pid_ = -1;
+}
+
 Result<void> Tracee::detach(int signal) {
   if (trace(PTRACE_DETACH, pid_, 0, static_cast<unsigned long>(signal)) != 0) {
     return ptrace_failed("detaching", pid_);

@@ -134,6 +134,11 @@ class Tracee {
   // the same registers and gets killed with its tracer. Signals pending for it are none.
   Result<Tracee> fork(GuestAddress gadget);
 
+  // Takes in a stop that the caller learned of by waitpid for any process.
+  void take_note(const StopStatus& stop) { note(stop); }
+  // Leaves it to itself: somebody else has the trace relation, or it has ended.
+  void forget();
+
   // Lets it run on untraced.
   Result<void> detach(int signal = 0);
   // Kills it and takes its status away.

@@ -1,12 +1,14 @@
 // Guests for the recorder's tests: this very program, started with RCHK_TEST_GUEST in its
 // environment, does one small thing instead of running tests.
 
+#include <atomic>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
+#include <thread>
 
 #include <fcntl.h>
 #include <sys/epoll.h>
@@ -107,6 +109,28 @@ void handle_a_signal() {
   signal(SIGUSR1, [](int) { say("handled\n"); });
   raise(SIGUSR1);
   done("end\n", 9);
+}
+
+void handle_an_alarm_while_computing() {
+  static volatile int alarms = 0;
+  signal(SIGALRM, [](int) { alarms = alarms + 1; });
+  const itimerval often{{0, 20'000}, {0, 20'000}};
+  setitimer(ITIMER_REAL, &often, nullptr);
+  while (alarms < 3) g_counter = g_counter + 1;
+  done("", 0);
+}
+
+// Each waits for the other's store, without a call.
+void two_threads_spin() {
+  static std::atomic<int> turn{0};
+  std::thread other([] {
+    while (turn != 1) continue;
+    turn = 2;
+  });
+  turn = 1;
+  while (turn != 2) continue;
+  other.join();
+  done("end\n", 0);
 }
 
 void make_a_child() {
@@ -222,6 +246,7 @@ constexpr Guest kGuests[] = {
     {"copy_a_string", copy_a_string},
     {"exec", run_another_program},
     {"handle_a_signal", handle_a_signal},
+    {"handle_an_alarm_while_computing", handle_an_alarm_while_computing},
     {"landmarks", sum_of_landmarks},
     {"make_a_child", make_a_child},
     {"nothing", [] { _exit(0); }},
@@ -234,6 +259,7 @@ constexpr Guest kGuests[] = {
     {"store_to_null", store_to_null},
     {"wait_in_epoll", wait_in_epoll},
     {"wait_with_ignored_signals", wait_with_ignored_signals},
+    {"two_threads_spin", two_threads_spin},
     {"write_into_a_closed_pipe", write_into_a_closed_pipe},
     {"write_to_many_descriptors", write_to_many_descriptors},
 };

@@ -1,0 +1,132 @@
+// What changed since: the pages of events by state, and copies of the guest.
+
+#include <algorithm>
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "engine/record/address_changes.h"
+#include "engine/record/recorder_impl.h"
+
+namespace rchk::record {
+
+namespace {
+
+// A new reference costs a copy of each page that the guest writes to next; an old one makes events
+// larger.
+constexpr uint64_t kMostPagesOfOldReference = 64;
+
+}  // namespace
+
+void Recorder::Impl::before_fork(const RunLimits* limits) {
+  if (task_->space->reference) {
+    // An error shows again when the tracker is asked.
+    (void)task_->space->reference->tracker->about_to_fork();
+  }
+  if (limits != nullptr && limits->before_fork && debugged(*task_)) {
+    const TscMirror::Pause pause(tsc_mirror_);
+    limits->before_fork();
+  }
+}
+
+Result<std::vector<trace::PageContents>> Recorder::Impl::changed_pages() {
+  Space& space = *task_->space;
+  RCHK_TRY(grow_stacks(task_->tid, space.memory));
+  const bool were_in = space.breakpoints.inserted();
+  if (were_in) space.breakpoints.remove_all(task_->tracee);
+  std::vector<trace::PageContents> pages;
+  if (space.reference) {
+    Result<snapshot::DirtyPages> dirty = space.reference->tracker->collect();
+    if (!dirty) return Failure(dirty.error());
+    space.reference->dirty_pages = snapshot::total_pages(dirty->pages);
+    for (const AddressRange& range : dirty->pages) {
+      trace::PageContents run{range.begin, Bytes(range.size())};
+      const size_t got = task_->tracee.read_memory(range.begin, run.bytes);
+      run.bytes.resize(got / kPageSize * kPageSize);
+      if (!run.bytes.empty()) pages.push_back(std::move(run));
+    }
+  } else {
+    // Nothing says which pages changed: all that may have.
+    std::vector<trace::Mapping> writable;
+    for (const auto& [begin, mapping] : space.memory.mappings()) {
+      if (mapping.writable()) writable.push_back(mapping);
+    }
+    RCHK_TRY_ASSIGN(pages, own_pages(task_->tracee, writable));
+  }
+  if (were_in) space.breakpoints.insert_all(task_->tracee);
+  return pages;
+}
+
+// Makes the guest as it is the reference for what changes from now on, where that pays. REQUIRES:
+// task_ is stopped behind an event, outside of calls.
+Result<void> Recorder::Impl::renew_reference() {
+  Space& space = *task_->space;
+  if (task_->in_group_stop || task_->in_exit_stop || task_->signal || task_->call) return {};
+  if (space.reference && space.reference->dirty_pages <= kMostPagesOfOldReference) return {};
+  space.reference.reset();
+  before_fork(limits_);
+  const bool were_in = space.breakpoints.inserted();
+  if (were_in) space.breakpoints.remove_all(task_->tracee);
+  Result<tracee::Tracee> forked = task_->tracee.fork(space.confinement.gadget);
+  if (were_in) space.breakpoints.insert_all(task_->tracee);
+  if (!forked) return Failure(forked.error());
+  // An open end of a pipe in it would keep the other one waiting.
+  RCHK_TRY(forked->remote_syscall(space.confinement.gadget, SYS_close_range, {0, ~0u, 0}));
+  Reference reference{std::move(*forked), 0,
+                      snapshot::make_tracker(snapshot::TrackerKind::kExclusive, task_->tid)};
+  RCHK_TRY(reference.tracker->begin(reference.fork.pid()));
+  space.reference = std::move(reference);
+  return {};
+}
+
+Result<ForkSnapshot> Recorder::Impl::fork_snapshot() {
+  RCHK_TRY(require_guest());
+  RCHK_TRY_ASSIGN(const Registers registers, this->registers());
+  RCHK_TRY_ASSIGN(ExtendedState extended, task_->tracee.extended_state());
+  RCHK_TRY(grow_stacks(task_->tid, task_->space->memory));
+  keep_states_ = true;
+  if (task_->space->reference) RCHK_TRY(task_->space->reference->tracker->about_to_fork());
+  Result<tracee::Tracee> forked = task_->tracee.fork(task_->space->confinement.gadget);
+  RCHK_TRY(restore_signal_stop());
+  if (!forked) return Failure(forked.error());
+  tracee::Tracee child = std::move(*forked);
+  const GuestAddress gadget = task_->space->confinement.gadget;
+  RCHK_TRY(child.remote_syscall(gadget, SYS_close_range, {0, ~0u, 0}));
+  snapshot::AddressSpace space = task_->space->memory;
+  for (const auto& [begin, mapping] : task_->space->memory.mappings()) {
+    if (!mapping.shared || !mapping.writable()) continue;
+    const AddressRange range = mapping.range;
+    const uint64_t readable = mapping.protection | snapshot::kRead | snapshot::kWrite;
+    RCHK_TRY_ASSIGN(
+        const int64_t placed,
+        child.remote_syscall(gadget, SYS_mmap,
+                             {begin.value, range.size(), readable,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, ~0ull, 0}));
+    if (placed != static_cast<int64_t>(begin.value)) {
+      return fail_errno("copying shared memory", static_cast<int>(-placed));
+    }
+    RCHK_TRY_ASSIGN(const auto pages, own_pages(task_->tracee, {mapping}));
+    for (const trace::PageContents& run : pages) {
+      RCHK_TRY(child.write_memory(run.address, run.bytes));
+    }
+    RCHK_TRY(child.remote_syscall(gadget, SYS_mprotect,
+                                  {begin.value, range.size(), mapping.protection}));
+  }
+  RCHK_TRY(child.set_registers(registers));
+  ForkSnapshot copy{std::move(child),    gadget, {task_->tid},    registers,
+                    std::move(extended), {},     std::move(space)};
+  for (const auto& [tid, task] : tasks_) {
+    if (task.get() == task_ || task->space != task_->space || !task->announced) continue;
+    OtherTask other{{tid}, task->last_registers, {}};
+    if (task->call) other.registers = task->call->before;
+    if (const auto state = task->tracee.extended_state()) {
+      other.extended_state = *state;
+    } else if (const auto kept = states_.find(tid); kept != states_.end()) {
+      other.extended_state = kept->second;  // it waits in a call
+    }
+    copy.others.push_back(std::move(other));
+  }
+  return copy;
+}
+
+}  // namespace rchk::record

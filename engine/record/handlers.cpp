@@ -1,0 +1,240 @@
+// Signals with handlers (docs/notes/tasks.md, "Signals").
+
+#include <algorithm>
+#include <csignal>
+#include <cstring>
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "engine/record/recorder_impl.h"
+
+namespace rchk::record {
+
+namespace {
+
+using trace::Place;
+using tracee::ResumeMode;
+using tracee::StopStatus;
+
+// How long a signal that comes in the middle of a computation is kept back, for a call to come by.
+constexpr uint64_t kHoldNs = 3'000'000;
+
+// These are raised by instructions, and the kernel kills a thread that blocks them then.
+constexpr SignalSet kFaultSignals = signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGFPE) |
+                                    signal_bit(SIGILL) | signal_bit(SIGTRAP) | signal_bit(SIGSYS);
+
+// si_code of the stop that follows a handler's set-up under PTRACE_SINGLESTEP (kernel/signal.c,
+// signal_setup_done; ptrace_notify).
+constexpr int kHandlerSetUp = SIGTRAP;
+
+// What the kernel pushes for a handler (arch/x86/include/asm/sigframe.h, rt_sigframe), from the
+// stack pointer at the handler's entry upwards:
+//
+//   +0   return address
+//   +8   struct ucontext: flags 8, link 8, stack 24 (ss_sp, ss_flags, ss_size), then the
+//        registers r8...r15, di, si, bp, bx, dx, ax, cx, sp, ip, flags, ...
+//   then siginfo, and above it the extended state
+constexpr uint64_t kStackInFrame = 8 + 16, kRegistersInFrame = 8 + 40;
+constexpr uint64_t kAxInFrame = kRegistersInFrame + 13 * 8, kIpInFrame = kRegistersInFrame + 16 * 8;
+constexpr uint64_t kFrameHeadBytes = kIpInFrame + 8;
+// More than any frame on a stack that goes on below the old stack pointer.
+constexpr uint64_t kMostFrameBytes = 1 << 20;
+
+struct FrameHead {
+  uint64_t rax = 0, rip = 0;
+  AddressRange stack;  // the alternate one
+};
+
+Result<FrameHead> read_frame_head(const tracee::Tracee& tracee, GuestAddress frame) {
+  uint8_t bytes[kFrameHeadBytes];
+  if (tracee.read_memory(frame, bytes) != sizeof(bytes)) {
+    return fail(ErrorKind::kUnsupported,
+                fmt::format("the signal frame at {} cannot be read", frame));
+  }
+  const auto word = [&bytes](uint64_t at) {
+    uint64_t value = 0;
+    std::memcpy(&value, bytes + at, sizeof(value));
+    return value;
+  };
+  FrameHead head;
+  head.rax = word(kAxInFrame);
+  head.rip = word(kIpInFrame);
+  head.stack = range_of({word(kStackInFrame)}, word(kStackInFrame + 16));
+  return head;
+}
+
+// Where the frame ends: below the interrupted stack pointer, or at the end of the alternate stack
+// if that has just been entered.
+GuestAddress end_of_frame(GuestAddress frame, GuestAddress old_stack, const FrameHead& head) {
+  if (head.stack.contains(frame) && !head.stack.contains(old_stack)) return head.stack.end;
+  if (old_stack > frame && old_stack - frame <= kMostFrameBytes) return old_stack;
+  return frame + kMostFrameBytes;
+}
+
+}  // namespace
+
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_handled_signal(const siginfo_t& info,
+                                                                    const Registers& registers,
+                                                                    const RunLimits& limits) {
+  Task& task = *task_;
+  Delivery delivery;
+  if (task.interrupted) {
+    delivery.place = Place::kAtCall;  // or behind it, which shows at the handler's entry
+  } else {
+    delivery.place = place_of(info, registers);
+    const bool computing = delivery.place == Place::kByState && !task.place_now;
+    if (computing || task.restarted) {
+      RCHK_TRY(hold(info));
+      return MaybeStop();
+    }
+  }
+  task.delivery = delivery;
+  const bool quiet = (limits.quiet_signals & signal_bit(info.si_signo)) != 0;
+  if (limits.stop_at_signals && !quiet && debugged(task)) {
+    return MaybeStop(RecorderStop{.cause = StopCause::kSignal, .signal = info.si_signo});
+  }
+  return MaybeStop();
+}
+
+// Keeps the signal that task_ is stopped at back. What comes meanwhile waits in the kernel.
+Result<void> Recorder::Impl::hold(const siginfo_t& info) {
+  Task& task = *task_;
+  task.held[info.si_signo].push_back(info);
+  task.signal.reset();
+  if (task.restarted) return {};  // it ends the call that is about to be made again
+  if (task.mask_while_held) return {};
+  RCHK_TRY_ASSIGN(task.mask_while_held, task.tracee.signal_mask());
+  RCHK_TRY(task.tracee.set_signal_mask(*task.mask_while_held | ~kFaultSignals));
+  task.hold_until_ns = monotonic_ns() + kHoldNs;
+  return {};
+}
+
+Result<void> Recorder::Impl::send_marker(int signal) {
+  if (syscall(SYS_tgkill, task_->process->pid, task_->tid, signal) != 0) {
+    return fail_errno(fmt::format("sending {} to the guest again", signal_name(signal)));
+  }
+  return {};
+}
+
+Result<void> Recorder::Impl::release_held(Place place) {
+  Task& task = *task_;
+  if (task.mask_while_held) {
+    RCHK_TRY(task.tracee.set_signal_mask(*task.mask_while_held));
+    task.mask_while_held.reset();
+  }
+  task.place_now = task.behind_event ? Place::kAtEvent : place;
+  for (const auto& [signal, infos] : task.held) RCHK_TRY(send_marker(signal));
+  return {};
+}
+
+// At a stop for a signal of which some are held: `info` becomes the one that came first, and what
+// the kernel has just dequeued waits for the next stop.
+Result<void> Recorder::Impl::unhold_info(siginfo_t& info) {
+  Task& task = *task_;
+  const auto held = task.held.find(info.si_signo);
+  if (held == task.held.end() || task.mask_while_held) return {};
+  const bool marker = info.si_code == SI_TKILL && (info.si_pid == getpid() || info.si_pid == 0);
+  std::deque<siginfo_t>& infos = held->second;
+  if (!marker) infos.push_back(info);
+  info = infos.front();
+  infos.pop_front();
+  RCHK_TRY(task.tracee.set_signal_info(info));
+  if (infos.empty()) {
+    task.held.erase(held);
+    return {};
+  }
+  // The marker may have been dropped, since another one of its number was pending (signal(7)).
+  RCHK_TRY_ASSIGN(const SignalStatus status, read_signal_status(task.tid));
+  if ((status.pending & signal_bit(info.si_signo)) == 0) return send_marker(info.si_signo);
+  return {};
+}
+
+// Lets the kernel set up the handler of the signal that task_ is stopped at, and records it.
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::enter_handler(const RunLimits& limits) {
+  Task& task = *task_;
+  const Delivery delivery = *std::exchange(task.delivery, std::nullopt);
+  const siginfo_t info = *std::exchange(task.signal, std::nullopt);
+  trace::SignalEvent event;
+  event.number = info.si_signo;
+  event.siginfo.resize(sizeof(info));
+  std::memcpy(event.siginfo.data(), &info, sizeof(info));
+  event.place = delivery.place;
+  RCHK_TRY_ASSIGN(event.registers, task.tracee.registers());
+  event.registers.orig_rax = ~0ull;
+  if (event.place == Place::kByState && task.behind_event) event.place = Place::kAtEvent;
+  if (event.place == Place::kByState) {
+    RCHK_TRY_ASSIGN(event.extended_state, task.tracee.extended_state());
+    RCHK_TRY_ASSIGN(event.dirty, changed_pages());
+  }
+  if (task.mask_while_held) {
+    // A fault's handler, while others are kept back: its frame has the guest's own mask.
+    RCHK_TRY(task.tracee.set_signal_mask(*task.mask_while_held));
+  }
+  RCHK_TRY(task.tracee.resume(ResumeMode::kStep, info.si_signo));
+  RCHK_TRY_ASSIGN(const StopStatus stop, task.tracee.wait());
+  bool entered = stop.kind == StopStatus::Kind::kSignal && stop.value == SIGTRAP;
+  if (entered) {
+    RCHK_TRY_ASSIGN(const siginfo_t trap, task.tracee.signal_info());
+    entered = trap.si_code == kHandlerSetUp;
+  }
+  if (!entered) {
+    // No room for the frame: a SIGSEGV comes in the same place. Or it was killed.
+    if (!task.interrupted) task.place_now = event.place;
+    task.unread = stop;
+    return read_stop(task, limits);
+  }
+  return at_handler(std::move(event), limits);
+}
+
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::at_handler(trace::SignalEvent event,
+                                                             const RunLimits& limits) {
+  Task& task = *task_;
+  trace::HandlerEntry entry;
+  RCHK_TRY_ASSIGN(entry.registers, task.tracee.registers());
+  entry.registers.orig_rax = ~0ull;
+  RCHK_TRY_ASSIGN(entry.extended_state, task.tracee.extended_state());
+  const GuestAddress frame{entry.registers.rsp};
+  RCHK_TRY_ASSIGN(const FrameHead head, read_frame_head(task.tracee, frame));
+  const GuestAddress end = end_of_frame(frame, {event.registers.rsp}, head);
+  trace::MemoryWrite write{frame, Bytes(end - frame)};
+  write.bytes.resize(task.tracee.read_memory(frame, write.bytes));
+  entry.frame.push_back(std::move(write));
+
+  if (task.interrupted) {
+    InterruptedCall interrupted = std::move(*task.interrupted);
+    task.interrupted.reset();
+    event.registers = interrupted.call.before;
+    event.place = Place::kAtCall;
+    if (head.rip != interrupted.call.before.rip) {
+      // The guest sees the call return.
+      interrupted.event.after.rax = head.rax;
+      event.registers = interrupted.event.after;
+      event.place = Place::kAtEvent;
+      note_thread_words(interrupted.call, static_cast<int64_t>(head.rax));
+      RCHK_TRY(append(std::move(interrupted.event)));
+    }
+  }
+  event.registers.orig_rax = ~0ull;
+  const bool by_state = event.place == Place::kByState;
+  task.last_registers = entry.registers;
+  const MaybeStop changed = watchpoint_changed_by(entry.frame, limits);
+  event.handler = std::move(entry);
+  task.place_now.reset();
+  RCHK_TRY(append(std::move(event)));
+  task.behind_event = true;
+  if (by_state) RCHK_TRY(renew_reference());
+  // What else is pending and not blocked by the handler comes before its first instruction.
+  RCHK_TRY_ASSIGN(const SignalStatus status, read_signal_status(task.tid));
+  task.pending_at_event = status.pending & ~status.blocked;
+  task.segv_blocked = (status.blocked & signal_bit(SIGSEGV)) != 0;
+  if (task.mask_while_held) {
+    task.mask_while_held = status.blocked;  // as the handler has it
+    RCHK_TRY(release_held(Place::kAtEvent));
+  }
+  if (changed) return changed;
+  if (stepping_) return MaybeStop(RecorderStop{.cause = StopCause::kStepped});
+  return MaybeStop();
+}
+
+}  // namespace rchk::record

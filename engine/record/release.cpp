@@ -1,0 +1,142 @@
+// The recording ends before the program does.
+
+#include <csignal>
+#include <ctime>
+
+#include <sched.h>
+#include <sys/wait.h>
+
+#include "engine/record/recorder_impl.h"
+
+namespace rchk::record {
+
+namespace {
+
+using tracee::ResumeMode;
+using tracee::StopStatus;
+namespace nr = syscalls::nr;
+
+constexpr uint64_t kNoCall = ~0ull;
+
+}  // namespace
+
+Result<void> Recorder::Impl::restore_signal_stop() {
+  if (!task_->signal) return {};
+  const siginfo_t info = *task_->signal;
+  // Behind a system call's stop a signal number is sent anew, without what came with it
+  // (kernel/ptrace.c, ptrace_report_syscall).
+  RCHK_TRY(task_->tracee.resume(ResumeMode::kContinue, info.si_signo));
+  for (;;) {
+    RCHK_TRY_ASSIGN(const StopStatus stop, task_->tracee.wait());
+    if (stop.kind == StopStatus::Kind::kSignal && stop.value == info.si_signo) break;
+    if (stop.is_gone() || stop.kind == StopStatus::Kind::kEvent) {
+      return fail(ErrorKind::kGone, "the guest ended");
+    }
+    RCHK_TRY(task_->tracee.resume(ResumeMode::kContinue));
+  }
+  return task_->tracee.set_signal_info(info);
+}
+
+// Lets a task go on by itself, from outside of any call.
+Result<void> Recorder::Impl::set_task_free(Task& task) {
+  task_ = &task;
+  // One that waits in a call is made to leave it, and makes it again.
+  if (task.state == TaskState::kRunning && !task.unread) RCHK_TRY(task.tracee.interrupt());
+  while (task.state == TaskState::kRunning) {
+    StopStatus stop;
+    if (task.unread) {
+      stop = *std::exchange(task.unread, std::nullopt);
+    } else {
+      RCHK_TRY_ASSIGN(stop, task.tracee.wait());
+    }
+    if (stop.is_gone()) return fail(ErrorKind::kGone, "the task ended");
+    if (stop.kind == StopStatus::Kind::kSyscall || stop.kind == StopStatus::Kind::kInterrupted) {
+      task.state = TaskState::kStopped;
+    } else if (stop.kind == StopStatus::Kind::kSignal) {
+      RCHK_TRY_ASSIGN(task.signal, task.tracee.signal_info());
+      task.state = TaskState::kStopped;
+    } else {
+      RCHK_TRY(task.tracee.resume(ResumeMode::kSyscall));
+    }
+  }
+  if (task.call) {
+    RCHK_TRY_ASSIGN(const Registers registers, task.tracee.registers());
+    const auto result = static_cast<int64_t>(registers.rax);
+    if (is_restart(result) || result == -EINTR) {
+      Registers again = task.call->before;
+      if (result == kRestartBlock) again.rax = static_cast<uint64_t>(nr::restart_syscall);
+      again.orig_rax = kNoCall;
+      RCHK_TRY(task.tracee.set_registers(again));
+    }
+    task.call.reset();
+  }
+  if (task.mask_while_held) RCHK_TRY(task.tracee.set_signal_mask(*task.mask_while_held));
+  if (!task.signal && holds()) task.signal = task.held.begin()->second.front();
+  RCHK_TRY(set_free(task.tracee, task.space->confinement));
+  RCHK_TRY(restore_signal_stop());
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  for (const int cpu : allowed_cpus_) CPU_SET(cpu, &cpus);
+  if (!allowed_cpus_.empty()) sched_setaffinity(task.tid, sizeof(cpus), &cpus);
+  return task.tracee.detach(task.signal ? task.signal->si_signo : 0);
+}
+
+Result<RecorderStop> Recorder::Impl::stop_recording(std::string_view reason) {
+  if (finished_) return *finished_;
+  RecorderStop stop{.cause = StopCause::kRecordingStopped};
+  stop.message = fmt::format("{}; the program goes on without being recorded", reason);
+  remove_breakpoints();
+  for (const auto& [tid, task] : tasks_) {
+    if (task->state == TaskState::kStopped) Watchpoints::disarm(task->tracee, task->armed);
+  }
+  // Elsewhere than at a call or an event the guest stands where no position can tell.
+  auto place = trace::ExitPlace::kUnknown;
+  if (task_->call && task_->call->at_entry) {
+    RCHK_TRY(take_call_back());
+    if (tasks_.size() == 1) place = trace::ExitPlace::kAtCall;
+  } else if (task_->signal && task_->signal_event_is_last && tasks_.size() == 1) {
+    place = trace::ExitPlace::kAtEvent;
+  }
+  trace::ExitEvent event;
+  event.reason = trace::ExitReason::kRecorderStopped;
+  event.message = stop.message;
+  event.place = place;
+  RCHK_TRY_ASSIGN(event.registers, this->registers());
+  event.registers.orig_rax = kNoCall;
+  if (place != trace::ExitPlace::kUnknown) {
+    RCHK_TRY_ASSIGN(event.memory, checksum_memory());
+  }
+  // The guest is let go before the log is written to: the log may be what failed.
+  finished_ = stop;
+  Task* const current = task_;
+  Result<void> freed;
+  for (const auto& [tid, task] : tasks_) {
+    task->space->reference.reset();
+    const Result<void> one = set_task_free(*task);
+    if (!one && one.error().kind != ErrorKind::kGone) freed = one;
+  }
+  task_ = current;
+  RCHK_TRY(freed);
+  free_pid_ = first_pid_;
+  task_->exit_recorded = true;
+  say(fmt::format("{}.", stop.message));
+  RCHK_TRY(append(std::move(event)));
+  return stop;
+}
+
+Result<StopStatus> Recorder::Impl::wait_for_guest() {
+  if (free_pid_ >= 0 && first_end_) {
+    StopStatus status{StopStatus::Kind::kExited, first_end_->status, false};
+    if (first_end_->signal != 0) status = {StopStatus::Kind::kKilled, first_end_->signal, false};
+    return status;
+  }
+  if (free_pid_ < 0) return fail(ErrorKind::kMisuse, "the guest is not running by itself");
+  int status = 0;
+  while (waitpid(free_pid_, &status, 0) != free_pid_) {
+    if (errno != EINTR) return fail_errno("waiting for the guest");
+  }
+  free_pid_ = -1;
+  return tracee::decode_wait_status(status);
+}
+
+}  // namespace rchk::record

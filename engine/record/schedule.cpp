@@ -1,0 +1,261 @@
+// Whose turn it is (docs/notes/tasks.md). One task runs at a time; it leaves the processor only
+// behind an event of its own.
+
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+
+#include <sched.h>
+#include <sys/wait.h>
+
+#include "base/check.h"
+#include "engine/record/recorder_impl.h"
+
+namespace rchk::record {
+
+namespace {
+
+using std::chrono::steady_clock;
+using tracee::StopStatus;
+
+constexpr uint64_t kSliceNs = 10'000'000;
+constexpr uint64_t kShortestChaosSliceNs = 20'000, kLongestChaosSliceNs = 20'000'000;
+constexpr uint64_t kChaosTickNs = 500'000, kHoldTickNs = 1'000'000, kTickNs = 5'000'000;
+// With random choices one point in so many at which a task could leave, it does.
+constexpr uint64_t kChaosLeaveOneIn = 6;
+
+bool may_block(const PendingCall& call) {
+  const syscalls::Syscall* row = syscalls::find(call.entry.call.number);
+  if (call.answer) return false;
+  if (row == nullptr) return true;
+  switch (row->call_class) {
+    case syscalls::Class::kBlocks:
+    case syscalls::Class::kLife:
+    case syscalls::Class::kSignals:
+      return true;
+    case syscalls::Class::kOutputs:
+    case syscalls::Class::kAddressSpace:
+    case syscalls::Class::kRefused:
+      return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void Recorder::Impl::begin_slice(Task& task) {
+  task_ = &task;
+  yielded_ = false;
+  uint64_t slice_ns = kSliceNs;
+  if (chaos_) {
+    // Evenly spread in orders of magnitude: races hide in short ones and in long ones.
+    std::uniform_real_distribution<double> exponent(0, 1);
+    const double span = static_cast<double>(kLongestChaosSliceNs) / kShortestChaosSliceNs;
+    slice_ns = static_cast<uint64_t>(kShortestChaosSliceNs * std::pow(span, exponent(*chaos_)));
+  }
+  slice_end_ns_ = monotonic_ns() + slice_ns;
+}
+
+bool Recorder::Impl::slice_is_over() const { return monotonic_ns() >= slice_end_ns_; }
+
+bool Recorder::Impl::others_can_run() const {
+  for (const auto& [tid, task] : tasks_) {
+    if (task.get() == task_) continue;
+    if (task->can_run() || task->unread) return true;
+  }
+  return false;
+}
+
+// True if a task that was let go on waits in the kernel (proc(5), /proc/PID/stat).
+bool Recorder::Impl::sleeps(const Task& task) const {
+  const auto contents = read_proc_file(task.tid, "stat");
+  if (!contents) return false;
+  const std::string text(contents->begin(), contents->end());
+  const size_t name_end = text.rfind(')');
+  if (name_end == std::string::npos || name_end + 2 >= text.size()) return false;
+  const char state = text[name_end + 2];
+  return state == 'S' || state == 'D' || ((state == 't' || state == 'T') && task.in_group_stop);
+}
+
+Task* Recorder::Impl::next_in_turn() {
+  const bool here = task_->can_run();
+  bool stays = here && !yielded_ && !slice_is_over();
+  if (chaos_ && stays && (*chaos_)() % kChaosLeaveOneIn == 0) stays = false;
+  if (stays) return task_;
+  std::vector<Task*> ready;
+  const auto add = [&ready](Task& task) {
+    if (task.can_run()) ready.push_back(&task);
+  };
+  const auto own = tasks_.find(task_->tid);
+  for (auto task = std::next(own); task != tasks_.end(); ++task) add(*task->second);
+  for (auto task = tasks_.begin(); task != std::next(own); ++task) add(*task->second);
+  if (ready.empty()) return nullptr;
+  return chaos_ ? ready[(*chaos_)() % ready.size()] : ready.front();
+}
+
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::schedule(const RunLimits& limits) {
+  for (;;) {
+    for (;;) {
+      RCHK_TRY_ASSIGN(const bool got, wait_for_any(false));
+      if (!got) break;
+    }
+    // What it did since its last event comes first.
+    if (!task_->behind_event) return MaybeStop();
+    Task* unread = nullptr;
+    for (const auto& [tid, task] : tasks_) {
+      if (task->unread && task->announced) unread = task.get();
+    }
+    if (unread != nullptr) {
+      Task* const current = task_;
+      const pid_t current_tid = task_->tid;
+      RCHK_TRY_ASSIGN(MaybeStop stop, read_stop(*unread, limits));
+      if (stop || finished_) return stop;
+      const auto found = tasks_.find(current_tid);
+      // One that has to get behind an event goes on at once.
+      const bool back = found != tasks_.end() && found->second.get() == current &&
+                        task_->behind_event && task_ != current;
+      if (back) task_ = current;
+      continue;
+    }
+    Task* const next = next_in_turn();
+    if (next == nullptr) return MaybeStop();  // task_ waits, and all others do
+    if (next != task_ || slice_is_over() || yielded_) begin_slice(*next);
+    return MaybeStop();
+  }
+}
+
+Result<bool> Recorder::Impl::wait_for_any(bool block) {
+  // Other children of this process are left alone where that is possible: what replays have.
+  const bool alone = tasks_.size() == 1 && task_->tid == task_->process->pid;
+  int status = 0;
+  const pid_t got = waitpid(alone ? task_->tid : -1, &status, __WALL | (block ? 0 : WNOHANG));
+  if (got == 0) return false;
+  if (got < 0) {
+    if (errno == EINTR) return false;
+    return fail_errno("waiting for the guest");
+  }
+  const StopStatus stop = tracee::decode_wait_status(status);
+  auto found = tasks_.find(got);
+  if (stop.kind == StopStatus::Kind::kEvent && stop.value == tracee::kEventExec) {
+    // A thread that executes a program gets the process's pid, whoever had it (ptrace(2)).
+    uint64_t former = static_cast<uint64_t>(got);
+    tracee::Tracee leader = tracee::Tracee::adopt(got);
+    if (const auto message = leader.event_message()) former = *message;
+    leader.forget();
+    const auto executing = tasks_.find(static_cast<pid_t>(former));
+    if (executing != tasks_.end() && executing != found) {
+      std::unique_ptr<Task> task = std::move(executing->second);
+      tasks_.erase(executing);
+      if (found != tasks_.end()) {
+        if (task_ == found->second.get()) task_ = task.get();
+        found->second->tracee.forget();
+        tasks_.erase(found);
+      }
+      task->tracee.forget();
+      task->tracee = tracee::Tracee::adopt(got);
+      task->tid = got;
+      found = tasks_.emplace(got, std::move(task)).first;
+    }
+  }
+  if (found == tasks_.end()) {
+    if (!stop.is_gone()) unknown_[got] = stop;
+    return true;
+  }
+  found->second->tracee.take_note(stop);
+  found->second->unread = stop;
+  return true;
+}
+
+Result<void> Recorder::Impl::interrupt_if_asked(const RunLimits& limits) {
+  if (interrupt_wanted_) return {};
+  const uint64_t now_ns = monotonic_ns();
+  if (now_ns < next_poll_ns_) return {};
+  next_poll_ns_ = now_ns + kTickNs;
+  const steady_clock::time_point now{std::chrono::nanoseconds(now_ns)};
+  bool asked = limits.deadline && now >= *limits.deadline;
+  if (limits.interrupt_requested) {
+    const TscMirror::Pause pause(tsc_mirror_);
+    asked |= limits.interrupt_requested();
+  }
+  if (!asked) return {};
+  interrupt_wanted_ = true;
+  if (!task_->interrupt_in_flight) RCHK_TRY(task_->tracee.interrupt());
+  task_->interrupt_in_flight = true;
+  return {};
+}
+
+// What has to be looked at now and then while task_ runs.
+Result<void> Recorder::Impl::on_tick(const RunLimits& limits, bool contended) {
+  const bool polled = limits.interrupt_requested || limits.deadline;
+  const bool holding = holds() && task_->mask_while_held && !task_->call;
+  uint64_t period_ns = polled || contended ? kTickNs : 0;
+  if (contended && chaos_) period_ns = kChaosTickNs;
+  if (holding) period_ns = kHoldTickNs;
+  ticker_.set_period(period_ns);
+  if (period_ns == 0) return {};
+  // A guest that makes many system calls may keep the tick from ever coming here.
+  if (polled) RCHK_TRY(interrupt_if_asked(limits));
+  if (task_->call || task_->interrupt_in_flight || task_->in_group_stop) return {};
+  const bool due =
+      (holding && monotonic_ns() >= task_->hold_until_ns) || (contended && slice_is_over());
+  if (!due) return {};
+  RCHK_TRY(task_->tracee.interrupt());
+  task_->interrupt_in_flight = true;
+  return {};
+}
+
+Result<bool> Recorder::Impl::wait_for_stop(const RunLimits& limits) {
+  for (;;) {
+    if (task_->unread) return true;
+    const bool contended = tasks_.size() > 1 && others_can_run();
+    const Result<void> ticked = on_tick(limits, contended);
+    if (!ticked && ticked.error().kind != ErrorKind::kGone) return Failure(ticked.error());
+    const bool in_kernel = task_->call || task_->in_group_stop;
+    if (!contended || !in_kernel) {
+      RCHK_TRY(wait_for_any(true));
+      continue;
+    }
+    // Lets it run in the kernel until it stops or sleeps: all share the core.
+    const bool soon = task_->call && !may_block(*task_->call);
+    bool got = false;
+    if (soon) {
+      RCHK_TRY_ASSIGN(got, wait_for_any(true));
+    } else {
+      sched_yield();
+      RCHK_TRY_ASSIGN(got, wait_for_any(false));
+    }
+    if (got || !sleeps(*task_)) continue;
+    RCHK_TRY_ASSIGN(got, wait_for_any(false));
+    if (got) continue;
+    RCHK_TRY(leave_processor());
+    return false;
+  }
+}
+
+Result<void> Recorder::Impl::leave_processor() {
+  Task& task = *task_;
+  if (task.behind_event) return {};
+  trace::SwitchEvent event;
+  if (task.call) {
+    event.registers = task.call->before;
+  } else if (task.interrupted) {
+    event.registers = task.interrupted->call.before;
+  } else {
+    RCHK_TRY_ASSIGN(event.registers, registers());
+    event.registers.orig_rax = ~0ull;
+    const bool at_call = task.restarted && event.registers.rip == task.restarted->before.rip;
+    if (!at_call) {
+      event.place = trace::Place::kByState;
+      RCHK_TRY_ASSIGN(event.extended_state, task.tracee.extended_state());
+      RCHK_TRY_ASSIGN(event.dirty, changed_pages());
+    }
+  }
+  task.last_registers = event.registers;
+  const bool by_state = event.place == trace::Place::kByState;
+  RCHK_TRY(append(std::move(event)));
+  if (by_state && !task.signal) RCHK_TRY(renew_reference());
+  task.behind_event = true;
+  return {};
+}
+
+}  // namespace rchk::record

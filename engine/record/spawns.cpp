@@ -1,0 +1,148 @@
+// New tasks, and programs that they execute.
+
+#include <csignal>
+
+#include <sched.h>
+
+#include "engine/record/recorder_impl.h"
+
+namespace rchk::record {
+
+namespace {
+
+using tracee::StopStatus;
+namespace nr = syscalls::nr;
+
+// What a call that makes a task asks for.
+struct SpawnRequest {
+  uint64_t flags = 0;
+  GuestAddress child_tid;
+};
+
+SpawnRequest request_of(const PendingCall& call, const tracee::Tracee& tracee) {
+  switch (static_cast<int32_t>(call.before.rax)) {
+    case nr::vfork:
+      return {CLONE_VM | CLONE_VFORK, {}};
+    case nr::clone:
+      return {call.before.rdi, {call.before.r10}};
+    case nr::clone3: {
+      uint64_t words[3] = {};  // struct clone_args: flags, pidfd, child_tid
+      tracee.read_memory({call.before.rdi}, {reinterpret_cast<uint8_t*>(words), sizeof(words)});
+      return {words[0], {words[2]}};
+    }
+    default:
+      return {};
+  }
+}
+
+}  // namespace
+
+std::shared_ptr<Space> Recorder::Impl::new_space() {
+  auto space = std::make_shared<Space>();
+  space->number = next_space_++;
+  return space;
+}
+
+// task_ has made another task, and is still in the call.
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task(const RunLimits&) {
+  Task& parent = *task_;
+  RCHK_TRY_ASSIGN(const uint64_t message, parent.tracee.event_message());
+  if (!parent.call) return fail(ErrorKind::kUnsupported, "a task was made outside of any call");
+  const auto tid = static_cast<pid_t>(message);
+  auto child = std::make_unique<Task>(tracee::Tracee::adopt(tid));
+  std::optional<StopStatus> stop;
+  if (const auto known = unknown_.find(tid); known != unknown_.end()) {
+    stop = known->second;
+    unknown_.erase(known);
+  } else {
+    RCHK_TRY_ASSIGN(stop, child->tracee.wait());
+  }
+  if (stop->is_gone()) {
+    child->tracee.forget();
+    return MaybeStop();
+  }
+  const SpawnRequest request = request_of(*parent.call, parent.tracee);
+  const bool thread = (request.flags & CLONE_THREAD) != 0;
+  const bool same_memory = (request.flags & CLONE_VM) != 0;
+  child->process = thread ? parent.process : std::make_shared<Process>(Process{tid, {}});
+  child->streams = (request.flags & CLONE_FILES) != 0
+                       ? parent.streams
+                       : std::make_shared<OutputStreams>(*parent.streams);
+  if (same_memory) {
+    child->space = parent.space;
+  } else {
+    child->space = new_space();
+    Space& space = *child->space;
+    space.memory = parent.space->memory;
+    space.brk = parent.space->brk;
+    space.confinement = parent.space->confinement;
+    space.breakpoints = parent.space->breakpoints;
+    space.known_call_sites = parent.space->known_call_sites;
+    // They were taken out before the fork. The debugger's are for the first process.
+    space.breakpoints.report(false);
+    if (breakpoints_in_) space.breakpoints.insert_all(child->tracee);
+  }
+  if ((request.flags & CLONE_CHILD_CLEARTID) != 0) child->clear_child_tid = request.child_tid;
+  if ((request.flags & CLONE_CHILD_SETTID) != 0) child->child_tid_set = request.child_tid;
+  child->segv_blocked = parent.segv_blocked;
+  child->in_group_stop = stop->kind == StopStatus::Kind::kGroupStop;
+  if (stop->kind == StopStatus::Kind::kEvent) {  // it has been killed
+    child->state = TaskState::kRunning;
+    child->unread = stop;
+  }
+  child->announced = false;
+  Task& made = *child;
+  if (tasks_.empty() || tasks_.size() == 1) begin_slice(parent);
+  tasks_[tid] = std::move(child);
+  parent.call->spawned = tid;
+  if (thread || !same_memory) return MaybeStop();
+  // A process in its parent's memory, which waits in the call.
+  parent.call->spawned = -1;
+  RCHK_TRY(leave_processor());
+  RCHK_TRY(spawned_by_call(made));
+  yielded_ = true;
+  return MaybeStop();
+}
+
+// Writes the first event of a task that task_ has made.
+Result<void> Recorder::Impl::spawned_by_call(Task& child) {
+  if (child.announced) return {};
+  const Task& parent = *task_;
+  trace::SpawnEvent event;
+  event.parent = {parent.tid};
+  event.parent_space = parent.space->number;
+  event.pid = child.process->pid;
+  event.kind = trace::SpawnKind::kFork;
+  if (child.space == parent.space) event.kind = trace::SpawnKind::kVfork;
+  if (child.process == parent.process) event.kind = trace::SpawnKind::kThread;
+  const Result<Registers> registers = child.tracee.registers();
+  if (registers) {
+    event.registers = *registers;
+  } else {
+    event.registers = parent.last_registers;  // it has been killed
+    event.registers.rax = 0;
+  }
+  event.registers.orig_rax = ~0ull;
+  // The word of CLONE_CHILD_SETTID (kernel/sched/core.c, schedule_tail).
+  if (const GuestAddress word = child.child_tid_set; word.value != 0) {
+    trace::MemoryWrite write{word, Bytes(sizeof(int32_t))};
+    write.bytes.resize(child.tracee.read_memory(word, write.bytes));
+    if (!write.bytes.empty()) event.writes.push_back(std::move(write));
+  }
+  child.last_registers = event.registers;
+  child.announced = true;
+  child.behind_event = true;
+  return append_of(child, std::move(event));
+}
+
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_exec(const RunLimits&) {
+  // What it stored in memory that others go on using.
+  if (memory_is_used_by_others(*task_)) RCHK_TRY(leave_processor());
+  task_->streams = std::make_shared<OutputStreams>(*task_->streams);
+  RCHK_TRY(take_image());
+  if (breakpoints_in_) task_->space->breakpoints.insert_all(task_->tracee);
+  ++calls_done_;
+  return MaybeStop();
+}
+
+}  // namespace rchk::record

@@ -1,0 +1,142 @@
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "engine/record/breakpoints.h"
+#include "engine/record/image.h"
+#include "engine/record/output_streams.h"
+#include "engine/record/process.h"
+#include "engine/syscalls/outputs.h"
+#include "engine/trace/event.h"
+#include "engine/tracee/tracee.h"
+#include "snapshot/dirty_tracker.h"
+
+namespace rchk::record {
+
+// A system call between its entry and its exit.
+struct PendingCall {
+  Registers before;  // as SyscallEvent::before
+  syscalls::EntryState entry;
+  // The call does not reach the kernel, and the guest gets this result.
+  std::optional<int64_t> answer;
+  bool breakpoints_were_in = false;
+  bool at_entry = false;  // the task is still in its entry stop
+
+  // For a call that was interrupted and is made again, unnoticed by the guest: the registers that
+  // it is made again with, and a time-out in the guest's memory that is shorter meanwhile.
+  bool continued = false;
+  Registers again;
+  uint64_t entered_ns = 0;
+  std::optional<trace::MemoryWrite> time_out;  // the guest's own
+  // What is where a sleep that is interrupted says how long it had to go on.
+  std::optional<trace::MemoryWrite> remainder;
+
+  // The new task that it has made, whose SpawnEvent comes behind the call's own.
+  pid_t spawned = -1;
+};
+
+// A call that a signal with a handler ended. Whether the guest sees EINTR, or the call is made anew
+// behind the handler, shows at the handler's entry.
+struct InterruptedCall {
+  PendingCall call;
+  trace::SyscallEvent event;  // as it is if the guest sees it
+};
+
+// A process's memory at some time, to tell what changed since: a fork that does not run.
+struct Reference {
+  tracee::Tracee fork;
+  uint64_t dirty_pages = 0;  // that the tracker named when it was last asked
+  std::unique_ptr<snapshot::DirtyTracker> tracker;
+};
+
+// Memory that one or more tasks use.
+struct Space {
+  uint32_t number = 0;  // Event::space
+  snapshot::AddressSpace memory;
+  GuestAddress brk;
+  Confinement confinement;
+  Breakpoints breakpoints;
+  std::unordered_set<GuestAddress> known_call_sites;
+  std::optional<Reference> reference;
+};
+
+// A group of tasks with one pid.
+struct Process {
+  pid_t pid = -1;
+  // Of a leader that ended before the others, as waitpid(2) will tell it when they have.
+  std::optional<int> leader_status;
+};
+
+// A signal that is about to enter its handler.
+struct Delivery {
+  trace::Place place = trace::Place::kByState;
+  bool reported = false;  // as kSignal
+};
+
+// What a task does, as the scheduler sees it.
+enum class TaskState : uint8_t {
+  kStopped,  // in a ptrace stop that has been dealt with: it can go on
+  kRunning,  // it was let go on: it runs, blocks in the kernel or has an unread stop
+};
+
+struct Task {
+  explicit Task(tracee::Tracee traced) : tracee(std::move(traced)), tid(tracee.pid()) {}
+
+  tracee::Tracee tracee;
+  pid_t tid;
+  std::shared_ptr<Process> process;
+  std::shared_ptr<Space> space;
+  std::shared_ptr<OutputStreams> streams;
+
+  TaskState state = TaskState::kStopped;
+  bool announced = true;  // its SpawnEvent is in the log
+  // A stop that came while another task's instructions were not in the log yet.
+  std::optional<tracee::StopStatus> unread;
+  // No instruction of it has run since its last event (one that blocks in a call has a
+  // SwitchEvent): others may have theirs.
+  bool behind_event = true;
+
+  std::optional<PendingCall> call;
+  // A call that was interrupted and that the guest is about to make again. Until then it counts as
+  // not begun.
+  std::optional<PendingCall> restarted;
+  std::optional<InterruptedCall> interrupted;
+
+  // At a signal stop: the signal, which run() delivers.
+  std::optional<siginfo_t> signal;
+  std::optional<Delivery> delivery;  // `signal` has a handler
+  bool signal_reported = false;      // as kSignal
+  // Signals that are kept back from their handlers, or whose kernel's copy is a mere marker:
+  // whatever stop of such a number comes, it is for the first of them.
+  std::map<int, std::deque<siginfo_t>> held;
+  std::optional<SignalSet> mask_while_held;  // the guest's own
+  uint64_t hold_until_ns = 0;
+  // Where the task is if a signal comes before its next instruction.
+  std::optional<trace::Place> place_now;
+  SignalSet pending_at_event = 0;  // signals that will be delivered before the next instruction
+  bool fatal_signal_recorded = false;
+  bool signal_event_is_last = false;  // of its own events
+  Registers last_registers;           // at its last event
+  bool segv_blocked = false;
+
+  bool in_group_stop = false;
+  bool interrupt_in_flight = false;  // PTRACE_INTERRUPT was sent and no stop has come since
+  bool exit_recorded = false;
+  bool in_exit_stop = false;
+  std::vector<HardwareWatchpoint> armed;  // in its debug registers
+
+  bool can_run() const { return state == TaskState::kStopped && announced && !in_exit_stop; }
+
+  // What the kernel writes to at its end.
+  GuestAddress clear_child_tid;
+  GuestAddress child_tid_set;  // where it found its own tid (CLONE_CHILD_SETTID)
+  GuestAddress robust_list;
+};
+
+}  // namespace rchk::record
