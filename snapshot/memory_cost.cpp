@@ -1,9 +1,12 @@
 #include "snapshot/memory_cost.h"
 
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <sstream>
 #include <string>
+
+#include <unistd.h>
 
 namespace rchk::snapshot {
 namespace {
@@ -51,6 +54,17 @@ Result<ForkCost> fork_cost(int pid) {
     return fail_errno(fmt::format("reading the memory figures of process {}", pid), ESRCH);
   }
   return parse_fork_cost(rollup, status);
+}
+
+uint64_t usable_memory_bytes() {
+  const uint64_t machine =
+      static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  // Control group v2, as a container sees its own (Documentation/admin-guide/cgroup-v2.rst);
+  // "max" is no number.
+  const std::string limit = read_text("/sys/fs/cgroup/memory.max");
+  uint64_t group = 0;
+  const auto [end, error] = std::from_chars(limit.data(), limit.data() + limit.size(), group);
+  return error == std::errc() && group > 0 ? std::min(machine, group) : machine;
 }
 
 }  // namespace rchk::snapshot

@@ -24,4 +24,7 @@ Result<ForkCost> fork_cost(int pid);
 // The same from the text of the two files; missing lines count as 0.
 ForkCost parse_fork_cost(std::string_view smaps_rollup, std::string_view status);
 
+// The memory of this machine, or what the caller's control group may use, if that is less.
+uint64_t usable_memory_bytes();
+
 }  // namespace rchk::snapshot

@@ -206,6 +206,8 @@ Result<std::optional<Outcome>> Replayer::run_segment(Guest& guest, const Advance
   }
   const bool moved = at.instructions != 0 || at.rep_iterations != 0;
   if (segment.event != nullptr && !moved && is_in_place(*segment.event, guest)) {
+    // A limit inside of this segment that lies behind its end means its end.
+    if (limit_is_here) return std::optional<Outcome>(Outcome{AdvanceStop::kLimit});
     return take_event(guest, request, *segment.event);
   }
   if (segment.end == Segment::End::kState && !segment.distance) {

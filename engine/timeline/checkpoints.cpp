@@ -3,12 +3,32 @@
 #include <cmath>
 #include <iterator>
 
+#include "snapshot/memory_cost.h"
+
 namespace rchk::timeline {
 
 void Checkpoints::add(Checkpoint checkpoint, int64_t present_ns) {
   const Position position = checkpoint.guest.position;
-  all_.emplace(position, std::move(checkpoint));
+  const auto [added, fresh] = all_.emplace(position, std::move(checkpoint));
+  if (!fresh) return;
+  // What ran on from the one before has had its pages copied by now.
+  if (added != all_.begin()) {
+    Checkpoint& before = std::prev(added)->second;
+    if (!before.pinned) before.cost_bytes = cost_of_(before.guest);
+  }
   if (all_.size() > limit_) drop_one(present_ns);
+  while (cost_bytes() > budget_bytes_ && drop_one(present_ns)) continue;
+}
+
+uint64_t Checkpoints::memory_of(const replay::Guest& guest) {
+  const auto cost = snapshot::fork_cost(guest.puppet->pid());
+  return cost ? cost->exclusive_bytes : 0;
+}
+
+uint64_t Checkpoints::cost_bytes() const {
+  uint64_t total = 0;
+  for (const auto& [position, checkpoint] : all_) total += checkpoint.cost_bytes;
+  return total;
 }
 
 const Checkpoint* Checkpoints::at_or_before(const Position& position) const {
@@ -30,7 +50,7 @@ void Checkpoints::drop_segment(EventNumber event, uint32_t anchor) {
 
 // Drops the one whose absence costs least: the gap that it would leave, in proportion to how far
 // from the user it is.
-void Checkpoints::drop_one(int64_t present_ns) {
+bool Checkpoints::drop_one(int64_t present_ns) {
   constexpr double kNearNs = 1e6;
   auto worst = all_.end();
   double least = 0;
@@ -47,7 +67,9 @@ void Checkpoints::drop_one(int64_t present_ns) {
       least = cost;
     }
   }
-  if (worst != all_.end()) all_.erase(worst);
+  if (worst == all_.end()) return false;
+  all_.erase(worst);
+  return true;
 }
 
 }  // namespace rchk::timeline

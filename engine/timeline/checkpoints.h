@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 
 #include "base/types.h"
@@ -13,14 +14,19 @@ struct Checkpoint {
   replay::Guest guest;
   int64_t at_ns = 0;
   bool pinned = false;  // never dropped
+  // Memory that it alone holds on to; known once the next one has been made behind it.
+  uint64_t cost_bytes = 0;
 };
 
-// The fork snapshots of a timeline, by position. Holds at most `limit` of them: dense around the
-// point where the user is, and thinner the further away, so that any point is a bounded run away
-// and the neighbourhood is near.
+// The fork snapshots of a timeline, by position. Holds at most `limit` of them, and fewer where
+// those that are not pinned cost more than `budget_bytes`: dense around the point where the user
+// is, and thinner the further away, so that any point is a bounded run away and the neighbourhood
+// is near.
 class Checkpoints {
  public:
-  explicit Checkpoints(size_t limit) : limit_(limit) {}
+  using CostOf = std::function<uint64_t(const replay::Guest&)>;
+  Checkpoints(size_t limit, uint64_t budget_bytes, CostOf cost_of = memory_of)
+      : limit_(limit), budget_bytes_(budget_bytes), cost_of_(std::move(cost_of)) {}
 
   // Keeps `guest`, unless there is one at its position already; drops another if need be.
   // `present_ns` is where the user is.
@@ -35,12 +41,17 @@ class Checkpoints {
   bool empty() const { return all_.empty(); }
   const std::map<Position, Checkpoint>& all() const { return all_; }
   size_t size() const { return all_.size(); }
+  uint64_t cost_bytes() const;
   int64_t latest_ns() const { return all_.empty() ? 0 : all_.rbegin()->second.at_ns; }
 
  private:
-  void drop_one(int64_t present_ns);
+  static uint64_t memory_of(const replay::Guest& guest);
+  // False when all are pinned.
+  bool drop_one(int64_t present_ns);
 
   size_t limit_;
+  uint64_t budget_bytes_;
+  CostOf cost_of_;
   std::map<Position, Checkpoint> all_;
 };
 

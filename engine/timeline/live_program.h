@@ -24,8 +24,9 @@ class LiveProgram final : public LiveEnd {
   Result<TimelineStop> run(const RunCommand& command, const StopPoints& points) override;
   bool can_stop_at(const StopPoints& points) override;
   Result<Position> position() override;
-  Result<Registers> registers() override { return recorder_.registers(); }
-  Result<ExtendedState> extended_state() override { return recorder_.extended_state(); }
+  std::vector<Tid> tasks() override { return {{recorder_.pid()}}; }
+  Result<Registers> registers(Tid) override { return recorder_.registers(); }
+  Result<ExtendedState> extended_state(Tid) override { return recorder_.extended_state(); }
   size_t read_memory(GuestAddress address, std::span<uint8_t> bytes) override {
     return recorder_.read_memory(address, bytes);
   }

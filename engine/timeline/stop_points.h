@@ -67,6 +67,7 @@ struct TimelineStop {
   uint32_t index = 0;  // of the breakpoint or watch
   int number = 0;
   std::string text;
+  Tid task;  // the one that it happened to
 };
 
 enum class RunKind : uint8_t { kContinue, kStep, kRangeStep };
@@ -77,6 +78,8 @@ struct RunCommand {
   // Asked now and then: true makes the run stop soon.
   std::function<bool()> interrupted;
   int signal = 0;  // live only: to be delivered first
+  // The one to step; 0: the one that runs. Others run meanwhile, as the log says.
+  Tid task;
 };
 
 }  // namespace rchk::timeline

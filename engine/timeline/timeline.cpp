@@ -60,18 +60,6 @@ Result<Position> Timeline::position() {
   return guest_->position;
 }
 
-Result<Registers> Timeline::registers() {
-  if (at_live_end_) return live_->registers();
-  if (window_) return window_->registers(window_step_);
-  return guest_->registers;
-}
-
-Result<ExtendedState> Timeline::extended_state() {
-  if (at_live_end_) return live_->extended_state();
-  if (window_) return window_->extended_state(window_step_);
-  return guest_->puppet->extended_state();
-}
-
 size_t Timeline::read_memory(GuestAddress address, std::span<uint8_t> bytes) {
   if (at_live_end_) return live_->read_memory(address, bytes);
   if (window_) return window_->read_memory(window_step_, address, bytes);
@@ -100,12 +88,20 @@ void Timeline::add_anchor(EventNumber event, replay::Anchor anchor, Guest snapsh
   anchors_[event].emplace(number, std::move(anchor));
   checkpoints_.add({std::move(snapshot), at_ns, true}, at_ns);
   constexpr size_t kMostAnchors = 40;
-  size_t count = 0;
-  for (const auto& [where, behind] : anchors_) count += behind.size();
-  if (count > kMostAnchors) thin_anchors(at_ns);
+  for (;;) {
+    size_t count = 0;
+    // A page that the program wrote to between two forks of it is there twice.
+    uint64_t pages = 0;
+    for (const auto& [where, behind] : anchors_) {
+      count += behind.size();
+      for (const auto& [nth, one] : behind) pages += one.target.pages.size();
+    }
+    if (count <= kMostAnchors && pages * kPageSize <= memory_budget_bytes_) return;
+    if (!thin_anchors(at_ns)) return;
+  }
 }
 
-void Timeline::thin_anchors(int64_t present_ns) {
+bool Timeline::thin_anchors(int64_t present_ns) {
   // As Checkpoints::drop_one, over the anchors alone; the last one stays.
   std::vector<const Checkpoint*> pinned;
   for (const auto& [position, checkpoint] : checkpoints_.all()) {
@@ -122,7 +118,7 @@ void Timeline::thin_anchors(int64_t present_ns) {
       least_needed = pinned[i]->guest.position;
     }
   }
-  if (!least_needed) return;
+  if (!least_needed) return false;
   auto& behind = anchors_[least_needed->event];
   const auto dropped = behind.find(least_needed->anchor);
   if (const auto next = std::next(dropped); next != behind.end()) {
@@ -136,6 +132,7 @@ void Timeline::thin_anchors(int64_t present_ns) {
   }
   behind.erase(dropped);
   checkpoints_.drop_segment(least_needed->event, least_needed->anchor);
+  return true;
 }
 
 void Timeline::add_checkpoint(Guest snapshot, int64_t at_ns) {

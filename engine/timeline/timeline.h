@@ -9,6 +9,7 @@
 #include "engine/timeline/checkpoints.h"
 #include "engine/timeline/stop_points.h"
 #include "engine/timeline/window.h"
+#include "snapshot/memory_cost.h"
 
 namespace rchk::timeline {
 
@@ -25,8 +26,10 @@ class LiveEnd {
   // Where it is: an anchor behind the last event, made now unless there is one here already.
   virtual Result<Position> position() = 0;
 
-  virtual Result<Registers> registers() = 0;
-  virtual Result<ExtendedState> extended_state() = 0;
+  // The program's tasks; the one that stopped comes first.
+  virtual std::vector<Tid> tasks() = 0;
+  virtual Result<Registers> registers(Tid task) = 0;
+  virtual Result<ExtendedState> extended_state(Tid task) = 0;
   virtual size_t read_memory(GuestAddress address, std::span<uint8_t> bytes) = 0;
   virtual Result<snapshot::AddressSpace> space() = 0;
   // A copy of the program as it is, to play with.
@@ -53,8 +56,14 @@ class Timeline final : public replay::AnchorSource {
 
   bool is_live() const { return at_live_end_; }
   Result<Position> position();
+  // The tasks of the process; the one that runs comes first.
+  std::vector<Tid> tasks();
+  Tid running_task();
+  // Of the task that runs, or of any.
   Result<Registers> registers();
   Result<ExtendedState> extended_state();
+  Result<Registers> registers(Tid task);
+  Result<ExtendedState> extended_state(Tid task);
   size_t read_memory(GuestAddress address, std::span<uint8_t> bytes);
   Result<snapshot::AddressSpace> space();
   // The signal that the present stands at, if it does: the last event is its arrival.
@@ -86,6 +95,8 @@ class Timeline final : public replay::AnchorSource {
  private:
   Timeline(trace::EventSource& source, LiveEnd* live) : source_(source), live_(live) {}
 
+  Result<TimelineStop> move_forward(const RunCommand& command);
+  Result<TimelineStop> move_backward(const RunCommand& command);
   Result<TimelineStop> forward_live(const RunCommand& command);
   Result<std::optional<TimelineStop>> breakpoint_at_live_end();
   Result<TimelineStop> run_ahead(const RunCommand& command);
@@ -96,6 +107,10 @@ class Timeline final : public replay::AnchorSource {
                                                       const RunCommand& command);
   Result<TimelineStop> continue_backward(const RunCommand& command);
   Result<bool> step_back();
+  // tasks.cpp
+  Result<std::optional<TimelineStop>> run_to_task(const RunCommand& command);
+  Result<bool> step_task_back(Tid task);
+  Result<std::optional<EventNumber>> last_event_of(Tid task, EventNumber last);
 
   // Advances, making checkpoints on the way when it takes long; stops early when interrupted.
   Result<replay::Outcome> advance(replay::Guest& guest, replay::AdvanceRequest request,
@@ -112,8 +127,9 @@ class Timeline final : public replay::AnchorSource {
   Result<std::optional<TimelineStop>> stop_of(const replay::Outcome& outcome);
   bool counts(const Condition& condition, replay::Guest& guest);
   Result<void> enter_history();
-  // Makes do with fewer fork snapshots: merges the two segments that are needed least.
-  void thin_anchors(int64_t present_ns);
+  // Makes do with fewer fork snapshots: merges the two segments that are needed least. False when
+  // there are none that could be.
+  bool thin_anchors(int64_t present_ns);
   // True if the end of history is where the live program stands, and makes that the present.
   bool back_to_live(const Position& position);
   std::string describe_exit(EventNumber event);
@@ -123,7 +139,9 @@ class Timeline final : public replay::AnchorSource {
   bool at_live_end_ = false;
   std::optional<Position> live_position_;  // valid until the live program runs again
   std::unique_ptr<replay::Replayer> replayer_;
-  Checkpoints checkpoints_{24};
+  // Forks of the live program may hold on to so much memory, and those of replays to half of it.
+  const uint64_t memory_budget_bytes_ = snapshot::usable_memory_bytes() / 8;
+  Checkpoints checkpoints_{24, memory_budget_bytes_ / 2};
   std::map<EventNumber, std::map<uint32_t, replay::Anchor>> anchors_;
 
   std::optional<replay::Guest> guest_;

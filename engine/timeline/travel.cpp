@@ -68,6 +68,18 @@ std::string Timeline::describe_exit(EventNumber number) {
 }
 
 Result<TimelineStop> Timeline::forward(const RunCommand& command) {
+  RCHK_TRY_ASSIGN(TimelineStop found, move_forward(command));
+  if (found.task.value == 0) found.task = running_task();
+  return found;
+}
+
+Result<TimelineStop> Timeline::backward(const RunCommand& command) {
+  RCHK_TRY_ASSIGN(TimelineStop found, move_backward(command));
+  if (found.task.value == 0) found.task = running_task();
+  return found;
+}
+
+Result<TimelineStop> Timeline::move_forward(const RunCommand& command) {
   if (!at_live_end_) {
     RCHK_TRY_ASSIGN(TimelineStop found, forward_in_history(command));
     // The end of history is no stop while the program lives on.
@@ -90,7 +102,7 @@ Result<TimelineStop> Timeline::forward(const RunCommand& command) {
 
 Result<std::optional<TimelineStop>> Timeline::breakpoint_at_live_end() {
   using Answer = std::optional<TimelineStop>;
-  RCHK_TRY_ASSIGN(const Registers now, live_->registers());
+  RCHK_TRY_ASSIGN(const Registers now, live_->registers(running_task()));
   for (uint32_t i = 0; i < points_.breakpoints.size(); ++i) {
     const Breakpoint& point = points_.breakpoints[i];
     if (point.address != now.pc()) continue;
@@ -138,11 +150,15 @@ Result<TimelineStop> Timeline::run_ahead(const RunCommand& command) {
 Result<TimelineStop> Timeline::forward_in_history(const RunCommand& command) {
   if (command.kind == RunKind::kContinue) return continue_in_history(command);
   for (;;) {
+    RCHK_TRY_ASSIGN(const auto other, run_to_task(command));
+    if (other) return *other;
     RCHK_TRY_ASSIGN(TimelineStop found, step_in_history());
+    if (found.kind == StopKind::kStepped) found.task = command.task;
     if (found.kind != StopKind::kStepped || command.kind == RunKind::kStep || at_live_end_) {
       return found;
     }
-    RCHK_TRY_ASSIGN(const Registers now, registers());
+    RCHK_TRY_ASSIGN(const Registers now,
+                    command.task.value != 0 ? registers(command.task) : registers());
     if (!command.range.contains(now.pc())) return found;
     for (uint32_t i = 0; i < points_.breakpoints.size(); ++i) {
       if (points_.breakpoints[i].address != now.pc()) continue;
@@ -234,15 +250,18 @@ Result<TimelineStop> Timeline::step_in_history() {
   return found ? *found : stop(StopKind::kStepped);
 }
 
-Result<TimelineStop> Timeline::backward(const RunCommand& command) {
+Result<TimelineStop> Timeline::move_backward(const RunCommand& command) {
   if (at_live_end_) RCHK_TRY(enter_history());
   if (command.kind == RunKind::kContinue) return continue_backward(command);
+  TimelineStop stepped = stop(StopKind::kStepped);
+  stepped.task = command.task;
   for (;;) {
-    RCHK_TRY_ASSIGN(const bool moved, step_back());
+    RCHK_TRY_ASSIGN(const bool moved, step_task_back(command.task));
     if (!moved) return stop(StopKind::kHistoryBegin);
-    if (command.kind == RunKind::kStep) return stop(StopKind::kStepped);
-    RCHK_TRY_ASSIGN(const Registers now, registers());
-    if (!command.range.contains(now.pc())) return stop(StopKind::kStepped);
+    if (command.kind == RunKind::kStep) return stepped;
+    RCHK_TRY_ASSIGN(const Registers now,
+                    command.task.value != 0 ? registers(command.task) : registers());
+    if (!command.range.contains(now.pc())) return stepped;
     if (command.interrupted && command.interrupted()) return stop(StopKind::kInterrupted);
   }
 }

@@ -29,7 +29,12 @@ Result<void> Window::note_state() {
   } else {
     shared = std::make_shared<const ExtendedState>(std::move(state));
   }
-  steps_.push_back({guest_.position, guest_.registers, std::move(shared), {}});
+  const Position& here = guest_.position;
+  auto others = !steps_.empty() && steps_.back().task == guest_.tid &&
+                        steps_.back().position.event == here.event
+                    ? steps_.back().others
+                    : std::make_shared<const std::map<Tid, replay::WaitingTask>>(guest_.others);
+  steps_.push_back({here, guest_.registers, std::move(shared), guest_.tid, std::move(others), {}});
   return {};
 }
 
@@ -37,6 +42,29 @@ void Window::save(AddressRange range, std::vector<trace::MemoryWrite>& undo) {
   Bytes bytes(range.size());
   bytes.resize(guest_.puppet->read_memory(range.begin, bytes));
   if (!bytes.empty()) undo.push_back({range.begin, std::move(bytes)});
+}
+
+// Saves what applying `event` overwrites. False when it does what cannot be undone here.
+bool Window::save_for(const trace::Event& event, std::vector<trace::MemoryWrite>& undo) {
+  const auto save_all = [&](const std::vector<trace::MemoryWrite>& writes) {
+    for (const trace::MemoryWrite& write : writes) {
+      save(range_of(write.address, write.bytes.size()), undo);
+    }
+    return true;
+  };
+  if (const auto* syscall = std::get_if<trace::SyscallEvent>(&event.body)) {
+    return save_all(syscall->writes) && syscall->changes.empty();
+  }
+  if (const auto* signal = std::get_if<trace::SignalEvent>(&event.body)) {
+    return !signal->handler || save_all(signal->handler->frame);
+  }
+  if (const auto* spawn = std::get_if<trace::SpawnEvent>(&event.body)) {
+    return save_all(spawn->writes) && spawn->kind != trace::SpawnKind::kFork;
+  }
+  if (const auto* end = std::get_if<trace::TaskEndEvent>(&event.body)) {
+    return save_all(end->writes);
+  }
+  return !std::holds_alternative<trace::ExecEvent>(event.body);
 }
 
 // Performs one instruction, or the event that the guest stands at. False at the end of the log.
@@ -71,13 +99,7 @@ Result<bool> Window::step(replay::Replayer& replayer, const Position& end) {
     request.limit = {next, 0, 0, 0};
     if (next.value < replayer.source().event_count()) {
       RCHK_TRY_ASSIGN(const auto event, replayer.source().event(next));
-      if (const auto* syscall = std::get_if<trace::SyscallEvent>(&event->body)) {
-        undoable = syscall->changes.empty();
-        for (const trace::MemoryWrite& write : syscall->writes) {
-          save(range_of(write.address, write.bytes.size()), undo);
-        }
-      }
-      if (std::holds_alternative<trace::ExecEvent>(event->body)) undoable = false;
+      undoable = save_for(*event, undo);
     }
     RCHK_TRY_ASSIGN(outcome, replayer.advance(guest_, request));
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -30,6 +31,11 @@ class Window {
   const Position& position(size_t step) const { return steps_[step].position; }
   const Registers& registers(size_t step) const { return steps_[step].registers; }
   const ExtendedState& extended_state(size_t step) const { return *steps_[step].extended_state; }
+  Tid task(size_t step) const { return steps_[step].task; }
+  // The tasks that waited then.
+  const std::map<Tid, replay::WaitingTask>& others(size_t step) const {
+    return *steps_[step].others;
+  }
   size_t read_memory(size_t step, GuestAddress address, std::span<uint8_t> bytes);
   // The step at `position`, if it is in the window.
   std::optional<size_t> find(const Position& position) const;
@@ -41,12 +47,15 @@ class Window {
     Position position;
     Registers registers;
     std::shared_ptr<const ExtendedState> extended_state;
+    Tid task;
+    std::shared_ptr<const std::map<Tid, replay::WaitingTask>> others;
     std::vector<trace::MemoryWrite> undo;  // what the step after this state overwrote
   };
 
   explicit Window(replay::Guest guest) : guest_(std::move(guest)) {}
   Result<void> note_state();
   void save(AddressRange range, std::vector<trace::MemoryWrite>& undo);
+  bool save_for(const trace::Event& event, std::vector<trace::MemoryWrite>& undo);
   Result<bool> step(replay::Replayer& replayer, const Position& end);
 
   replay::Guest guest_;

@@ -20,6 +20,13 @@ class Diversion {
       : replayer_(replayer), guest_(std::move(guest)), original_(guest_.registers) {}
 
   replay::Guest& guest() { return guest_; }
+  // Makes another thread the one that runs. REQUIRES: there is such a thread.
+  Result<void> choose(Tid thread) {
+    if (thread == guest_.tid) return {};
+    RCHK_TRY(guest_.switch_to(thread));
+    original_ = guest_.registers;
+    return {};
+  }
   // False once the debugger has put the registers back: then the detour is over.
   bool is_under_way() const { return !same_guest_state(original_, guest_.registers); }
 

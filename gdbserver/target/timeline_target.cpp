@@ -45,6 +45,11 @@ translate::WatchKind watch_kind(StopPointKind kind) {
   return translate::WatchKind::kWrite;
 }
 
+Result<void> require_thread(const replay::Guest& guest, Tid thread) {
+  if (guest.has_task(thread)) return {};
+  return fail(ErrorKind::kGone, fmt::format("there is no thread {} at this point", thread.value));
+}
+
 std::optional<uint64_t> number_in(std::string_view text) {
   uint64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -69,7 +74,29 @@ Tid TimelineTarget::process() const {
   return {timeline_.source().info().pid};
 }
 
-std::vector<ThreadInfo> TimelineTarget::threads() { return {{process(), ""}}; }
+Tid TimelineTarget::running_thread() {
+  if (diversion_) return diversion_->guest().tid;
+  const Tid running = timeline_.running_task();
+  return running.value != 0 ? running : process();
+}
+
+// The leader comes first, whichever runs.
+std::vector<ThreadInfo> TimelineTarget::threads() {
+  std::vector<Tid> all;
+  if (diversion_) {
+    all.push_back(diversion_->guest().tid);
+    for (const auto& [tid, waiting] : diversion_->guest().others) all.push_back(tid);
+  } else {
+    all = timeline_.tasks();
+  }
+  const Tid leader = process();
+  std::sort(all.begin(), all.end(), [leader](Tid a, Tid b) {
+    return std::pair(a != leader, a.value) < std::pair(b != leader, b.value);
+  });
+  std::vector<ThreadInfo> found;
+  for (const Tid tid : all) found.push_back({tid, ""});
+  return found;
+}
 
 XsaveLayout TimelineTarget::xsave_layout() const {
   XsaveLayout layout = XsaveLayout::of_this_machine();
@@ -91,24 +118,35 @@ Result<Diversion*> TimelineTarget::diversion() {
   return diversion_.get();
 }
 
-Result<Registers> TimelineTarget::read_registers(Tid) {
-  if (diversion_) return diversion_->guest().registers;
-  return timeline_.registers();
+Result<Registers> TimelineTarget::read_registers(Tid thread) {
+  if (!diversion_) return timeline_.registers(thread);
+  const replay::Guest& guest = diversion_->guest();
+  if (thread == guest.tid) return guest.registers;
+  RCHK_TRY(require_thread(guest, thread));
+  return guest.others.at(thread).registers;
 }
 
-Result<void> TimelineTarget::write_registers(Tid, const Registers& registers) {
+// The thread that is written to is the one that a diversion runs.
+Result<void> TimelineTarget::write_registers(Tid thread, const Registers& registers) {
   RCHK_TRY_ASSIGN(Diversion * detour, diversion());
+  RCHK_TRY(require_thread(detour->guest(), thread));
+  RCHK_TRY(detour->choose(thread));
   detour->guest().registers = registers;
   return {};
 }
 
-Result<ExtendedState> TimelineTarget::read_extended_state(Tid) {
-  if (diversion_) return diversion_->guest().puppet->extended_state();
-  return timeline_.extended_state();
+Result<ExtendedState> TimelineTarget::read_extended_state(Tid thread) {
+  if (!diversion_) return timeline_.extended_state(thread);
+  const replay::Guest& guest = diversion_->guest();
+  if (thread == guest.tid) return guest.puppet->extended_state();
+  RCHK_TRY(require_thread(guest, thread));
+  return guest.others.at(thread).extended_state;
 }
 
-Result<void> TimelineTarget::write_extended_state(Tid, const ExtendedState& state) {
+Result<void> TimelineTarget::write_extended_state(Tid thread, const ExtendedState& state) {
   RCHK_TRY_ASSIGN(Diversion * detour, diversion());
+  RCHK_TRY(require_thread(detour->guest(), thread));
+  RCHK_TRY(detour->choose(thread));
   return detour->guest().puppet->set_extended_state(state);
 }
 
@@ -234,13 +272,16 @@ Result<Stop> TimelineTarget::resume(const ResumeRequest& request, RunControl& co
   }
   command.range = request.range;
   command.signal = request.signal;
+  command.task = request.thread;
   command.interrupted = interrupted;
   timeline_.set_stop_points(stop_points());
   auto found = request.direction == Direction::kForward ? timeline_.forward(command)
                                                         : timeline_.backward(command);
   pass_output(control);
   if (!found) return tl::make_unexpected(found.error());
-  return stop_ = stop_from(*found);
+  stop_ = stop_from(*found);
+  if (found->task.value != 0) stop_.thread = found->task;
+  return stop_;
 }
 
 Result<void> TimelineTarget::kill() { return hooks_.kill ? hooks_.kill() : Result<void>(); }
@@ -326,6 +367,7 @@ Result<Monitor::Answer> TimelineTarget::monitor_command(std::string_view command
     }
     diversion_.reset();
     RCHK_TRY_ASSIGN(answer.text, describe_present());
+    stop_ = make_stop(StepDone{});
     answer.moved = true;
     return answer;
   }

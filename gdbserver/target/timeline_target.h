@@ -73,7 +73,9 @@ class TimelineTarget final : public Target,
   Result<Diversion*> diversion();
   timeline::StopPoints stop_points() const;
   Stop stop_from(const timeline::TimelineStop& stop);
-  Stop make_stop(StopEvent event) { return {process(), std::move(event)}; }
+  Stop make_stop(StopEvent event) { return {running_thread(), std::move(event)}; }
+  // The one whose instructions the debuggee stands among.
+  Tid running_thread();
   void pass_output(RunControl& control);
   Result<std::string> describe_present();
 

@@ -9,6 +9,10 @@ constexpr int64_t kMillisecond = 1'000'000;
 
 Position at(uint64_t event, uint32_t anchor = 0) { return {{event}, anchor, 0, 0}; }
 
+constexpr uint64_t kNoLimit = UINT64_MAX;
+
+uint64_t nothing(const replay::Guest&) { return 0; }
+
 // One without a process: these tests are about which are kept.
 Checkpoint checkpoint(Position position, int64_t at_ns, bool pinned = false) {
   replay::Guest guest;
@@ -17,7 +21,7 @@ Checkpoint checkpoint(Position position, int64_t at_ns, bool pinned = false) {
 }
 
 TEST(Checkpoints, AreFoundByPosition) {
-  Checkpoints all(10);
+  Checkpoints all(10, kNoLimit, nothing);
   EXPECT_EQ(nullptr, all.at_or_before(at(5)));
   for (const uint64_t event : {0, 10, 20}) {
     all.add(checkpoint(at(event), static_cast<int64_t>(event) * kMillisecond), 0);
@@ -32,7 +36,7 @@ TEST(Checkpoints, AreFoundByPosition) {
 }
 
 TEST(Checkpoints, KeepTheFirstOfAPosition) {
-  Checkpoints all(10);
+  Checkpoints all(10, kNoLimit, nothing);
   all.add(checkpoint(at(1), 5), 0);
   all.add(checkpoint(at(1), 6), 0);
   EXPECT_EQ(1u, all.size());
@@ -41,7 +45,7 @@ TEST(Checkpoints, KeepTheFirstOfAPosition) {
 
 TEST(Checkpoints, AreDenseNearThePresentAndThinFarAway) {
   constexpr size_t kLimit = 24;
-  Checkpoints all(kLimit);
+  Checkpoints all(kLimit, kNoLimit, nothing);
   all.add(checkpoint(at(0), 0, true), 0);
   constexpr int64_t kEnd = 1000;
   for (int64_t i = 1; i <= kEnd; ++i) {
@@ -62,15 +66,28 @@ TEST(Checkpoints, AreDenseNearThePresentAndThinFarAway) {
 }
 
 TEST(Checkpoints, PinnedOnesStay) {
-  Checkpoints all(3);
+  Checkpoints all(3, kNoLimit, nothing);
   for (uint64_t i = 0; i < 10; ++i) {
     all.add(checkpoint(at(i), static_cast<int64_t>(i) * kMillisecond, i % 2 == 0), 0);
   }
   for (uint64_t i = 0; i < 10; i += 2) EXPECT_TRUE(all.contains(at(i))) << i;
 }
 
+TEST(Checkpoints, AreFewerWhereTheyCostMuch) {
+  constexpr uint64_t kEach = 100;
+  Checkpoints all(24, 5 * kEach, [](const replay::Guest&) { return kEach; });
+  all.add(checkpoint(at(0), 0, true), 0);
+  for (uint64_t i = 1; i < 50; ++i) {
+    all.add(checkpoint(at(i), static_cast<int64_t>(i) * kMillisecond),
+            static_cast<int64_t>(i) * kMillisecond);
+    ASSERT_LE(all.cost_bytes(), 5 * kEach);
+  }
+  // Pinned ones are not theirs to count, and the newest has cost nothing yet.
+  EXPECT_EQ(7u, all.size());
+}
+
 TEST(Checkpoints, OfASegmentAreDroppedTogether) {
-  Checkpoints all(10);
+  Checkpoints all(10, kNoLimit, nothing);
   all.add(checkpoint(at(0), 0, true), 0);
   all.add(checkpoint(at(4, 1), 1, true), 0);
   Position inside = at(4, 1);
