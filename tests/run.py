@@ -55,7 +55,8 @@ def chosen(tests, names):
 def main():
     options = arguments()
     os.environ.pop("DEBUGINFOD_URLS", None)
-    # A shell ignores them for what runs in its background, and whatever is tested would as well.
+    # A shell or nohup ignores them for what runs in the background; so would all that is tested.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     tests = []

@@ -15,7 +15,8 @@ static void child_main(int kind) {
 
 int main(void) {
   const int numbers[] = {SIGTERM, SIGKILL, SIGINT, SIGHUP, SIGALRM};
-  signal(SIGINT, SIG_DFL);  // a shell ignores it for what runs in its background
+  // A shell ignores SIGINT for what runs in its background, nohup SIGHUP.
+  for (int i = 0; i < 5; i++) signal(numbers[i], SIG_DFL);
   for (int i = 0; i < 15; i++) {
     pid_t child = forked();
     if (child == 0) child_main(i % 3);
