@@ -56,6 +56,20 @@ Result<ForkCost> fork_cost(int pid) {
   return parse_fork_cost(rollup, status);
 }
 
+uint64_t minor_faults(int pid) {
+  const std::string stat = read_text(fmt::format("/proc/{}/stat", pid));
+  // The name, in brackets, may hold anything. Behind it: state ppid pgrp session tty_nr tpgid
+  // flags minflt.
+  const size_t name_end = stat.rfind(')');
+  if (name_end == std::string::npos) return 0;
+  std::istringstream fields(stat.substr(name_end + 1));
+  std::string skipped;
+  for (int i = 0; i < 7; ++i) fields >> skipped;
+  uint64_t faults = 0;
+  fields >> faults;
+  return faults;
+}
+
 uint64_t usable_memory_bytes() {
   const uint64_t machine =
       static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));

@@ -24,6 +24,10 @@ Result<ForkCost> fork_cost(int pid);
 // The same from the text of the two files; missing lines count as 0.
 ForkCost parse_fork_cost(std::string_view smaps_rollup, std::string_view status);
 
+// How many page faults a process has had that needed no input (proc(5), minflt of
+// /proc/PID/stat): after a fork, most are copies on write. 0 when it has ended.
+uint64_t minor_faults(int pid);
+
 // The memory of this machine, or what the caller's control group may use, if that is less.
 uint64_t usable_memory_bytes();
 

@@ -15,6 +15,10 @@ using record::StopCause;
 constexpr std::chrono::milliseconds kShortestInterval{100};
 // Snapshots may take one part in so many of the time.
 constexpr int kOverheadDivisor = 20;
+// A step back replays what came since the last snapshot: that must not take too long either.
+// Where snapshots cost much they may take one part in so many of the time.
+constexpr std::chrono::seconds kLongestInterval{2};
+constexpr int kMostOverheadDivisor = 4;
 // Copying a page that a snapshot shares, at the guest's first write to it (measured: 5 to 14 us).
 constexpr std::chrono::microseconds kPageCopy{5};
 
@@ -102,7 +106,10 @@ Result<void> LiveProgram::snapshot() {
   position_ = position;
   last_snapshot_ = Clock::now();
   const std::chrono::nanoseconds cost = (last_snapshot_ - before) + kPageCopy * pages;
-  interval_ = std::max<std::chrono::nanoseconds>(kShortestInterval, cost * kOverheadDivisor);
+  const auto longest =
+      std::max<std::chrono::nanoseconds>(kLongestInterval, cost * kMostOverheadDivisor);
+  interval_ =
+      std::clamp<std::chrono::nanoseconds>(cost * kOverheadDivisor, kShortestInterval, longest);
   return {};
 }
 

@@ -1,9 +1,9 @@
 #include "engine/timeline/timeline.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "base/check.h"
+#include "engine/timeline/clock.h"
 
 namespace rchk::timeline {
 
@@ -16,11 +16,21 @@ namespace {
 
 constexpr uint64_t kSegmentEnd = UINT64_MAX;
 
-int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
+// What a guest's first write to a page costs that it shares with a fork.
+constexpr int64_t kPageCopyNs = 10'000;
+
+// What another fork of a guest would cost it, told from what the last one did.
+class CopyCost {
+ public:
+  explicit CopyCost(const Guest& guest) : pid_(guest.puppet->pid()), faults_(now()) {}
+  int64_t so_far_ns() const { return static_cast<int64_t>(now() - faults_) * kPageCopyNs; }
+  void begin_anew() { faults_ = now(); }
+
+ private:
+  uint64_t now() const { return snapshot::minor_faults(pid_); }
+  int pid_;
+  uint64_t faults_;
+};
 
 }  // namespace
 
@@ -157,9 +167,12 @@ Result<Outcome> Timeline::advance(Guest& guest, AdvanceRequest request, int64_t&
   // About 20 ms of guest time: as often as a debugger's interrupt is looked for.
   constexpr uint64_t kSlice = 60'000'000;
   constexpr int64_t kCheckpointEveryNs = 150'000'000;
+  // Copying what forks share may take one part in so many of the time.
+  constexpr int64_t kCopyDivisor = 8;
   const uint64_t whole = request.slice_instructions;
   uint64_t used = 0;
   int64_t since_checkpoint_ns = 0;
+  CopyCost copying(guest);
   for (;;) {
     const int64_t before_ns = now_ns();
     const uint64_t retired = replayer_->instructions();
@@ -172,10 +185,13 @@ Result<Outcome> Timeline::advance(Guest& guest, AdvanceRequest request, int64_t&
     if (outcome.stop != AdvanceStop::kSlice || used >= whole) return outcome;
     request.report_at_start = true;
     if (interrupted && interrupted()) return outcome;
-    if (since_checkpoint_ns >= kCheckpointEveryNs && !checkpoints_.contains(guest.position)) {
+    if (since_checkpoint_ns >= kCheckpointEveryNs &&
+        since_checkpoint_ns >= kCopyDivisor * copying.so_far_ns() &&
+        !checkpoints_.contains(guest.position)) {
       RCHK_TRY_ASSIGN(Guest copy, guest.fork());
       checkpoints_.add({std::move(copy), at_ns, false}, present_ns_);
       since_checkpoint_ns = 0;
+      copying.begin_anew();
     }
   }
 }
@@ -200,6 +216,7 @@ Result<Guest> Timeline::guest_at(const Position& target, bool approach) {
         ErrorKind::kDivergence,
         fmt::format("position {} was not reached: the replay stands at {}", limit, guest.position));
   };
+  CopyCost copying(guest);
   while (approach) {
     Position way = guest.position;
     if (target.event.value - way.event.value > kNearEvents) {
@@ -215,7 +232,11 @@ Result<Guest> Timeline::guest_at(const Position& target, bool approach) {
     } else {
       break;
     }
+    const int64_t before_ns = at_ns;
+    copying.begin_anew();
     RCHK_TRY(go(way));
+    // What is left takes about a third as long. Not worth a fork that costs more than that.
+    if (copying.so_far_ns() > (at_ns - before_ns) / 3) continue;
     if (checkpoints_.contains(guest.position)) continue;
     RCHK_TRY_ASSIGN(Guest copy, guest.fork());
     checkpoints_.add({std::move(copy), at_ns, false}, at_ns);

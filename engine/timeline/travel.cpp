@@ -1,10 +1,10 @@
 // Moving the present of a timeline: forward, backward, and single steps.
 
 #include <algorithm>
-#include <chrono>
 #include <csignal>
 
 #include "base/check.h"
+#include "engine/timeline/clock.h"
 #include "engine/timeline/paced_question.h"
 #include "engine/timeline/timeline.h"
 
@@ -20,12 +20,6 @@ using translate::HitPolicy;
 namespace {
 
 constexpr uint64_t kSegmentEnd = UINT64_MAX;
-
-int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 TimelineStop stop(StopKind kind, std::string text = {}) {
   TimelineStop result;
