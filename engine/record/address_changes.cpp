@@ -243,7 +243,9 @@ Result<void> add_file_changes(const syscalls::Call& call, int64_t result,
   if (!descriptor) return {};
   std::vector<Mapping> shared;
   for (const auto& [begin, mapping] : space.mappings()) {
-    if (mapping.shared && mapping.backing) shared.push_back(mapping);
+    // A private one follows the file's size, and what it holds where nothing was written.
+    const bool follows = mapping.shared || call.number == syscalls::nr::ftruncate;
+    if (follows && mapping.backing) shared.push_back(mapping);
   }
   if (shared.empty()) return {};
   const std::string link = fmt::format("/proc/{}/fd/{}", tracee.pid(), *descriptor);
@@ -258,6 +260,7 @@ Result<void> add_file_changes(const syscalls::Call& call, int64_t result,
   const auto size_bytes = static_cast<uint64_t>(status.st_size);
   for (Mapping& mapping : shared) {
     const uint64_t first = mapping.backing->offset_bytes;
+    if (!mapping.shared && files.version(mapping.backing->file).size_bytes == size_bytes) continue;
     if (offset_bytes && files.version(mapping.backing->file).size_bytes == size_bytes) {
       const uint64_t begin = std::max(first, *offset_bytes);
       const uint64_t end =
@@ -276,6 +279,12 @@ Result<void> add_file_changes(const syscalls::Call& call, int64_t result,
     RCHK_TRY(files.add_range(mapping.backing->file, file, first, mapping.range.size()));
     files.mark_changeable(mapping.backing->file);
     space.map(mapping);
+    if (!mapping.shared) {
+      RCHK_TRY_ASSIGN(auto pages, own_pages(tracee, {mapping}));
+      for (trace::PageContents& run : pages) {
+        found.writes.push_back({run.address, std::move(run.bytes)});
+      }
+    }
     found.changes.push_back(trace::MapChange{std::move(mapping)});
   }
   return {};

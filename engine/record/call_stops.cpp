@@ -75,6 +75,14 @@ bool is_self(uint64_t pid_argument, pid_t pid) {
   return asked == 0 || asked == pid;
 }
 
+std::vector<trace::Mapping> writable(const snapshot::AddressSpace& space) {
+  std::vector<trace::Mapping> found;
+  for (const auto& [begin, mapping] : space.mappings()) {
+    if (mapping.writable()) found.push_back(mapping);
+  }
+  return found;
+}
+
 // A tracker has to be told of contents that came otherwise than by writes.
 void note_changes(const std::vector<trace::AddressSpaceChange>& changes,
                   snapshot::DirtyTracker& tracker) {
@@ -194,10 +202,6 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
 // What has to be known of before the kernel runs a call, and done.
 Result<void> Recorder::Impl::prepare_call(PendingCall& call, const Call& made, Registers registers,
                                           const RunLimits& limits) {
-  if (syscalls::find(made.number) == nullptr) {
-    say_once(fmt::format("{} is not known: memory that it changes is not recorded.",
-                         syscalls::describe_call(made)));
-  }
   call.entered_ns = now_ns();
   save_remainder(call);
   const GuestReader memory(task_->tracee);
@@ -213,6 +217,11 @@ Result<void> Recorder::Impl::prepare_call(PendingCall& call, const Call& made, R
   }
   if (keep_states_ && tasks_.size() > 1) {
     RCHK_TRY_ASSIGN(states_[task_->tid], task_->tracee.extended_state());
+  }
+  if (!call.answer && is_doubtful(call)) {
+    say_once(fmt::format("{} is not known: what it changes is found by comparing memory.",
+                         syscalls::describe_call(made)));
+    RCHK_TRY_ASSIGN(call.pages_before, own_pages(task_->tracee, writable(task_->space->memory)));
   }
   const syscalls::Class call_class = class_of(made);
   const bool copied = call_class == syscalls::Class::kLife && copies_memory(made, memory);
@@ -249,6 +258,52 @@ void Recorder::Impl::note_thread_words(const PendingCall& call, int64_t result) 
   }
 }
 
+// True for a call of which nothing says what it writes.
+bool Recorder::Impl::is_doubtful(const PendingCall& call) const {
+  const syscalls::Syscall* row = syscalls::find(call.entry.call.number);
+  if (row == nullptr) return true;
+  switch (call.entry.call.number) {
+    case nr::ioctl:
+    case nr::fcntl:
+    case nr::prctl:
+    case nr::arch_prctl:
+    case nr::keyctl:
+    case nr::semctl:
+    case nr::shmctl:
+    case nr::msgctl:
+      break;
+    default:
+      return false;
+  }
+  // As if it had succeeded already.
+  return !syscalls::outputs(call.entry, 0, GuestReader(task_->tracee)).complete;
+}
+
+Result<void> Recorder::Impl::add_changed_pages(const PendingCall& call,
+                                               trace::SyscallEvent& event) {
+  std::map<GuestAddress, const uint8_t*> before;
+  for (const trace::PageContents& run : *call.pages_before) {
+    for (size_t at = 0; at < run.bytes.size(); at += kPageSize) {
+      before[run.address + at] = run.bytes.data() + at;
+    }
+  }
+  RCHK_TRY_ASSIGN(const auto after, own_pages(task_->tracee, writable(task_->space->memory)));
+  for (const trace::PageContents& run : after) {
+    for (size_t at = 0; at < run.bytes.size(); at += kPageSize) {
+      const uint8_t* const page = run.bytes.data() + at;
+      const auto known = before.find(run.address + at);
+      if (known != before.end() && std::memcmp(known->second, page, kPageSize) == 0) continue;
+      trace::MemoryWrite write{run.address + at, Bytes(page, page + kPageSize)};
+      Breakpoints& breakpoints = task_->space->breakpoints;
+      if (breakpoints.inserted()) {
+        breakpoints.hide_in(write.address, write.bytes, true, task_->tracee);
+      }
+      event.writes.push_back(std::move(write));
+    }
+  }
+  return {};
+}
+
 Result<void> Recorder::Impl::add_writes(const PendingCall& call, const Registers& after,
                                         trace::SyscallEvent& event) {
   const Call& made = call.entry.call;
@@ -271,7 +326,9 @@ Result<void> Recorder::Impl::add_writes(const PendingCall& call, const Registers
   if (call.answer) return {};
   const syscalls::Outputs outputs =
       syscalls::outputs(call.entry, result, GuestReader(task_->tracee));
-  if (!outputs.complete) {
+  if (call.pages_before) {
+    RCHK_TRY(add_changed_pages(call, event));
+  } else if (!outputs.complete) {
     say_once(fmt::format("{} may have changed memory in a way that is not recorded ({}).",
                          syscalls::name(made.number), outputs.doubt));
   }
@@ -354,6 +411,9 @@ Result<trace::SyscallEvent> Recorder::Impl::event_of(PendingCall& call, const Re
     std::move(changes.writes.begin(), changes.writes.end(), std::back_inserter(event.writes));
   }
   if (space.reference) note_changes(event.changes, *space.reference->tracker);
+  for (trace::MemoryWrite& write : std::exchange(space.late_writes, {})) {
+    event.writes.push_back(std::move(write));
+  }
   RCHK_TRY(add_writes(call, after, event));
   add_output(call, result, event);
   return event;

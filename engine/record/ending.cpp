@@ -282,8 +282,11 @@ Result<void> Recorder::Impl::end_process() {
     first_end_->core_dumped = status.core_dumped;
   }
   task.space->reference.reset();
+  const std::vector<AddressRange> words =
+      tasks_.size() > 1 ? words_written_at_end(task) : std::vector<AddressRange>();
   RCHK_TRY(task.tracee.resume(ResumeMode::kContinue));
   RCHK_TRY(wait_until_dead(task));
+  note_late_writes(task, words);
   if (task.tid != task.process->pid) {
     int ignored = 0;  // the leader's, at last
     while (waitpid(task.process->pid, &ignored, __WALL) < 0 && errno == EINTR) {
@@ -291,6 +294,23 @@ Result<void> Recorder::Impl::end_process() {
   }
   remove_task(task);
   return {};
+}
+
+// A futex that a process held when it ended may be in memory that others share.
+void Recorder::Impl::note_late_writes(const Task& task, const std::vector<AddressRange>& words) {
+  for (const AddressRange& word : words) {
+    const trace::Mapping* const own = task.space->memory.find(word.begin);
+    if (own == nullptr || !own->shared) continue;
+    std::set<Space*> done;
+    for (const auto& [tid, other] : tasks_) {
+      if (other->space == task.space || !done.insert(other->space.get()).second) continue;
+      const trace::Mapping* const same = other->space->memory.find(word.begin);
+      if (same == nullptr || !same->shared || same->name != own->name) continue;
+      trace::MemoryWrite write{word.begin, Bytes(word.size())};
+      write.bytes.resize(other->tracee.read_memory(word.begin, write.bytes));
+      if (!write.bytes.empty()) other->space->late_writes.push_back(std::move(write));
+    }
+  }
 }
 
 void Recorder::Impl::remove_task(Task& task) {

@@ -93,6 +93,7 @@ class Recorder::Impl {
   bool slice_is_over() const;
   // Writes a SwitchEvent, if instructions of task_ are not in the log yet.
   Result<void> leave_processor();
+  Result<void> add_call_made_again(PendingCall& call);
   Result<MaybeStop> read_stop(Task& task, const RunLimits& limits);
 
   // call_stops.cpp
@@ -108,6 +109,8 @@ class Recorder::Impl {
   Result<trace::SyscallEvent> event_of(PendingCall& call, const Registers& after, int64_t result);
   Result<void> note_pending_signals(const PendingCall& call, int64_t result);
   void note_thread_words(const PendingCall& call, int64_t result);
+  bool is_doubtful(const PendingCall& call) const;
+  Result<void> add_changed_pages(const PendingCall& call, trace::SyscallEvent& event);
   Result<void> add_writes(const PendingCall& call, const Registers& after,
                           trace::SyscallEvent& event);
   void add_output(const PendingCall& call, int64_t result, trace::SyscallEvent& event);
@@ -158,6 +161,7 @@ class Recorder::Impl {
   Result<void> end_process();         // of task_, the last in its memory
   Result<void> wait_until_dead(Task& task);
   Result<MaybeStop> on_gone(const tracee::StopStatus& status);
+  void note_late_writes(const Task& task, const std::vector<AddressRange>& words);
   void remove_task(Task& task);
   Result<std::vector<trace::MemoryChecksum>> checksum_memory();
   std::vector<AddressRange> words_written_at_end(const Task& task) const;

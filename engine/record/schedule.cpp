@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include <linux/futex.h>
 #include <sched.h>
 #include <sys/wait.h>
 
@@ -39,6 +40,19 @@ bool may_block(const PendingCall& call) {
       return false;
   }
   return true;
+}
+
+// The kernel marks the word of a priority-inheriting futex when somebody begins to wait
+// (kernel/futex/pi.c, futex_lock_pi_atomic), and its owner looks for that mark.
+bool writes_before_it_blocks(const syscalls::Call& call) {
+  if (call.number != syscalls::nr::futex) return false;
+  switch (static_cast<int>(call.arguments[1]) & FUTEX_CMD_MASK) {
+    case FUTEX_LOCK_PI:
+    case FUTEX_LOCK_PI2:
+      return true;
+    default:
+      return false;
+  }
 }
 
 }  // namespace
@@ -232,10 +246,27 @@ Result<bool> Recorder::Impl::wait_for_stop(const RunLimits& limits) {
   }
 }
 
+// The event of a call that blocks and has stored something before: as one that comes back to its
+// own instruction.
+Result<void> Recorder::Impl::add_call_made_again(PendingCall& call) {
+  trace::SyscallEvent event;
+  event.number = call.entry.call.number;
+  event.before = call.before;
+  event.after = call.before;
+  trace::MemoryWrite word{{call.entry.call.arguments[0]}, Bytes(sizeof(uint32_t))};
+  word.bytes.resize(task_->tracee.read_memory(word.address, word.bytes));
+  if (!word.bytes.empty()) event.writes.push_back(std::move(word));
+  task_->last_registers = call.before;
+  return append(std::move(event));
+}
+
 Result<void> Recorder::Impl::leave_processor() {
   Task& task = *task_;
   if (task.behind_event) return {};
   trace::SwitchEvent event;
+  if (task.call && writes_before_it_blocks(task.call->entry.call)) {
+    return add_call_made_again(*task.call);
+  }
   if (task.call) {
     event.registers = task.call->before;
   } else if (task.interrupted) {

@@ -37,6 +37,9 @@ struct PendingCall {
   // What is where a sleep that is interrupted says how long it had to go on.
   std::optional<trace::MemoryWrite> remainder;
 
+  // All that the call may change, where nothing says what it does.
+  std::optional<std::vector<trace::PageContents>> pages_before;
+
   // The new task that it has made, whose SpawnEvent comes behind the call's own.
   pid_t spawned = -1;
 };
@@ -64,6 +67,9 @@ struct Space {
   Breakpoints breakpoints;
   std::unordered_set<GuestAddress> known_call_sites;
   std::optional<Reference> reference;
+  // What the kernel stored into memory that is shared with a process when that one ended. Belongs
+  // to the next call's event.
+  std::vector<trace::MemoryWrite> late_writes;
 };
 
 // A group of tasks with one pid.
