@@ -35,6 +35,7 @@ int run_live(const LiveOptions& options, const std::string& self);
 struct RecordOptions {
   std::vector<std::string> program;
   std::string output;
+  std::string chaos;  // random choices of the scheduler: "random", or their seed; empty: none
 };
 int run_record(const RecordOptions& options);
 

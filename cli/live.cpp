@@ -11,6 +11,7 @@
 #include "engine/syscalls/syscall.h"
 #include "engine/timeline/live_program.h"
 #include "engine/trace/event_log.h"
+#include "engine/trace/process_view.h"
 #include "engine/trace/writer.h"
 
 extern char** environ;
@@ -52,8 +53,10 @@ Result<int> serve_live(const LiveOptions& options) {
   for (FileDescriptor& stream : streams.guest) stream.reset();
 
   RCHK_TRY_ASSIGN(const int cpu, pin_here());
-  timeline::LiveProgram live(*recorder, log);
-  RCHK_TRY_ASSIGN(const auto timeline, timeline::Timeline::open_live(log, live, cpu, syscall_name));
+  const auto view = trace::ProcessView::of_first(log);
+  timeline::LiveProgram live(*recorder, *view);
+  RCHK_TRY_ASSIGN(const auto timeline,
+                  timeline::Timeline::open_live(*view, live, cpu, syscall_name));
   RCHK_TRY(live.join(*timeline));
 
   target::TimelineTarget::Hooks hooks;

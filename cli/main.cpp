@@ -88,6 +88,9 @@ int command(int argc, char** argv, const std::string& self) {
   CLI::App* record_command =
       app.add_subcommand("record", "Record a program to its end; exits with its status");
   record_command->add_option("-o,--output", record.output, "The recording's file");
+  record_command->add_flag(
+      "--chaos{random}", record.chaos,
+      "Switch between tasks at random, to bring out races; --chaos=SEED repeats choices");
   record_command->add_option("program", record.program, "The program and its arguments")
       ->required();
   record_command->positionals_at_end();

@@ -1,6 +1,9 @@
 #include <atomic>
+#include <charconv>
 #include <csignal>
 #include <cstdio>
+#include <optional>
+#include <random>
 
 #include <unistd.h>
 
@@ -38,6 +41,17 @@ void take_care_of_signals(pid_t guest) {
   }
 }
 
+Result<std::optional<uint64_t>> chaos_seed(const std::string& wanted) {
+  using Answer = std::optional<uint64_t>;
+  if (wanted.empty()) return Answer();
+  if (wanted == "random") return Answer(std::random_device()());  // 32 bits, to be typed again
+  uint64_t seed = 0;
+  const char* end = wanted.data() + wanted.size();
+  const auto parsed = std::from_chars(wanted.data(), end, seed);
+  if (parsed.ec == std::errc() && parsed.ptr == end) return Answer(seed);
+  return fail(ErrorKind::kMisuse, fmt::format("--chaos={}: the seed is to be a number", wanted));
+}
+
 Result<int> record(const RecordOptions& options) {
   std::string path = options.output;
   if (path.empty()) {
@@ -47,6 +61,11 @@ Result<int> record(const RecordOptions& options) {
   settings.program.arguments = options.program;
   for (char** variable = environ; *variable != nullptr; ++variable) {
     settings.program.environment.emplace_back(*variable);
+  }
+  RCHK_TRY_ASSIGN(settings.chaos_seed, chaos_seed(options.chaos));
+  if (settings.chaos_seed) {
+    fmt::print(stderr, "rchk: chaos, seed {0}: --chaos={0} makes the same choices\n",
+               *settings.chaos_seed);
   }
   settings.message = [](std::string_view text) { fmt::print(stderr, "rchk: {}\n", text); };
   RCHK_TRY_ASSIGN(const auto writer,

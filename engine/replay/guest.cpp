@@ -15,7 +15,9 @@ Result<void> Guest::switch_to(Tid next) {
   RCHK_CHECK(found != others.end(), "no task {}", next.value);
   WaitingTask waiting{registers, {}, in_call};
   RCHK_TRY_ASSIGN(waiting.extended_state, puppet->extended_state());
-  RCHK_TRY(puppet->set_extended_state(found->second.extended_state));
+  if (!found->second.extended_state.empty()) {
+    RCHK_TRY(puppet->set_extended_state(found->second.extended_state));
+  }
   registers = found->second.registers;
   in_call = found->second.in_call;
   others.erase(found);

@@ -12,7 +12,7 @@ namespace rchk::replay {
 // A task that waits for its turn.
 struct WaitingTask {
   Registers registers;
-  ExtendedState extended_state;
+  ExtendedState extended_state;  // empty: not known
   bool in_call = false;  // as Guest::in_call
 };
 

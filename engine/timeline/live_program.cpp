@@ -71,8 +71,12 @@ Result<replay::Guest> LiveProgram::fork_guest(const Position& position, Register
           {std::move(fork.process), fork.gadget, std::move(fork.space), read_original}, log_));
   tracker_ = snapshot::make_tracker(snapshot::TrackerKind::kExclusive, recorder_.pid());
   RCHK_TRY(tracker_->begin(puppet->pid()));
-  RCHK_TRY_ASSIGN(const auto first, log_.event({0}));
-  return replay::Guest{std::move(puppet), registers, position, first->tid, recorder_.pid(), {}};
+  replay::Guest guest{std::move(puppet), registers, position, fork.tid, recorder_.pid(), {}};
+  for (record::OtherTask& task : fork.others) {
+    guest.others.emplace(task.tid,
+                         replay::WaitingTask{task.registers, std::move(task.extended_state)});
+  }
+  return guest;
 }
 
 Result<replay::Guest> LiveProgram::copy() {
@@ -85,7 +89,7 @@ Result<replay::Guest> LiveProgram::copy() {
 
 Result<void> LiveProgram::snapshot() {
   const Clock::time_point before = Clock::now();
-  const EventNumber event{recorder_.event_count() - 1};
+  const EventNumber event{log_.event_count() - 1};
   replay::Anchor anchor;
   anchor.number = timeline_->last_anchor(event) + 1;
   RCHK_TRY_ASSIGN(const snapshot::DirtyPages dirty, tracker_->collect());
@@ -101,6 +105,7 @@ Result<void> LiveProgram::snapshot() {
                                                      std::span<uint8_t> bytes) {
     return puppet->read_memory(address, bytes);
   };
+  anchor.tid = guest.tid;
   const auto pages = static_cast<int64_t>(anchor.target.pages.size());
   timeline_->add_anchor(event, std::move(anchor), std::move(guest), age_ns());
   position_ = position;
@@ -164,7 +169,12 @@ Result<TimelineStop> LiveProgram::run(const RunCommand& command, const StopPoint
     limits.stop_before_exit = true;
     limits.interrupt_requested = command.interrupted;
     limits.deadline = last_snapshot_ + interval_;
+    Result<void> fork_noted;
+    limits.before_fork = [&] {
+      if (tracker_ && fork_noted) fork_noted = tracker_->about_to_fork();
+    };
     RCHK_TRY_ASSIGN(const RecorderStop stop, recorder_.run(limits));
+    RCHK_TRY(fork_noted);
     position_.reset();
     RCHK_TRY_ASSIGN(const auto found, meaning_of(stop, command, points));
     if (found) return *found;

@@ -15,7 +15,7 @@ namespace rchk::timeline {
 // it runs, at an interval that adapts to what they cost, and where the user turns back.
 class LiveProgram final : public LiveEnd {
  public:
-  // Both outlive it.
+  // Both outlive it. `log` has the events of the first process alone.
   LiveProgram(record::Recorder& recorder, trace::EventSource& log);
 
   // Must be called before anything else, with the timeline that this is the end of.

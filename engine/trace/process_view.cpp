@@ -1,5 +1,7 @@
 #include "engine/trace/process_view.h"
 
+#include <algorithm>
+
 namespace rchk::trace {
 
 namespace {
@@ -12,14 +14,22 @@ constexpr EventNumber kNoEnd{UINT64_MAX};
 // executed none, from where the process can be replayed that it was forked from.
 std::vector<ProcessView::Stage> ProcessView::stages_before(const ProcessTable& table,
                                                            ProcessIndex index, EventNumber end) {
-  const Process& process = table.process(index);
-  for (auto program = process.programs.rbegin(); program != process.programs.rend(); ++program) {
-    if (program->event < end) return {{index, program->event, end}};
+  std::vector<Stage> stages;  // the last one first
+  for (bool complete = false; !complete;) {
+    const Process& process = table.process(index);
+    EventNumber begin = process.begin;
+    complete = !process.memory_from;
+    for (const Program& program : process.programs) {
+      if (program.event >= end) break;
+      begin = program.event;
+      complete = true;
+    }
+    stages.push_back({index, begin, end});
+    // A process stands behind the one that it was made from in the table, so this ends.
+    if (!complete) index = *process.memory_from;
+    end = begin;
   }
-  std::vector<Stage> stages;
-  // A parent stands before its children in the table, so this ends.
-  if (process.memory_from) stages = stages_before(table, *process.memory_from, process.begin);
-  stages.push_back({index, process.begin, end});
+  std::reverse(stages.begin(), stages.end());
   return stages;
 }
 
@@ -47,6 +57,13 @@ std::unique_ptr<ProcessView> ProcessView::of_first(EventSource& recording) {
   return std::unique_ptr<ProcessView>(new ProcessView(recording, {{{0}, {0}, kNoEnd}}));
 }
 
+bool ProcessView::is_everything() const {
+  const bool is_first = stages_.size() == 1 && stages_[0].begin.value == 0;
+  if (!is_first) return false;
+  const auto count = recording_.task_count();
+  return count && count->processes == 1;
+}
+
 void ProcessView::catch_up() const {
   const uint64_t count = recording_.event_count();
   while (!failure_ && table_.event_count() < count) {
@@ -71,6 +88,7 @@ void ProcessView::catch_up() const {
 }
 
 uint64_t ProcessView::event_count() const {
+  if (is_everything()) return recording_.event_count();
   std::lock_guard lock(mutex_);
   catch_up();
   // One more, which fails to load: a recording that cannot be is no recording that ends.
@@ -78,6 +96,7 @@ uint64_t ProcessView::event_count() const {
 }
 
 Result<std::shared_ptr<const Event>> ProcessView::event(EventNumber number) {
+  if (is_everything()) return recording_.event(number);
   EventNumber global;
   {
     std::lock_guard lock(mutex_);
@@ -93,6 +112,7 @@ Result<std::shared_ptr<const Event>> ProcessView::event(EventNumber number) {
 }
 
 EventNumber ProcessView::global_number(EventNumber number) const {
+  if (is_everything()) return number;
   std::lock_guard lock(mutex_);
   return number.value < runs_.size() ? runs_.at(number.value) : EventNumber{table_.event_count()};
 }

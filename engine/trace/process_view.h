@@ -54,6 +54,8 @@ class ProcessView final : public EventSource {
       : recording_(recording), stages_(std::move(stages)) {}
   static std::vector<Stage> stages_before(const ProcessTable& table, ProcessIndex process,
                                           EventNumber end);
+  // True while all that there is belongs to the process: then nothing needs to be sorted.
+  bool is_everything() const;
   // Takes in what the recording has by now. REQUIRES: the mutex is held.
   void catch_up() const;
 

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "engine/trace/dump.h"
+#include "engine/trace/process_table.h"
+#include "engine/trace/process_view.h"
 #include "engine/trace/reader.h"
 #include "tests/unit/engine_trace/file_builder.h"
 
@@ -50,6 +52,16 @@ void use(ByteView file_bytes) {
     const auto event = reader.event({i});
     if (!event) continue;
     (void)describe_in_detail({i}, **event);
+  }
+  if (const auto table = ProcessTable::of(reader)) {
+    for (size_t i = 0; i < std::min<size_t>(table->processes().size(), 20); ++i) {
+      const auto view = ProcessView::create(reader, *table, {i}, ProcessView::Start::kFork);
+      if (!view) continue;
+      for (uint64_t n = 0; n < std::min<uint64_t>((*view)->event_count(), 100); ++n) {
+        if (!(*view)->event({n})) std::abort();
+      }
+      if (!(*view)->beginning()) std::abort();
+    }
   }
   for (const FileInfo& info : reader.files()) {
     (void)reader.file_bytes(info.id, 0, std::min<uint64_t>(info.size_bytes, 1 << 20));
