@@ -36,11 +36,16 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def redis(full):
-    command = ["redis-server", "--port", "0", "--unixsocket", "redis.sock", "--save", "",
-               "--appendonly", "yes", "--io-threads", "2", "--dir", "."]
-    return Subject("", command, timeout=240, varies=True, needs=["redis-benchmark", "redis-cli"],
-                   client=lambda cwd, running: redis_client(cwd, running, 50_000 if full else 1000))
+def redis(io_threads):
+    def make(full):
+        command = ["redis-server", "--port", "0", "--unixsocket", "redis.sock", "--save", "",
+                   "--appendonly", "yes", "--io-threads", str(io_threads), "--dir", "."]
+        requests = 50_000 if full else 1000
+        return Subject("", command, timeout=240 if full else 40, varies=True,
+                       needs=["redis-benchmark", "redis-cli"],
+                       client=lambda cwd, running: redis_client(cwd, running, requests))
+
+    return make
 
 
 def redis_client(cwd, running, requests):
