@@ -201,6 +201,7 @@ class Recorder::Impl {
   pid_t first_pid_ = -1;
   std::optional<RecorderStop> first_end_;  // of the first process
   uint64_t slice_end_ns_ = 0;
+  uint64_t switch_cost_ns_ = 0;  // of the last switch by state
   bool yielded_ = false;
   std::optional<std::mt19937_64> chaos_;
   Ticker ticker_;
