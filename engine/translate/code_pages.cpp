@@ -1,6 +1,7 @@
 #include "engine/translate/code_pages.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "engine/translate/decode.h"
@@ -10,6 +11,12 @@ namespace rchk::translate {
 namespace {
 constexpr int kMapError = 1;     // SEGV_MAPERR
 constexpr int kAccessError = 2;  // SEGV_ACCERR
+
+// Numbers what was read, over all engines, so that no number names two contents.
+uint64_t next_contents() {
+  static std::atomic<uint64_t> number{0};
+  return ++number;
+}
 }  // namespace
 
 CodePageCopy& CodePages::look_up(Host& host, GuestAddress address) {
@@ -23,11 +30,12 @@ CodePageCopy& CodePages::look_up(Host& host, GuestAddress address) {
   const CodePage what = host.code_page(base);
   copy.writable = what.writable;
   copy.version = what.version;
+  copy.contents = next_contents();
   copy.readable = what.executable;
   copy.fault_code = kAccessError;
   if (what.executable && what.writable && protecting_ && !copy.checks_itself) {
     auto& known = host.translation_state().protected_pages;
-    if (!known.contains(base) && host.protect_code_page(base, true)) known.insert(base);
+    if (known.contains(base) || host.protect_code_page(base, true)) known[base] = copy.contents;
   }
   const size_t got = host.read_memory(base, copy.bytes);
   if (got < kPageSize) {

@@ -19,6 +19,7 @@ struct CodePageCopy {
   bool writable = false;
   int fault_code = 0;  // si_code of a fetch from it when it is not
   uint64_t version = 0;
+  uint64_t contents = 0;  // another number whenever `bytes` were read
   unsigned write_faults = 0;
   // Written so often that it is not protected any more: its blocks check their code themselves.
   bool checks_itself = false;

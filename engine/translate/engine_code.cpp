@@ -31,10 +31,13 @@ Result<void> Engine::Impl::attach(Host& host) {
                 what.writable == copy->writable;
     if (same && what.writable && !copy->checks_itself) {
       auto& known = host.translation_state().protected_pages;
-      if (!known.contains({address})) {
-        if (host.protect_code_page({address}, true)) known.insert({address});
+      const auto seen = known.find({address});
+      if (seen == known.end() || seen->second != copy->contents) {
+        const bool is_protected = seen != known.end() || host.protect_code_page({address}, true);
         std::array<uint8_t, kPageSize> now{};
         same = host.read_memory({address}, now) == kPageSize && now == copy->bytes;
+        // 0: contents that no copy has.
+        if (is_protected) known[{address}] = same ? copy->contents : 0;
       }
     }
     if (!same) stale.push_back({address});

@@ -1,8 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
-#include <set>
 #include <span>
 #include <vector>
 
@@ -34,11 +34,13 @@ struct CodePage {
 
 // What the engine keeps for each puppet. Part of the puppet: a fork of a puppet copies it.
 struct HostTranslationState {
-  uint32_t arenas_mapped = 0;              // the first so many of the engine's arenas
-  bool base_mapped = false;                // state page and branch table
-  std::set<GuestAddress> protected_pages;  // writable code pages made read-only by the engine
-  uint64_t layout = 0;                     // which engine, and which of its layouts, mapped them
-  std::vector<AddressRange> mapped;        // base and arenas
+  uint32_t arenas_mapped = 0;  // the first so many of the engine's arenas
+  bool base_mapped = false;    // state page and branch table
+  // Writable code pages made read-only by the engine, and which contents they have since then
+  // (CodePageCopy::contents): those of a fork may differ from what was translated last.
+  std::map<GuestAddress, uint64_t> protected_pages;
+  uint64_t layout = 0;               // which engine, and which of its layouts, mapped them
+  std::vector<AddressRange> mapped;  // base and arenas
 };
 
 // The process in which translations run: one kernel thread, stopped between calls, that holds
