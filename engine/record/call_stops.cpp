@@ -83,6 +83,31 @@ std::vector<trace::Mapping> writable(const snapshot::AddressSpace& space) {
   return found;
 }
 
+// Calls that may end another task's call, one that stores what it got.
+bool may_feed_others(const Call& call) {
+  switch (call.number) {
+    case nr::write:
+    case nr::writev:
+    case nr::sendto:
+    case nr::sendmsg:
+    case nr::sendmmsg:
+    case nr::sendfile:
+    case nr::splice:
+    case nr::tee:
+    case nr::vmsplice:
+    case nr::close:
+    case nr::shutdown:
+    case nr::msgsnd:
+    case nr::mq_timedsend:
+    case nr::kill:
+    case nr::tkill:
+    case nr::tgkill:
+      return true;
+    default:
+      return false;
+  }
+}
+
 // A tracker has to be told of contents that came otherwise than by writes.
 void note_changes(const std::vector<trace::AddressSpaceChange>& changes,
                   snapshot::DirtyTracker& tracker) {
@@ -461,6 +486,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
   RCHK_TRY(append(std::move(event)));
   ++calls_done_;
   if (call.entry.call.number == nr::sched_yield) yielded_ = true;
+  fed_others_ = may_feed_others(call.entry.call);
   if (call.spawned > 0) {
     const auto child = tasks_.find(call.spawned);
     if (child != tasks_.end()) RCHK_TRY(spawned_by_call(*child->second));

@@ -88,6 +88,7 @@ class Recorder::Impl {
   Result<void> interrupt_if_asked(const RunLimits& limits);
   bool others_can_run() const;
   bool sleeps(const Task& task) const;
+  void let_fed_tasks_finish() const;
   Task* next_in_turn();
   void begin_slice(Task& task);
   bool slice_is_over() const;
@@ -203,6 +204,7 @@ class Recorder::Impl {
   uint64_t slice_end_ns_ = 0;
   uint64_t switch_cost_ns_ = 0;  // of the last switch by state
   bool yielded_ = false;
+  bool fed_others_ = false;  // the last call may have ended other tasks' calls
   std::optional<std::mt19937_64> chaos_;
   Ticker ticker_;
   bool keep_states_ = false;               // fork snapshots are taken

@@ -112,7 +112,17 @@ Task* Recorder::Impl::next_in_turn() {
   return chaos_ ? ready[(*chaos_)() % ready.size()] : ready.front();
 }
 
+// Lets calls of task_'s fellows that its own call has ended come to their end, so that what they
+// store is in the log before task_ can look at it.
+void Recorder::Impl::let_fed_tasks_finish() const {
+  const bool waited_for = std::any_of(tasks_.begin(), tasks_.end(), [this](const auto& other) {
+    return other.second->state == TaskState::kRunning && other.second->space == task_->space;
+  });
+  if (waited_for) sched_yield();
+}
+
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::schedule(const RunLimits& limits) {
+  if (std::exchange(fed_others_, false)) let_fed_tasks_finish();
   for (;;) {
     for (;;) {
       RCHK_TRY_ASSIGN(const bool got, wait_for_any(false));
