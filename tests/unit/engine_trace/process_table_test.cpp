@@ -215,7 +215,8 @@ TEST(ProcessView, GrowsWithTheRecording) {
 }
 
 TEST(ProcessView, FailsWhereTheRecordingCannotBe) {
-  const auto log = log_of({exec(10, 0, "a"), call(10, 0), call(12, 0), call(10, 0)});
+  const auto log = log_of({exec(10, 0, "a"), call(10, 0), spawn(11, 1, SpawnKind::kFork, 10, 0, 11),
+                           call(12, 0), call(10, 0)});
   const auto view = ProcessView::of_first(*log);
   EXPECT_EQ(view->event_count(), 3u);
   EXPECT_TRUE(view->event({1}));
