@@ -176,12 +176,31 @@ Result<void> Recorder::Impl::take_call_back() {
   return task_->tracee.set_registers(again);
 }
 
+// Another task took the signal that ended task_'s call, and the kernel makes it anew: to the guest
+// it is still the same call.
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::resume_interrupted(const Registers& registers) {
+  PendingCall call = std::move(std::exchange(task_->interrupted, std::nullopt)->call);
+  if (call.remainder) {
+    RCHK_TRY(task_->tracee.write_memory(call.remainder->address, call.remainder->bytes));
+  }
+  call.continued = true;
+  call.again = call.before;
+  call.again.rax = registers.orig_rax;
+  call.at_entry = true;
+  task_->call = std::move(call);
+  return MaybeStop();
+}
+
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits& limits) {
   RCHK_TRY_ASSIGN(Registers registers, task_->tracee.registers());
   task_->pending_at_event = 0;
   task_->place_now.reset();
-  task_->interrupted.reset();
   const auto number = static_cast<int32_t>(registers.orig_rax);
+  if (task_->interrupted &&
+      registers.rip == task_->interrupted->call.before.rip + kSyscallInstructionBytes) {
+    return resume_interrupted(registers);
+  }
+  task_->interrupted.reset();
   if (task_->restarted &&
       registers.rip == task_->restarted->before.rip + kSyscallInstructionBytes) {
     task_->call = std::exchange(task_->restarted, std::nullopt);
