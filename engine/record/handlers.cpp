@@ -163,10 +163,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::enter_handler(const RunLimits&
   RCHK_TRY_ASSIGN(event.registers, task.tracee.registers());
   event.registers.orig_rax = ~0ull;
   if (event.place == Place::kByState && task.behind_event) event.place = Place::kAtEvent;
-  if (event.place == Place::kByState) {
-    RCHK_TRY_ASSIGN(event.extended_state, task.tracee.extended_state());
-    RCHK_TRY_ASSIGN(event.dirty, changed_pages());
-  }
+  if (event.place == Place::kByState) RCHK_TRY(take_state(event));
   if (task.mask_while_held) {
     // A fault's handler, while others are kept back: its frame has the guest's own mask.
     RCHK_TRY(task.tracee.set_signal_mask(*task.mask_while_held));

@@ -89,6 +89,19 @@ class Recorder::Impl {
   bool others_can_run() const;
   bool sleeps(const Task& task) const;
   void let_fed_tasks_finish() const;
+  // Writes the events of other tasks' calls that have come to their end; true if there was one.
+  Result<bool> log_ended_calls();
+  // The state of task_, for an event whose place is its state.
+  template <typename ByStateEvent>
+  Result<void> take_state(ByStateEvent& event) {
+    // The kernel may store for others at any time: what it has stored is to be in the log.
+    for (bool again = true; again;) {
+      RCHK_TRY_ASSIGN(event.extended_state, task_->tracee.extended_state());
+      RCHK_TRY_ASSIGN(event.dirty, changed_pages());
+      RCHK_TRY_ASSIGN(again, log_ended_calls());
+    }
+    return {};
+  }
   Task* next_in_turn();
   void begin_slice(Task& task);
   bool slice_is_over() const;

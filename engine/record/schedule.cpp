@@ -46,6 +46,16 @@ bool may_block(const PendingCall& call) {
   return true;
 }
 
+// The letter of proc(5), /proc/PID/stat; 0 if the task is gone.
+char state_in_kernel(pid_t tid) {
+  const auto contents = read_proc_file(tid, "stat");
+  if (!contents) return 0;
+  const std::string text(contents->begin(), contents->end());
+  const size_t name_end = text.rfind(')');
+  if (name_end == std::string::npos || name_end + 2 >= text.size()) return 0;
+  return text[name_end + 2];
+}
+
 // The kernel marks the word of a priority-inheriting futex when somebody begins to wait
 // (kernel/futex/pi.c, futex_lock_pi_atomic), and its owner looks for that mark.
 bool writes_before_it_blocks(const syscalls::Call& call) {
@@ -87,12 +97,7 @@ bool Recorder::Impl::others_can_run() const {
 
 // True if a task that was let go on waits in the kernel (proc(5), /proc/PID/stat).
 bool Recorder::Impl::sleeps(const Task& task) const {
-  const auto contents = read_proc_file(task.tid, "stat");
-  if (!contents) return false;
-  const std::string text(contents->begin(), contents->end());
-  const size_t name_end = text.rfind(')');
-  if (name_end == std::string::npos || name_end + 2 >= text.size()) return false;
-  const char state = text[name_end + 2];
+  const char state = state_in_kernel(task.tid);
   return state == 'S' || state == 'D' || ((state == 't' || state == 'T') && task.in_group_stop);
 }
 
@@ -119,6 +124,37 @@ void Recorder::Impl::let_fed_tasks_finish() const {
     return other.second->state == TaskState::kRunning && other.second->space == task_->space;
   });
   if (waited_for) sched_yield();
+}
+
+// What they stored is in memory already, where task_'s state is about to be taken from. task_ has
+// made no call since its last event, so that nothing of theirs hangs on what it did.
+Result<bool> Recorder::Impl::log_ended_calls() {
+  if (tasks_.size() == 1) return false;
+  Task* const current = task_;
+  // None may be in the middle of storing.
+  const uint64_t give_up_ns = monotonic_ns() + kLongestSliceNs;
+  for (bool busy = true; busy && monotonic_ns() < give_up_ns;) {
+    for (bool got = true; got;) {
+      RCHK_TRY_ASSIGN(got, wait_for_any(false));
+    }
+    busy = std::any_of(tasks_.begin(), tasks_.end(), [current](const auto& other) {
+      const Task& task = *other.second;
+      return &task != current && task.state == TaskState::kRunning && !task.unread &&
+             state_in_kernel(task.tid) == 'R';
+    });
+    if (busy) sched_yield();
+  }
+  std::vector<Task*> ended;
+  for (const auto& [tid, task] : tasks_) {
+    const bool at_exit = task->unread && task->unread->kind == StopStatus::Kind::kSyscall &&
+                         task->call && !task->call->at_entry;
+    if (task.get() != current && task->announced && at_exit) ended.push_back(task.get());
+  }
+  for (Task* const task : ended) {
+    RCHK_TRY(read_stop(*task, *limits_));
+    task_ = current;
+  }
+  return !ended.empty();
 }
 
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::schedule(const RunLimits& limits) {
@@ -293,8 +329,7 @@ Result<void> Recorder::Impl::leave_processor() {
     const bool at_call = task.restarted && event.registers.rip == task.restarted->before.rip;
     if (!at_call) {
       event.place = trace::Place::kByState;
-      RCHK_TRY_ASSIGN(event.extended_state, task.tracee.extended_state());
-      RCHK_TRY_ASSIGN(event.dirty, changed_pages());
+      RCHK_TRY(take_state(event));
     }
   }
   task.last_registers = event.registers;

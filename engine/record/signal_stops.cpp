@@ -155,10 +155,7 @@ Result<void> Recorder::Impl::add_fatal_signal(const siginfo_t& info, const Regis
   }
   event.registers.orig_rax = ~0ull;
   event.place = place_of(info, event.registers);
-  if (event.place == trace::Place::kByState) {
-    RCHK_TRY_ASSIGN(event.extended_state, task_->tracee.extended_state());
-    RCHK_TRY_ASSIGN(event.dirty, changed_pages());
-  }
+  if (event.place == trace::Place::kByState) RCHK_TRY(take_state(event));
   task_->last_registers = event.registers;
   RCHK_TRY(append(std::move(event)));
   task_->behind_event = true;
