@@ -29,8 +29,23 @@ void Recorder::Impl::before_fork(const RunLimits* limits) {
   }
 }
 
+// A task of task_'s memory that is likely to be there for long.
+pid_t Recorder::Impl::lasting_task() const {
+  const auto leader = tasks_.find(task_->process->pid);
+  const bool stays = leader != tasks_.end() && leader->second->space == task_->space &&
+                     !leader->second->in_exit_stop && !task_->process->leader_status;
+  return stays ? leader->first : task_->tid;
+}
+
 Result<std::vector<trace::PageContents>> Recorder::Impl::changed_pages() {
   Space& space = *task_->space;
+  if (space.reference) {
+    // A task that has ended shows no memory any more.
+    const auto tracked = tasks_.find(space.reference->tracked);
+    const bool lost = tracked == tasks_.end() || tracked->second->in_exit_stop ||
+                      tracked->second->space != task_->space;
+    if (lost) space.reference.reset();
+  }
   RCHK_TRY(grow_stacks(task_->tid, space.memory));
   const bool were_in = space.breakpoints.inserted();
   if (were_in) space.breakpoints.remove_all(task_->tracee);
@@ -72,8 +87,9 @@ Result<void> Recorder::Impl::renew_reference() {
   if (!forked) return Failure(forked.error());
   // An open end of a pipe in it would keep the other one waiting.
   RCHK_TRY(forked->remote_syscall(space.confinement.gadget, SYS_close_range, {0, ~0u, 0}));
+  const pid_t tracked = lasting_task();
   Reference reference{std::move(*forked), 0,
-                      snapshot::make_tracker(snapshot::TrackerKind::kExclusive, task_->tid)};
+                      snapshot::make_tracker(snapshot::TrackerKind::kExclusive, tracked), tracked};
   RCHK_TRY(reference.tracker->begin(reference.fork.pid()));
   space.reference = std::move(reference);
   return {};

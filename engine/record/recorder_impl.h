@@ -191,6 +191,7 @@ class Recorder::Impl {
 
   // by_state.cpp What may have changed since the task's last event.
   Result<std::vector<trace::PageContents>> changed_pages();
+  pid_t lasting_task() const;
   Result<void> renew_reference();
   void before_fork(const RunLimits* limits);
 

@@ -56,6 +56,7 @@ struct Reference {
   tracee::Tracee fork;
   uint64_t dirty_pages = 0;  // that the tracker named when it was last asked
   std::unique_ptr<snapshot::DirtyTracker> tracker;
+  pid_t tracked = -1;  // the task by which the tracker looks at the memory
 };
 
 // Memory that one or more tasks use.
