@@ -13,7 +13,7 @@ namespace rchk::replay {
 struct WaitingTask {
   Registers registers;
   ExtendedState extended_state;  // empty: not known
-  bool in_call = false;  // as Guest::in_call
+  bool in_call = false;          // as Guest::in_call
 };
 
 // A guest at one point of its history: a puppet and what it does not hold itself. All tasks that
