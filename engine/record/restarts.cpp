@@ -31,7 +31,8 @@ Result<CallEnd> Recorder::Impl::restart_interrupted(const Registers& after) {
     }
   }
   // After SIGCONT some calls fail with EINTR natively as well (signal(7)).
-  const bool by_recorder = task_->interrupt_in_flight || deliverable != 0;
+  const bool disturbed = std::exchange(task_->call->disturbed, false);
+  const bool by_recorder = task_->interrupt_in_flight || disturbed || deliverable != 0;
   if (result == -EINTR && (stops || !by_recorder)) return CallEnd::kForGuest;
   task_->call->continued = true;
   task_->call->again = task_->call->before;

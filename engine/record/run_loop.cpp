@@ -133,7 +133,9 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::read_stop(Task& task, const Ru
   if (!handled) return handled;
   if (found == tasks_.end() || found->second.get() != task_) return handled;
   // Any stop takes the place of the one that was asked for (kernel/signal.c, ptrace_stop).
-  const bool interrupted = std::exchange(task_->interrupt_in_flight, false) && interrupt_wanted_;
+  const bool replaced = std::exchange(task_->interrupt_in_flight, false);
+  if (replaced && task_->call && task_->call->at_entry) task_->call->disturbed = true;
+  const bool interrupted = replaced && interrupt_wanted_;
   if (*handled || !interrupted || task_->exit_recorded) return handled;
   if (task_->call && !task_->call->at_entry) {
     interrupt_wanted_ = false;  // asked again

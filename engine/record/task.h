@@ -27,6 +27,9 @@ struct PendingCall {
   std::optional<int64_t> answer;
   bool breakpoints_were_in = false;
   bool at_entry = false;  // the task is still in its entry stop
+  // The entry stop took the place of an interrupt, but the call finds the kernel's mark of one
+  // (TIF_SIGPENDING), and some then return EINTR.
+  bool disturbed = false;
 
   // For a call that was interrupted and is made again, unnoticed by the guest: the registers that
   // it is made again with, and a time-out in the guest's memory that is shorter meanwhile.
