@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <iterator>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -34,7 +36,31 @@ std::string own_path(const char* invoked) {
   return error ? std::string(invoked) : path.string();
 }
 
-// `rchk [OPTIONS] PROGRAM [ARGUMENTS]`: what follows the program's name is the program's.
+// The words of `rchk [record] [OPTIONS] PROGRAM [ARGUMENTS]`. CLI11 would take the program's
+// options for ours: all from the program's name on is the program's, and "x" stands for it with
+// CLI11.
+struct CommandLine {
+  std::vector<std::string> own;  // in reverse, as CLI11 wants them
+  std::vector<std::string> program;
+};
+
+// From argv[first] on. `with_value`: the options of ours whose value is a word of its own.
+CommandLine split(int argc, char** argv, int first, const std::set<std::string>& with_value) {
+  int end = first;
+  while (end < argc && argv[end][0] == '-' && std::string(argv[end]) != "--") {
+    end += with_value.count(argv[end]) != 0 ? 2 : 1;
+  }
+  end = std::min(end, argc);
+  CommandLine line;
+  line.own.assign(argv + 1, argv + end);
+  if (end < argc && std::string(argv[end]) == "--") ++end;
+  line.program.assign(argv + end, argv + argc);
+  if (!line.program.empty()) line.own.emplace_back("x");
+  std::reverse(line.own.begin(), line.own.end());
+  return line;
+}
+
+// `rchk [OPTIONS] PROGRAM [ARGUMENTS]`.
 int live(int argc, char** argv, const std::string& self) {
   CLI::App app{kDescription, "rchk"};
   app.footer(kFooter);
@@ -51,31 +77,14 @@ int live(int argc, char** argv, const std::string& self) {
   for (const char* command : kCommands) {
     app.add_subcommand(command, std::string("see `rchk ") + command + " --help`");
   }
-  app.prefix_command(false);
-  // CLI11 would take the program's own options: cut the line behind the program's name.
-  int first = 1;
-  while (first < argc && argv[first][0] == '-') {
-    const std::string word = argv[first];
-    if (word == "--") break;
-    const bool takes_value = word == "-o" || word == "--output" || word == "--stdin" ||
-                             word == "--stdout" || word == "--stderr" || word == "--port";
-    first += takes_value ? 2 : 1;
-  }
-  std::vector<std::string> program;
-  int own = std::min(first, argc);
-  for (int i = own; i < argc; ++i) {
-    if (i == own && std::string(argv[i]) == "--") continue;
-    program.emplace_back(argv[i]);
-  }
-  std::vector<std::string> words(argv + 1, argv + own);
-  if (!program.empty()) words.emplace_back("x");  // stands for the program
-  std::reverse(words.begin(), words.end());
+  CommandLine line =
+      split(argc, argv, 1, {"-o", "--output", "--stdin", "--stdout", "--stderr", "--port"});
   try {
-    app.parse(words);
+    app.parse(std::move(line.own));
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kMisuseStatus;
   }
-  options.program = program;
+  options.program = std::move(line.program);
   return run_live(options, self);
 }
 
@@ -93,8 +102,6 @@ int command(int argc, char** argv, const std::string& self) {
       "Switch between tasks at random, to bring out races; --chaos=SEED repeats choices");
   record_command->add_option("program", record.program, "The program and its arguments")
       ->required();
-  record_command->positionals_at_end();
-  record_command->prefix_command();
 
   ReplayOptions replay;
   CLI::App* replay_command = app.add_subcommand("replay", "Debug a recording in gdb");
@@ -134,31 +141,19 @@ int command(int argc, char** argv, const std::string& self) {
   CLI::App* doctor_command =
       app.add_subcommand("doctor", "What this machine offers, and what is lost without it");
 
-  // All that follows the recorded program's name is the program's.
-  std::vector<std::string> program;
+  CommandLine line;
   if (std::string(argv[1]) == "record") {
-    int first = 2;
-    while (first < argc && argv[first][0] == '-' && std::string(argv[first]) != "--") {
-      const std::string word = argv[first];
-      first += word == "-o" || word == "--output" ? 2 : 1;
-    }
-    first = std::min(first, argc);
-    for (int i = first; i < argc; ++i) {
-      if (i == first && std::string(argv[i]) == "--") continue;
-      program.emplace_back(argv[i]);
-    }
-    argc = first;
+    line = split(argc, argv, 2, {"-o", "--output"});
+  } else {
+    line.own.assign(std::reverse_iterator(argv + argc), std::reverse_iterator(argv + 1));
   }
-  std::vector<std::string> words(argv + 1, argv + argc);
-  if (!program.empty()) words.emplace_back("x");  // stands for the program
-  std::reverse(words.begin(), words.end());
   try {
-    app.parse(words);
+    app.parse(std::move(line.own));
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kMisuseStatus;
   }
   if (*record_command) {
-    record.program = program;
+    record.program = std::move(line.program);
     return run_record(record);
   }
   if (*replay_command) return run_replay(replay, self);

@@ -106,31 +106,11 @@ Result<ForkSnapshot> Recorder::Impl::fork_snapshot() {
   RCHK_TRY(restore_signal_stop());
   if (!forked) return Failure(forked.error());
   tracee::Tracee child = std::move(*forked);
-  const GuestAddress gadget = task_->space->confinement.gadget;
-  RCHK_TRY(child.remote_syscall(gadget, SYS_close_range, {0, ~0u, 0}));
-  snapshot::AddressSpace space = task_->space->memory;
-  for (const auto& [begin, mapping] : task_->space->memory.mappings()) {
-    if (!mapping.shared || !mapping.writable()) continue;
-    const AddressRange range = mapping.range;
-    const uint64_t readable = mapping.protection | snapshot::kRead | snapshot::kWrite;
-    RCHK_TRY_ASSIGN(
-        const int64_t placed,
-        child.remote_syscall(gadget, SYS_mmap,
-                             {begin.value, range.size(), readable,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, ~0ull, 0}));
-    if (placed != static_cast<int64_t>(begin.value)) {
-      return fail_errno("copying shared memory", static_cast<int>(-placed));
-    }
-    RCHK_TRY_ASSIGN(const auto pages, own_pages(task_->tracee, {mapping}));
-    for (const trace::PageContents& run : pages) {
-      RCHK_TRY(child.write_memory(run.address, run.bytes));
-    }
-    RCHK_TRY(child.remote_syscall(gadget, SYS_mprotect,
-                                  {begin.value, range.size(), mapping.protection}));
-  }
   RCHK_TRY(child.set_registers(registers));
-  ForkSnapshot copy{std::move(child),    gadget, {task_->tid},    registers,
-                    std::move(extended), {},     std::move(space)};
+  const Space& space = *task_->space;
+  ForkSnapshot copy{std::move(child), space.confinement.gadget, {task_->tid},
+                    registers,        std::move(extended),      {},
+                    space.memory};
   for (const auto& [tid, task] : tasks_) {
     if (task.get() == task_ || task->space != task_->space || !task->announced) continue;
     OtherTask other{{tid}, task->last_registers, {}};

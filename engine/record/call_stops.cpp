@@ -1,16 +1,9 @@
-#include <cstring>
-#include <ctime>
-
 #include <asm/prctl.h>
 #include <sched.h>
-#include <sys/prctl.h>
 
-#include "engine/record/address_changes.h"
 #include "engine/record/recorder_impl.h"
 #include "engine/record/restarts.h"
-#include "engine/syscalls/address_space.h"
 #include "engine/syscalls/describe.h"
-#include "engine/syscalls/descriptors.h"
 
 namespace rchk::record {
 
@@ -22,7 +15,6 @@ using tracee::StopStatus;
 namespace nr = syscalls::nr;
 
 constexpr uint64_t kSyscallInstructionBytes = 2;
-constexpr uint64_t kNoCall = ~0ull;  // orig_rax outside of system calls
 constexpr uint64_t kArchGetCpuid = 0x1011;
 
 // Calls behind which a signal may be waiting that the call itself sent or let through.
@@ -41,11 +33,6 @@ bool may_raise(const Call& call, int64_t result) {
     default:
       return result == -EPIPE || result == -EINTR || is_restart(result);
   }
-}
-
-syscalls::Class class_of(const Call& call) {
-  const syscalls::Syscall* row = syscalls::find(call.number);
-  return row == nullptr ? syscalls::Class::kOutputs : row->call_class;
 }
 
 std::optional<uint64_t> word_at(GuestAddress address, const syscalls::MemoryReader& memory) {
@@ -68,19 +55,6 @@ bool copies_memory(const Call& call, const syscalls::MemoryReader& memory) {
     default:
       return false;
   }
-}
-
-bool is_self(uint64_t pid_argument, pid_t pid) {
-  const auto asked = static_cast<pid_t>(pid_argument);
-  return asked == 0 || asked == pid;
-}
-
-std::vector<trace::Mapping> writable(const snapshot::AddressSpace& space) {
-  std::vector<trace::Mapping> found;
-  for (const auto& [begin, mapping] : space.mappings()) {
-    if (mapping.writable()) found.push_back(mapping);
-  }
-  return found;
 }
 
 // Calls that may end another task's call, one that stores what it got.
@@ -108,27 +82,13 @@ bool may_feed_others(const Call& call) {
   }
 }
 
-// A tracker has to be told of contents that came otherwise than by writes.
-void note_changes(const std::vector<trace::AddressSpaceChange>& changes,
-                  snapshot::DirtyTracker& tracker) {
-  for (const trace::AddressSpaceChange& change : changes) {
-    if (const auto* map = std::get_if<trace::MapChange>(&change)) {
-      tracker.contents_changed(map->mapping.range);
-    } else if (const auto* moved = std::get_if<trace::RemapChange>(&change)) {
-      tracker.contents_changed(moved->to);
-      if (moved->keep_old) tracker.contents_changed(moved->from);
-    } else if (const auto* discard = std::get_if<trace::DiscardChange>(&change)) {
-      tracker.contents_changed(discard->range);
-    }
-  }
-}
-
 }  // namespace
 
 std::optional<int64_t> Recorder::Impl::own_answer(const Call& call) const {
   if (const std::optional<int> refused = syscalls::refusal(call)) return -*refused;
   // The guest stays on the recorder's core, whatever it believes.
-  if (call.number == nr::sched_setaffinity && is_self(call.arguments[0], task_->tid)) return 0;
+  if (call.number == nr::sched_setaffinity && syscalls::is_self(call.arguments[0], task_->tid))
+    return 0;
   if (call.number == nr::arch_prctl && call.arguments[0] == kArchGetCpuid) return 1;
   return std::nullopt;
 }
@@ -238,6 +198,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
     stop.status = static_cast<int>(made.arguments[0] & 0xff);
     return MaybeStop(std::move(stop));
   }
+  if (exits) RCHK_TRY(log_ended_calls());  // memory is compared at the end
   RCHK_TRY(prepare_call(call, made, registers, limits));
   task_->call = std::move(call);
   return MaybeStop();
@@ -265,9 +226,9 @@ Result<void> Recorder::Impl::prepare_call(PendingCall& call, const Call& made, R
   if (!call.answer && is_doubtful(call)) {
     say_once(fmt::format("{} is not known: what it changes is found by comparing memory.",
                          syscalls::describe_call(made)));
-    RCHK_TRY_ASSIGN(call.pages_before, own_pages(task_->tracee, writable(task_->space->memory)));
+    RCHK_TRY_ASSIGN(call.pages_before, writable_pages());
   }
-  const syscalls::Class call_class = class_of(made);
+  const syscalls::Class call_class = syscalls::class_of(made);
   const bool copied = call_class == syscalls::Class::kLife && copies_memory(made, memory);
   if (copied) before_fork(&limits);
   if (copied || call_class == syscalls::Class::kAddressSpace) {
@@ -300,167 +261,6 @@ void Recorder::Impl::note_thread_words(const PendingCall& call, int64_t result) 
   if (made.number == nr::unshare && result == 0 && (made.arguments[0] & CLONE_FILES) != 0) {
     task_->streams = std::make_shared<OutputStreams>(*task_->streams);
   }
-}
-
-// True for a call of which nothing says what it writes.
-bool Recorder::Impl::is_doubtful(const PendingCall& call) const {
-  const syscalls::Syscall* row = syscalls::find(call.entry.call.number);
-  if (row == nullptr) return true;
-  switch (call.entry.call.number) {
-    case nr::ioctl:
-    case nr::fcntl:
-    case nr::prctl:
-    case nr::arch_prctl:
-    case nr::keyctl:
-    case nr::semctl:
-    case nr::shmctl:
-    case nr::msgctl:
-      break;
-    default:
-      return false;
-  }
-  // As if it had succeeded already.
-  return !syscalls::outputs(call.entry, 0, GuestReader(task_->tracee)).complete;
-}
-
-Result<void> Recorder::Impl::add_changed_pages(const PendingCall& call,
-                                               trace::SyscallEvent& event) {
-  std::map<GuestAddress, const uint8_t*> before;
-  for (const trace::PageContents& run : *call.pages_before) {
-    for (size_t at = 0; at < run.bytes.size(); at += kPageSize) {
-      before[run.address + at] = run.bytes.data() + at;
-    }
-  }
-  RCHK_TRY_ASSIGN(const auto after, own_pages(task_->tracee, writable(task_->space->memory)));
-  for (const trace::PageContents& run : after) {
-    for (size_t at = 0; at < run.bytes.size(); at += kPageSize) {
-      const uint8_t* const page = run.bytes.data() + at;
-      const auto known = before.find(run.address + at);
-      if (known != before.end() && std::memcmp(known->second, page, kPageSize) == 0) continue;
-      trace::MemoryWrite write{run.address + at, Bytes(page, page + kPageSize)};
-      Breakpoints& breakpoints = task_->space->breakpoints;
-      if (breakpoints.inserted()) {
-        breakpoints.hide_in(write.address, write.bytes, true, task_->tracee);
-      }
-      event.writes.push_back(std::move(write));
-    }
-  }
-  return {};
-}
-
-Result<void> Recorder::Impl::add_writes(const PendingCall& call, const Registers& after,
-                                        trace::SyscallEvent& event) {
-  const Call& made = call.entry.call;
-  const auto result = static_cast<int64_t>(after.rax);
-  if (!call.answer && made.number == nr::sched_getaffinity && result > 0 &&
-      is_self(made.arguments[0], task_->tid)) {
-    // What the guest was started with, not the one core that it was pinned to.
-    std::vector<uint8_t> mask(static_cast<size_t>(result));
-    for (const int cpu : allowed_cpus_) {
-      const auto byte = static_cast<size_t>(cpu) / 8;
-      if (byte < mask.size()) mask[byte] |= static_cast<uint8_t>(1u << (cpu % 8));
-    }
-    RCHK_TRY(task_->tracee.write_memory({made.arguments[2]}, mask));
-  }
-  if (!call.answer && made.number == nr::prctl && made.arguments[0] == PR_GET_TSC && result == 0) {
-    const int32_t enabled = PR_TSC_ENABLE;
-    RCHK_TRY(task_->tracee.write_memory(
-        {made.arguments[1]}, {reinterpret_cast<const uint8_t*>(&enabled), sizeof(enabled)}));
-  }
-  if (call.answer) return {};
-  const syscalls::Outputs outputs =
-      syscalls::outputs(call.entry, result, GuestReader(task_->tracee));
-  if (call.pages_before) {
-    RCHK_TRY(add_changed_pages(call, event));
-  } else if (!outputs.complete) {
-    say_once(fmt::format("{} may have changed memory in a way that is not recorded ({}).",
-                         syscalls::name(made.number), outputs.doubt));
-  }
-  for (const AddressRange& range : outputs.ranges) {
-    trace::MemoryWrite write{range.begin, Bytes(range.size())};
-    write.bytes.resize(task_->tracee.read_memory(range.begin, write.bytes));
-    if (write.bytes.empty()) continue;
-    if (task_->space->breakpoints.inserted())
-      task_->space->breakpoints.hide_in(write.address, write.bytes, true, task_->tracee);
-    event.writes.push_back(std::move(write));
-  }
-  return {};
-}
-
-void Recorder::Impl::add_output(const PendingCall& call, int64_t result,
-                                trace::SyscallEvent& event) {
-  if (call.answer) return;
-  const GuestReader memory(task_->tracee);
-  const Call& made = call.entry.call;
-  const auto data = syscalls::data_written(made, result, memory);
-  if (data) event.output = task_->streams->stream_of(data->descriptor);
-  if (event.output == trace::OutputStream::kNone) {
-    for (const auto& change : syscalls::descriptor_changes(call.entry, result, memory)) {
-      task_->streams->apply(change, task_->tracee.pid());
-    }
-    return;
-  }
-  for (const AddressRange& range : data->ranges) {
-    const size_t had = event.output_bytes.size();
-    event.output_bytes.resize(had + range.size());
-    const std::span<uint8_t> part(event.output_bytes.data() + had, range.size());
-    event.output_bytes.resize(had + task_->tracee.read_memory(range.begin, part));
-  }
-  if (data->source < 0) return;
-  std::optional<uint64_t> offset;
-  const uint64_t pointer = made.number == nr::sendfile ? made.arguments[2] : made.arguments[1];
-  uint64_t value = 0;
-  if (pointer != 0 && memory.read({pointer}, {reinterpret_cast<uint8_t*>(&value), 8}) == 8) {
-    offset = value;
-  }
-  event.output_bytes = bytes_moved_from(task_->tracee.pid(), data->source, data->bytes, offset);
-  if (event.output_bytes.size() != data->bytes) {
-    say_once(fmt::format("What {} writes to the standard output is not recorded.",
-                         syscalls::name(made.number)));
-  }
-}
-
-// The event of a call that has returned, with all that it left in memory.
-Result<trace::SyscallEvent> Recorder::Impl::event_of(PendingCall& call, const Registers& after,
-                                                     int64_t result) {
-  const Call& made = call.entry.call;
-  trace::SyscallEvent event;
-  event.number = made.number;
-  // The instruction itself has overwritten these when the entry stop comes (SDM vol. 2B, SYSCALL).
-  const bool sigreturn = made.number == nr::rt_sigreturn && !call.answer;
-  if (!sigreturn) {
-    call.before.rcx = after.rcx;
-    call.before.r11 = after.r11;
-  }
-  event.before = call.before;
-  event.after = after;
-  event.after.orig_rax = kNoCall;
-  Space& space = *task_->space;
-  if (sigreturn) {
-    RCHK_TRY_ASSIGN(event.extended_state, task_->tracee.extended_state());
-  }
-  if (!call.answer && class_of(made) == syscalls::Class::kAddressSpace) {
-    const auto effects = syscalls::address_space_effects(made, result, space.brk);
-    if (made.number == nr::brk) space.brk = {static_cast<uint64_t>(result)};
-    RCHK_TRY_ASSIGN(AddressChanges changes,
-                    recorded_changes(effects, task_->tracee, files_, space.memory,
-                                     [this](std::string_view text) { say(text); }));
-    event.changes = std::move(changes.changes);
-    event.writes = std::move(changes.writes);
-  }
-  if (!call.answer) {
-    AddressChanges changes;
-    RCHK_TRY(add_file_changes(made, result, task_->tracee, files_, space.memory, changes));
-    std::move(changes.changes.begin(), changes.changes.end(), std::back_inserter(event.changes));
-    std::move(changes.writes.begin(), changes.writes.end(), std::back_inserter(event.writes));
-  }
-  if (space.reference) note_changes(event.changes, *space.reference->tracker);
-  for (trace::MemoryWrite& write : std::exchange(space.late_writes, {})) {
-    event.writes.push_back(std::move(write));
-  }
-  RCHK_TRY(add_writes(call, after, event));
-  add_output(call, result, event);
-  return event;
 }
 
 Recorder::Impl::MaybeStop Recorder::Impl::watchpoint_changed_by(

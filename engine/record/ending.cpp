@@ -111,7 +111,7 @@ size_t Recorder::Impl::live_tasks_of(const Process& process) const {
 }
 
 // A task is on its way out; its memory is still there.
-Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_exit_event(const RunLimits&) {
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_exit_event() {
   Task& task = *task_;
   if (task.exit_recorded) return MaybeStop();
   task.in_exit_stop = true;
@@ -182,8 +182,19 @@ Result<void> Recorder::Impl::end_others_of(Process& process) {
   return {};
 }
 
+// A call that blocks leaves on its way out what one that is interrupted leaves: how long it had to
+// go on (kernel/time/hrtimer.c, do_nanosleep; fs/select.c, poll_select_finish).
+Result<void> Recorder::Impl::add_stores_of_killed_call(Task& task) {
+  if (!task.call || !task.in_exit_stop || task.call->at_entry || task.call->answer) return {};
+  const GuestReader memory(task.tracee);
+  const syscalls::Outputs outputs = syscalls::outputs(task.call->entry, -EINTR, memory);
+  if (outputs.ranges.empty()) return {};
+  return add_call_made_again(task, outputs.ranges);
+}
+
 // The end of a task in whose memory others go on.
 Result<void> Recorder::Impl::end_task(Task& task) {
+  RCHK_TRY(add_stores_of_killed_call(task));
   trace::TaskEndEvent event;
   event.place = trace::Place::kAtEvent;
   event.registers = task.last_registers;
@@ -241,10 +252,7 @@ Result<void> Recorder::Impl::wait_until_dead(Task& task) {
     }
     if (leads_others) {
       // A stop: another thread has executed a program, and has this one's tid now.
-      const auto contents = read_proc_file(task.tid, "stat");
-      const std::string text = contents ? std::string(contents->begin(), contents->end()) : "";
-      const size_t name_end = text.rfind(')');
-      const char state = name_end + 2 < text.size() ? text[name_end + 2] : 'X';
+      const char state = state_in_kernel(task.tid);
       if (info.si_pid != 0 || state == 'Z' || state == 'X') {
         task.tracee.forget();
         return {};
@@ -257,6 +265,15 @@ Result<void> Recorder::Impl::wait_until_dead(Task& task) {
   }
 }
 
+// What run() says when all is over is the end of the first process.
+void Recorder::Impl::note_end(const Task& task, const StopStatus& status) {
+  if (!debugged(task)) return;
+  first_end_ = RecorderStop{.cause = StopCause::kExited};
+  const bool killed = status.kind == StopStatus::Kind::kKilled;
+  (killed ? first_end_->signal : first_end_->status) = status.value;
+  first_end_->core_dumped = status.core_dumped;
+}
+
 // The end of the last task of its memory.
 Result<void> Recorder::Impl::end_process() {
   Task& task = *task_;
@@ -267,6 +284,7 @@ Result<void> Recorder::Impl::end_process() {
   const StopStatus status = tracee::decode_wait_status(raw);
   const bool killed = status.kind == StopStatus::Kind::kKilled;
   task.space->breakpoints.remove_all(task.tracee);
+  if (killed) RCHK_TRY(add_stores_of_killed_call(task));
   trace::ExitEvent event;
   event.registers = task.call ? task.call->before : task.last_registers;
   if (!task.call) event.place = trace::ExitPlace::kAtEvent;
@@ -276,11 +294,7 @@ Result<void> Recorder::Impl::end_process() {
   RCHK_TRY_ASSIGN(event.memory, checksum_memory());
   task.exit_recorded = true;
   RCHK_TRY(append(std::move(event)));
-  if (debugged(task)) {
-    first_end_ = RecorderStop{.cause = StopCause::kExited};
-    (killed ? first_end_->signal : first_end_->status) = status.value;
-    first_end_->core_dumped = status.core_dumped;
-  }
+  note_end(task, status);
   task.space->reference.reset();
   const std::vector<AddressRange> words =
       tasks_.size() > 1 ? words_written_at_end(task) : std::vector<AddressRange>();
@@ -354,11 +368,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_gone(const StopStatus& stat
   if (event.place == trace::ExitPlace::kUnknown) {
     event.message = "killed; the history ends at the last event";
   }
-  if (debugged(task)) {
-    first_end_ = RecorderStop{.cause = StopCause::kExited};
-    (killed ? first_end_->signal : first_end_->status) = status.value;
-    first_end_->core_dumped = status.core_dumped;
-  }
+  note_end(task, status);
   task.exit_recorded = true;
   RCHK_TRY(append(std::move(event)));
   remove_task(task);

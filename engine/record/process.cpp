@@ -35,6 +35,16 @@ Result<std::vector<uint8_t>> read_proc_file(pid_t pid, const std::string& name) 
   }
 }
 
+char state_in_kernel(pid_t tid) {
+  constexpr char kDead = 'X';
+  const auto contents = read_proc_file(tid, "stat");
+  if (!contents) return kDead;
+  const std::string text(contents->begin(), contents->end());
+  // Behind the name, which may hold anything.
+  const size_t name_end = text.rfind(')');
+  return name_end != std::string::npos && name_end + 2 < text.size() ? text[name_end + 2] : kDead;
+}
+
 std::string read_proc_link(pid_t pid, const std::string& name) {
   const std::string path = fmt::format("/proc/{}/{}", pid, name);
   char target[4096];

@@ -34,4 +34,8 @@ std::string signal_name(int signal);
 std::string read_proc_link(pid_t pid, const std::string& name);
 Result<std::vector<uint8_t>> read_proc_file(pid_t pid, const std::string& name);
 
+// The letter that proc(5) gives for a task's state in /proc/PID/stat ('R', 'S', 't'...); 'X' if it
+// is gone.
+char state_in_kernel(pid_t tid);
+
 }  // namespace rchk::record

@@ -80,9 +80,11 @@ struct OtherTask {
 
 // A forked copy of a process that does not run, to start a replay from.
 struct ForkSnapshot {
-  tracee::Tracee process;  // no descriptors, no shared memory, dies with its tracer
-  GuestAddress gadget;     // a `syscall` instruction in it
-  Tid tid;                 // of the task that the recorder was stopped in
+  // Has the guest's descriptors, and its shared memory in common with it: whoever uses it is to do
+  // something about both.
+  tracee::Tracee process;
+  GuestAddress gadget;  // a `syscall` instruction in it
+  Tid tid;              // of the task that the recorder was stopped in
   Registers registers;
   ExtendedState extended_state;
   std::vector<OtherTask> others;  // that use the same memory

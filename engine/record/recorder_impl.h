@@ -71,6 +71,7 @@ class Recorder::Impl {
   // The loop's one round: lets the guest run to its next stop and deals with that.
   Result<MaybeStop> advance(tracee::ResumeMode mode, const RunLimits& limits);
   Result<MaybeStop> handle(const tracee::StopStatus& stop, const RunLimits& limits);
+  Result<bool> is_dying(const Task& task);
   Result<RecorderStop> recover(const Error& error);
   Result<MaybeStop> end_of_stepped_pushf(MaybeStop result);
   void insert_breakpoints();
@@ -107,7 +108,9 @@ class Recorder::Impl {
   bool slice_is_over() const;
   // Writes a SwitchEvent, if instructions of task_ are not in the log yet.
   Result<void> leave_processor();
-  Result<void> add_call_made_again(PendingCall& call);
+  // The event of a call of `task` that has stored something without coming to its end.
+  Result<void> add_call_made_again(Task& task, const std::vector<AddressRange>& stored);
+  Result<void> add_stores_of_killed_call(Task& task);
   Result<MaybeStop> read_stop(Task& task, const RunLimits& limits);
 
   // call_stops.cpp
@@ -121,17 +124,20 @@ class Recorder::Impl {
   Result<void> prepare_call(PendingCall& call, const syscalls::Call& made, Registers registers,
                             const RunLimits& limits);
   Result<void> take_call_back();
-  Result<trace::SyscallEvent> event_of(PendingCall& call, const Registers& after, int64_t result);
   Result<void> note_pending_signals(const PendingCall& call, int64_t result);
   void note_thread_words(const PendingCall& call, int64_t result);
+  Result<void> checksum_if_due(const Registers& registers);
+  MaybeStop watchpoint_changed_by(const std::vector<trace::MemoryWrite>& writes,
+                                  const RunLimits& limits);
+
+  // call_events.cpp
+  Result<trace::SyscallEvent> event_of(PendingCall& call, const Registers& after, int64_t result);
   bool is_doubtful(const PendingCall& call) const;
+  Result<std::vector<trace::PageContents>> writable_pages() const;
   Result<void> add_changed_pages(const PendingCall& call, trace::SyscallEvent& event);
   Result<void> add_writes(const PendingCall& call, const Registers& after,
                           trace::SyscallEvent& event);
   void add_output(const PendingCall& call, int64_t result, trace::SyscallEvent& event);
-  Result<void> checksum_if_due(const Registers& registers);
-  MaybeStop watchpoint_changed_by(const std::vector<trace::MemoryWrite>& writes,
-                                  const RunLimits& limits);
 
   // restarts.cpp
   Result<CallEnd> restart_interrupted(const Registers& after);
@@ -165,15 +171,16 @@ class Recorder::Impl {
   bool holds() const { return !task_->held.empty(); }
 
   // spawns.cpp
-  Result<MaybeStop> on_new_task(const RunLimits& limits);
+  Result<MaybeStop> on_new_task();
   Result<void> spawned_by_call(Task& child);
-  Result<MaybeStop> on_exec(const RunLimits& limits);
+  Result<MaybeStop> on_exec();
 
   // ending.cpp
-  Result<MaybeStop> on_exit_event(const RunLimits& limits);
+  Result<MaybeStop> on_exit_event();
   Result<void> end_others_of(Process& process);
   Result<void> end_task(Task& task);  // others go on in its memory
   Result<void> end_process();         // of task_, the last in its memory
+  void note_end(const Task& task, const tracee::StopStatus& status);
   Result<void> wait_until_dead(Task& task);
   Result<MaybeStop> on_gone(const tracee::StopStatus& status);
   void note_late_writes(const Task& task, const std::vector<AddressRange>& words);

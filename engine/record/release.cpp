@@ -16,8 +16,6 @@ using tracee::ResumeMode;
 using tracee::StopStatus;
 namespace nr = syscalls::nr;
 
-constexpr uint64_t kNoCall = ~0ull;
-
 }  // namespace
 
 Result<void> Recorder::Impl::restore_signal_stop() {

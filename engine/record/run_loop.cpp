@@ -127,6 +127,12 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::read_stop(Task& task, const Ru
   if (!handled && handled.error().kind == ErrorKind::kGone && found != tasks_.end() &&
       !found->second->in_exit_stop) {
     // Somebody killed it between two requests: its end is to be heard of.
+    RCHK_TRY_ASSIGN(const bool dying, is_dying(*found->second));
+    if (!dying) {
+      Error error = handled.error();
+      error.kind = ErrorKind::kSystem;
+      return Failure(std::move(error));
+    }
     found->second->state = TaskState::kRunning;
     return MaybeStop();
   }
@@ -233,13 +239,13 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
     case StopStatus::Kind::kEvent:
       switch (stop.value) {
         case tracee::kEventExit:
-          return on_exit_event(limits);
+          return on_exit_event();
         case tracee::kEventExec:
-          return on_exec(limits);
+          return on_exec();
         case tracee::kEventFork:
         case tracee::kEventVfork:
         case tracee::kEventClone:
-          return on_new_task(limits);
+          return on_new_task();
         default:
           return MaybeStop();
       }
@@ -262,13 +268,26 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
   return MaybeStop();
 }
 
+// Whether a request failed for `task` because it has been killed. One that still stands in the stop
+// that was dealt with has not: what failed was something else, and nobody would ever let it go on.
+Result<bool> Recorder::Impl::is_dying(const Task& task) {
+  for (bool got = true; got;) {
+    RCHK_TRY_ASSIGN(got, wait_for_any(false));
+  }
+  return task.unread || state_in_kernel(task.tid) != 't';
+}
+
 // A guest that somebody killed makes any request fail: its end is still to be heard of. Anything
 // else ends the recording only.
 Result<RecorderStop> Recorder::Impl::recover(const Error& error) {
   if (finished_) return *finished_;
   Error last = error;
   while (last.kind == ErrorKind::kGone && task_ != nullptr) {
-    if (!task_->in_exit_stop) task_->state = TaskState::kRunning;
+    if (!task_->in_exit_stop) {
+      RCHK_TRY_ASSIGN(const bool dying, is_dying(*task_));
+      if (!dying) break;
+      task_->state = TaskState::kRunning;
+    }
     const Result<MaybeStop> result = advance(ResumeMode::kSyscall, *limits_);
     if (finished_) return *finished_;
     if (result && *result) return **result;

@@ -46,16 +46,6 @@ bool may_block(const PendingCall& call) {
   return true;
 }
 
-// The letter of proc(5), /proc/PID/stat; 0 if the task is gone.
-char state_in_kernel(pid_t tid) {
-  const auto contents = read_proc_file(tid, "stat");
-  if (!contents) return 0;
-  const std::string text(contents->begin(), contents->end());
-  const size_t name_end = text.rfind(')');
-  if (name_end == std::string::npos || name_end + 2 >= text.size()) return 0;
-  return text[name_end + 2];
-}
-
 // The kernel marks the word of a priority-inheriting futex when somebody begins to wait
 // (kernel/futex/pi.c, futex_lock_pi_atomic), and its owner looks for that mark.
 bool writes_before_it_blocks(const syscalls::Call& call) {
@@ -297,18 +287,21 @@ Result<bool> Recorder::Impl::wait_for_stop(const RunLimits& limits) {
   }
 }
 
-// The event of a call that blocks and has stored something before: as one that comes back to its
-// own instruction.
-Result<void> Recorder::Impl::add_call_made_again(PendingCall& call) {
+// As one that comes back to its own instruction.
+Result<void> Recorder::Impl::add_call_made_again(Task& task,
+                                                 const std::vector<AddressRange>& stored) {
+  const PendingCall& call = *task.call;
   trace::SyscallEvent event;
   event.number = call.entry.call.number;
   event.before = call.before;
   event.after = call.before;
-  trace::MemoryWrite word{{call.entry.call.arguments[0]}, Bytes(sizeof(uint32_t))};
-  word.bytes.resize(task_->tracee.read_memory(word.address, word.bytes));
-  if (!word.bytes.empty()) event.writes.push_back(std::move(word));
-  task_->last_registers = call.before;
-  return append(std::move(event));
+  for (const AddressRange& range : stored) {
+    trace::MemoryWrite write{range.begin, Bytes(range.size())};
+    write.bytes.resize(task.tracee.read_memory(range.begin, write.bytes));
+    if (!write.bytes.empty()) event.writes.push_back(std::move(write));
+  }
+  task.last_registers = call.before;
+  return append_of(task, std::move(event));
 }
 
 Result<void> Recorder::Impl::leave_processor() {
@@ -317,7 +310,8 @@ Result<void> Recorder::Impl::leave_processor() {
   const uint64_t begin_ns = now_ns();
   trace::SwitchEvent event;
   if (task.call && writes_before_it_blocks(task.call->entry.call)) {
-    return add_call_made_again(*task.call);
+    const GuestAddress word{task.call->entry.call.arguments[0]};
+    return add_call_made_again(task, {range_of(word, sizeof(uint32_t))});
   }
   if (task.call) {
     event.registers = task.call->before;

@@ -166,6 +166,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_fatal_signal(const siginfo_
                                                                   const Registers& registers,
                                                                   const RunLimits& limits) {
   if (!task_->fatal_signal_recorded) {
+    RCHK_TRY(log_ended_calls());  // memory is compared at the end
     RCHK_TRY(add_fatal_signal(info, registers));
     task_->fatal_signal_recorded = true;
   }

@@ -44,7 +44,7 @@ std::shared_ptr<Space> Recorder::Impl::new_space() {
 }
 
 // task_ has made another task, and is still in the call.
-Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task(const RunLimits&) {
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task() {
   Task& parent = *task_;
   RCHK_TRY_ASSIGN(const uint64_t message, parent.tracee.event_message());
   if (!parent.call) return fail(ErrorKind::kUnsupported, "a task was made outside of any call");
@@ -135,7 +135,7 @@ Result<void> Recorder::Impl::spawned_by_call(Task& child) {
   return append_of(child, std::move(event));
 }
 
-Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_exec(const RunLimits&) {
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_exec() {
   // What it stored in memory that others go on using.
   if (memory_is_used_by_others(*task_)) RCHK_TRY(leave_processor());
   task_->streams = std::make_shared<OutputStreams>(*task_->streams);

@@ -19,6 +19,8 @@
 
 namespace rchk::record {
 
+inline constexpr uint64_t kNoCall = ~0ull;  // orig_rax outside of system calls
+
 // A system call between its entry and its exit.
 struct PendingCall {
   Registers before;  // as SyscallEvent::before

@@ -137,6 +137,8 @@ class Replayer {
   Result<std::optional<Outcome>> run_segment(Guest& guest, const AdvanceRequest& request,
                                              const Segment& segment, bool& report_at_start,
                                              uint64_t& budget);
+  // More than a processor can have executed between a task's last two events up to `number`.
+  Result<uint64_t> most_instructions_before(EventNumber number);
   Result<std::optional<Outcome>> search_state(Guest& guest, const AdvanceRequest& request,
                                               const Segment& segment, bool report_at_start,
                                               uint64_t& budget);

@@ -9,6 +9,22 @@ namespace rchk::replay {
 
 using translate::StopReason;
 
+Result<uint64_t> Replayer::most_instructions_before(EventNumber number) {
+  // Some eight a cycle, at 6 GHz.
+  constexpr uint64_t kMostPerNanosecond = 48;
+  constexpr uint64_t kFarthestEvent = 10000;  // behind it, the bound is a wide one
+  RCHK_TRY_ASSIGN(const auto event, source_.event(number));
+  uint64_t since_ns = 0;
+  const uint64_t farthest = number.value - std::min(number.value, kFarthestEvent);
+  for (uint64_t before = number.value; before-- > farthest;) {
+    RCHK_TRY_ASSIGN(const auto other, source_.event({before}));
+    if (other->tid != event->tid) continue;
+    since_ns = other->time_ns;
+    break;
+  }
+  return (event->time_ns - std::min(since_ns, event->time_ns)) * kMostPerNanosecond;
+}
+
 // Looks for the state that ends the segment.
 Result<std::optional<Outcome>> Replayer::search_state(Guest& guest, const AdvanceRequest& request,
                                                       const Segment& segment, bool report_at_start,
@@ -24,7 +40,17 @@ Result<std::optional<Outcome>> Replayer::search_state(Guest& guest, const Advanc
   bool include_start = report_at_start || guest.position.instructions == 0;
   bool look_here = !include_start && guest.registers.pc() == target.registers.pc();
   std::optional<Outcome> outcome;
+  uint64_t most = 1ull << 62;
+  if (segment.anchor == nullptr && !at_syscall) {
+    RCHK_TRY_ASSIGN(most, most_instructions_before(guest.position.event.next()));
+  }
   for (;;) {
+    if (guest.position.instructions > most) {
+      return divergence(
+          guest, fmt::format("the recorded state at pc {} was not found ({} candidates) within as "
+                             "many instructions as the recorded time allows, {}\n",
+                             target.registers.pc(), matcher.candidates(), most));
+    }
     translate::Probes probes = probes_;
     if (!at_syscall) probes.state = matcher.probe();
     RCHK_TRY(engine_->set_probes(probes));
@@ -33,6 +59,7 @@ Result<std::optional<Outcome>> Replayer::search_state(Guest& guest, const Advanc
       stretch = std::min(stretch, request.limit.instructions - guest.position.instructions);
     }
     if (stretch == 0) break;
+    stretch = std::min(stretch, most + 1 - guest.position.instructions);
     translate::Stop stop;
     if (std::exchange(look_here, false) && !at_syscall) {
       // A run that is not to report where it starts would pass over it.
@@ -42,7 +69,10 @@ Result<std::optional<Outcome>> Replayer::search_state(Guest& guest, const Advanc
       budget -= std::min(budget, stop.retired);
     }
     include_start = false;
-    if (stop.reason == StopReason::kInstructionLimit) break;
+    if (stop.reason == StopReason::kInstructionLimit) {
+      if (guest.position.instructions > most) continue;
+      break;
+    }
     if (stop.reason == StopReason::kStateCandidate) {
       RCHK_TRY_ASSIGN(const auto match, matcher.examine(guest));
       if (!match) continue;

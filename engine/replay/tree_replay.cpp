@@ -5,12 +5,11 @@ namespace rchk::replay {
 using trace::ProcessIndex;
 
 // The events of one process from its beginning, as numbered in the recording.
-class TreeReplay::Strand final : public trace::EventSource {
+class TreeReplay::Strand final : public trace::PartOfRecording {
  public:
-  explicit Strand(trace::EventSource& recording) : recording_(recording) {}
+  explicit Strand(trace::EventSource& recording) : PartOfRecording(recording) {}
 
   trace::EventRuns& runs() { return runs_; }
-  const trace::RecordingInfo& info() const override { return recording_.info(); }
   uint64_t event_count() const override { return runs_.size(); }
   Result<std::shared_ptr<const trace::Event>> event(EventNumber number) override {
     if (number.value < runs_.size()) return recording_.event(runs_.at(number.value));
@@ -21,17 +20,8 @@ class TreeReplay::Strand final : public trace::EventSource {
     return number.value < runs_.size() ? runs_.at(number.value)
                                        : EventNumber{recording_.event_count()};
   }
-  std::vector<trace::FileInfo> files() const override { return recording_.files(); }
-  Result<trace::FileInfo> file_info(trace::FileId file) const override {
-    return recording_.file_info(file);
-  }
-  Result<Bytes> file_bytes(trace::FileId file, uint64_t offset_bytes,
-                           uint64_t size_bytes) override {
-    return recording_.file_bytes(file, offset_bytes, size_bytes);
-  }
 
  private:
-  trace::EventSource& recording_;
   trace::EventRuns runs_;
 };
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include <sys/types.h>
+
 #include "base/registers.h"
 #include "base/types.h"
 
@@ -124,6 +126,13 @@ Call call_of(int32_t number, const Registers& at_entry);
 // recorded by what it changed. 32-bit calls (int 0x80) and the x32 ABI are not in the table.
 const Syscall* find(int32_t number);
 std::span<const Syscall> all();
+// kOutputs for a number that the table does not know.
+Class class_of(const Call& call);
+// True if a pid (or tid) that was given to a call means the caller `own`.
+constexpr bool is_self(uint64_t argument, pid_t own) {
+  const auto asked = static_cast<pid_t>(argument);
+  return asked == 0 || asked == own;
+}
 // "read"; "syscall_1234" for a number that the table does not know.
 std::string name(int32_t number);
 

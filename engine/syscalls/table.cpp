@@ -77,6 +77,11 @@ const Syscall* find(int32_t number) {
   return row == shapes::kNoRow ? nullptr : &shapes::kTable[row];
 }
 
+Class class_of(const Call& call) {
+  const Syscall* row = find(call.number);
+  return row == nullptr ? Class::kOutputs : row->call_class;
+}
+
 std::span<const Syscall> all() { return shapes::kTable; }
 
 std::string name(int32_t number) {

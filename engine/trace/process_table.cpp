@@ -85,7 +85,7 @@ Result<ProcessTable::Owners> ProcessTable::add_exec(const Event& event, const Ex
   ProcessIndex process;
   std::optional<ProcessIndex> left;
   if (event_count_ == 0) {
-    process = begin_process(event, exec.pid, ProcessOrigin::kFirst);
+    process = begin_process(exec.pid, ProcessOrigin::kFirst);
   } else {
     // Of several threads it is the first one that is left, whichever executed the program.
     const auto named = by_pid_.find(exec.pid);
@@ -130,7 +130,7 @@ Result<ProcessTable::Owners> ProcessTable::add_spawn(const Event& event, const S
   }
   const bool forks = spawn.kind == SpawnKind::kFork;
   const ProcessIndex child =
-      begin_process(event, spawn.pid, forks ? ProcessOrigin::kFork : ProcessOrigin::kVfork);
+      begin_process(spawn.pid, forks ? ProcessOrigin::kFork : ProcessOrigin::kVfork);
   Process& process = processes_[child.value];
   process.parent = parent_process;
   process.memory_from = owner;
@@ -177,7 +177,7 @@ void ProcessTable::end_task(const Event& event, const TaskEndEvent& end) {
                                            WCOREDUMP(end.status)};
 }
 
-ProcessIndex ProcessTable::begin_process(const Event&, int32_t pid, ProcessOrigin origin) {
+ProcessIndex ProcessTable::begin_process(int32_t pid, ProcessOrigin origin) {
   Process process;
   process.pid = pid;
   process.origin = origin;

@@ -83,7 +83,7 @@ class ProcessTable {
   Result<Owners> add_spawn(const Event& event, const SpawnEvent& spawn);
   Result<Owners> add_other(const Event& event);
   void end_task(const Event& event, const TaskEndEvent& end);
-  ProcessIndex begin_process(const Event& event, int32_t pid, ProcessOrigin origin);
+  ProcessIndex begin_process(int32_t pid, ProcessOrigin origin);
   void add_program(ProcessIndex process, const ExecEvent& exec);
   Failure bad(std::string_view what) const;
 

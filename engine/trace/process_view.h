@@ -16,7 +16,7 @@ namespace rchk::trace {
 // memory is in it, up to the ExecEvent by which the child leaves.
 //
 // Grows while the recording does. Safe to be called from several threads, like the recording.
-class ProcessView final : public EventSource {
+class ProcessView final : public PartOfRecording {
  public:
   enum class Start : uint8_t {
     kProgram,  // the first program that the process executed; if there is none, as kFork
@@ -30,15 +30,9 @@ class ProcessView final : public EventSource {
   // Of the first process, from its start.
   static std::unique_ptr<ProcessView> of_first(EventSource& recording);
 
-  const RecordingInfo& info() const override { return recording_.info(); }
   uint64_t event_count() const override;
   Result<std::shared_ptr<const Event>> event(EventNumber number) override;
   EventNumber global_number(EventNumber number) const override;
-  std::vector<FileInfo> files() const override { return recording_.files(); }
-  Result<FileInfo> file_info(FileId file) const override { return recording_.file_info(file); }
-  Result<Bytes> file_bytes(FileId file, uint64_t offset_bytes, uint64_t size_bytes) override {
-    return recording_.file_bytes(file, offset_bytes, size_bytes);
-  }
 
   // The number of the event with which the process itself begins, behind what comes before.
   Result<EventNumber> beginning();
@@ -51,7 +45,7 @@ class ProcessView final : public EventSource {
     EventNumber end;
   };
   ProcessView(EventSource& recording, std::vector<Stage> stages)
-      : recording_(recording), stages_(std::move(stages)) {}
+      : PartOfRecording(recording), stages_(std::move(stages)) {}
   static std::vector<Stage> stages_before(const ProcessTable& table, ProcessIndex process,
                                           EventNumber end);
   // True while all that there is belongs to the process: then nothing needs to be sorted.
@@ -59,7 +53,6 @@ class ProcessView final : public EventSource {
   // Takes in what the recording has by now. REQUIRES: the mutex is held.
   void catch_up() const;
 
-  EventSource& recording_;
   const std::vector<Stage> stages_;
   mutable std::mutex mutex_;  // of what follows
   mutable ProcessTable table_;

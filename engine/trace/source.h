@@ -66,6 +66,22 @@ class EventSource {
   virtual Result<Bytes> file_bytes(FileId file, uint64_t offset_bytes, uint64_t size_bytes) = 0;
 };
 
+// A part of a recording, as one with events of its own: its files are the recording's.
+class PartOfRecording : public EventSource {
+ public:
+  const RecordingInfo& info() const final { return recording_.info(); }
+  std::vector<FileInfo> files() const final { return recording_.files(); }
+  Result<FileInfo> file_info(FileId file) const final { return recording_.file_info(file); }
+  Result<Bytes> file_bytes(FileId file, uint64_t offset_bytes, uint64_t size_bytes) final {
+    return recording_.file_bytes(file, offset_bytes, size_bytes);
+  }
+
+ protected:
+  // `recording` outlives it.
+  explicit PartOfRecording(EventSource& recording) : recording_(recording) {}
+  EventSource& recording_;
+};
+
 // Feeds two sinks, which both must have been fresh: they number alike.
 class TeeSink final : public EventSink {
  public:

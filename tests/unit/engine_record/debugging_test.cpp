@@ -260,14 +260,16 @@ TEST(RecorderSnapshots, AreCopiesThatStay) {
       session.in_guest(reinterpret_cast<const void*>(&rchk_test_landmark))));
   const GuestAddress watched = session.in_guest(&g_watched);
   for (int i = 0; i < 3; ++i) ASSERT_EQ(session.run().cause, StopCause::kBreakpoint);
-  auto snapshot = session.recorder().fork_snapshot();
-  ASSERT_TRUE(snapshot) << snapshot.error().message();
+  auto taken = session.recorder().fork_snapshot();
+  ASSERT_TRUE(taken) << taken.error().message();
+  std::optional<ForkSnapshot> snapshot = std::move(*taken);
   EXPECT_EQ(snapshot->registers, *session.recorder().registers());
   EXPECT_EQ(session.run().cause, StopCause::kBreakpoint);
   EXPECT_EQ(word_at(session, watched), 42u);
   uint64_t kept = 0;
   snapshot->process.read_memory(watched, {reinterpret_cast<uint8_t*>(&kept), 8});
   EXPECT_EQ(kept, 21u);
+  snapshot.reset();  // it has the guest's output open
   EXPECT_EQ(session.run().cause, StopCause::kBreakpoint);
   EXPECT_EQ(session.run().cause, StopCause::kExited);
   EXPECT_EQ(session.output(), "landmarks\n");

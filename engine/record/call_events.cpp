@@ -1,0 +1,204 @@
+// The event of a system call: what it left in memory, in the address space, and in the output.
+#include <cstring>
+
+#include <sys/prctl.h>
+
+#include "engine/record/address_changes.h"
+#include "engine/record/recorder_impl.h"
+#include "engine/syscalls/address_space.h"
+#include "engine/syscalls/describe.h"
+#include "engine/syscalls/descriptors.h"
+
+namespace rchk::record {
+namespace {
+
+using syscalls::Call;
+namespace nr = syscalls::nr;
+
+// A tracker has to be told of contents that came otherwise than by writes.
+void note_changes(const std::vector<trace::AddressSpaceChange>& changes,
+                  snapshot::DirtyTracker& tracker) {
+  for (const trace::AddressSpaceChange& change : changes) {
+    if (const auto* map = std::get_if<trace::MapChange>(&change)) {
+      tracker.contents_changed(map->mapping.range);
+    } else if (const auto* moved = std::get_if<trace::RemapChange>(&change)) {
+      tracker.contents_changed(moved->to);
+      if (moved->keep_old) tracker.contents_changed(moved->from);
+    } else if (const auto* discard = std::get_if<trace::DiscardChange>(&change)) {
+      tracker.contents_changed(discard->range);
+    }
+  }
+}
+
+}  // namespace
+
+Result<std::vector<trace::PageContents>> Recorder::Impl::writable_pages() const {
+  std::vector<trace::Mapping> found;
+  for (const auto& [begin, mapping] : task_->space->memory.mappings()) {
+    if (mapping.writable()) found.push_back(mapping);
+  }
+  return own_pages(task_->tracee, found);
+}
+
+// True for a call of which nothing says what it writes.
+bool Recorder::Impl::is_doubtful(const PendingCall& call) const {
+  const syscalls::Syscall* row = syscalls::find(call.entry.call.number);
+  if (row == nullptr) return true;
+  switch (call.entry.call.number) {
+    case nr::ioctl:
+    case nr::fcntl:
+    case nr::prctl:
+    case nr::arch_prctl:
+    case nr::keyctl:
+    case nr::semctl:
+    case nr::shmctl:
+    case nr::msgctl:
+      break;
+    default:
+      return false;
+  }
+  // As if it had succeeded already.
+  return !syscalls::outputs(call.entry, 0, GuestReader(task_->tracee)).complete;
+}
+
+Result<void> Recorder::Impl::add_changed_pages(const PendingCall& call,
+                                               trace::SyscallEvent& event) {
+  std::map<GuestAddress, const uint8_t*> before;
+  for (const trace::PageContents& run : *call.pages_before) {
+    for (size_t at = 0; at < run.bytes.size(); at += kPageSize) {
+      before[run.address + at] = run.bytes.data() + at;
+    }
+  }
+  RCHK_TRY_ASSIGN(const auto after, writable_pages());
+  for (const trace::PageContents& run : after) {
+    for (size_t at = 0; at < run.bytes.size(); at += kPageSize) {
+      const uint8_t* const page = run.bytes.data() + at;
+      const auto known = before.find(run.address + at);
+      if (known != before.end() && std::memcmp(known->second, page, kPageSize) == 0) continue;
+      trace::MemoryWrite write{run.address + at, Bytes(page, page + kPageSize)};
+      Breakpoints& breakpoints = task_->space->breakpoints;
+      if (breakpoints.inserted()) {
+        breakpoints.hide_in(write.address, write.bytes, true, task_->tracee);
+      }
+      event.writes.push_back(std::move(write));
+    }
+  }
+  return {};
+}
+
+Result<void> Recorder::Impl::add_writes(const PendingCall& call, const Registers& after,
+                                        trace::SyscallEvent& event) {
+  const Call& made = call.entry.call;
+  const auto result = static_cast<int64_t>(after.rax);
+  if (!call.answer && made.number == nr::sched_getaffinity && result > 0 &&
+      syscalls::is_self(made.arguments[0], task_->tid)) {
+    // What the guest was started with, not the one core that it was pinned to.
+    std::vector<uint8_t> mask(static_cast<size_t>(result));
+    for (const int cpu : allowed_cpus_) {
+      const auto byte = static_cast<size_t>(cpu) / 8;
+      if (byte < mask.size()) mask[byte] |= static_cast<uint8_t>(1u << (cpu % 8));
+    }
+    RCHK_TRY(task_->tracee.write_memory({made.arguments[2]}, mask));
+  }
+  if (!call.answer && made.number == nr::prctl && made.arguments[0] == PR_GET_TSC && result == 0) {
+    const int32_t enabled = PR_TSC_ENABLE;
+    RCHK_TRY(task_->tracee.write_memory(
+        {made.arguments[1]}, {reinterpret_cast<const uint8_t*>(&enabled), sizeof(enabled)}));
+  }
+  if (call.answer) return {};
+  const syscalls::Outputs outputs =
+      syscalls::outputs(call.entry, result, GuestReader(task_->tracee));
+  if (call.pages_before) {
+    RCHK_TRY(add_changed_pages(call, event));
+  } else if (!outputs.complete) {
+    say_once(fmt::format("{} may have changed memory in a way that is not recorded ({}).",
+                         syscalls::name(made.number), outputs.doubt));
+  }
+  for (const AddressRange& range : outputs.ranges) {
+    trace::MemoryWrite write{range.begin, Bytes(range.size())};
+    write.bytes.resize(task_->tracee.read_memory(range.begin, write.bytes));
+    if (write.bytes.empty()) continue;
+    if (task_->space->breakpoints.inserted())
+      task_->space->breakpoints.hide_in(write.address, write.bytes, true, task_->tracee);
+    event.writes.push_back(std::move(write));
+  }
+  return {};
+}
+
+void Recorder::Impl::add_output(const PendingCall& call, int64_t result,
+                                trace::SyscallEvent& event) {
+  if (call.answer) return;
+  const GuestReader memory(task_->tracee);
+  const Call& made = call.entry.call;
+  const auto data = syscalls::data_written(made, result, memory);
+  if (data) event.output = task_->streams->stream_of(data->descriptor);
+  if (event.output == trace::OutputStream::kNone) {
+    for (const auto& change : syscalls::descriptor_changes(call.entry, result, memory)) {
+      task_->streams->apply(change, task_->tracee.pid());
+    }
+    return;
+  }
+  for (const AddressRange& range : data->ranges) {
+    const size_t had = event.output_bytes.size();
+    event.output_bytes.resize(had + range.size());
+    const std::span<uint8_t> part(event.output_bytes.data() + had, range.size());
+    event.output_bytes.resize(had + task_->tracee.read_memory(range.begin, part));
+  }
+  if (data->source < 0) return;
+  std::optional<uint64_t> offset;
+  const uint64_t pointer = made.number == nr::sendfile ? made.arguments[2] : made.arguments[1];
+  uint64_t value = 0;
+  if (pointer != 0 && memory.read({pointer}, {reinterpret_cast<uint8_t*>(&value), 8}) == 8) {
+    offset = value;
+  }
+  event.output_bytes = bytes_moved_from(task_->tracee.pid(), data->source, data->bytes, offset);
+  if (event.output_bytes.size() != data->bytes) {
+    say_once(fmt::format("What {} writes to the standard output is not recorded.",
+                         syscalls::name(made.number)));
+  }
+}
+
+// The event of a call that has returned, with all that it left in memory.
+Result<trace::SyscallEvent> Recorder::Impl::event_of(PendingCall& call, const Registers& after,
+                                                     int64_t result) {
+  const Call& made = call.entry.call;
+  trace::SyscallEvent event;
+  event.number = made.number;
+  // The instruction itself has overwritten these when the entry stop comes (SDM vol. 2B, SYSCALL).
+  const bool sigreturn = made.number == nr::rt_sigreturn && !call.answer;
+  if (!sigreturn) {
+    call.before.rcx = after.rcx;
+    call.before.r11 = after.r11;
+  }
+  event.before = call.before;
+  event.after = after;
+  event.after.orig_rax = kNoCall;
+  Space& space = *task_->space;
+  if (sigreturn) {
+    RCHK_TRY_ASSIGN(event.extended_state, task_->tracee.extended_state());
+  }
+  if (!call.answer && syscalls::class_of(made) == syscalls::Class::kAddressSpace) {
+    const auto effects = syscalls::address_space_effects(made, result, space.brk);
+    if (made.number == nr::brk) space.brk = {static_cast<uint64_t>(result)};
+    RCHK_TRY_ASSIGN(AddressChanges changes,
+                    recorded_changes(effects, task_->tracee, files_, space.memory,
+                                     [this](std::string_view text) { say(text); }));
+    event.changes = std::move(changes.changes);
+    event.writes = std::move(changes.writes);
+  }
+  if (!call.answer) {
+    AddressChanges changes;
+    RCHK_TRY(add_file_changes(made, result, task_->tracee, files_, space.memory, changes));
+    std::move(changes.changes.begin(), changes.changes.end(), std::back_inserter(event.changes));
+    std::move(changes.writes.begin(), changes.writes.end(), std::back_inserter(event.writes));
+  }
+  if (space.reference) note_changes(event.changes, *space.reference->tracker);
+  for (trace::MemoryWrite& write : std::exchange(space.late_writes, {})) {
+    event.writes.push_back(std::move(write));
+  }
+  RCHK_TRY(add_writes(call, after, event));
+  add_output(call, result, event);
+  return event;
+}
+
+}  // namespace rchk::record
