@@ -155,6 +155,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
   RCHK_TRY_ASSIGN(Registers registers, task_->tracee.registers());
   task_->pending_at_event = 0;
   task_->place_now.reset();
+  note_call();
   const auto number = static_cast<int32_t>(registers.orig_rax);
   if (task_->interrupted &&
       registers.rip == task_->interrupted->call.before.rip + kSyscallInstructionBytes) {

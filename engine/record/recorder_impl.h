@@ -105,6 +105,11 @@ class Recorder::Impl {
   }
   Task* next_in_turn();
   void begin_slice(Task& task);
+  uint64_t whole_slice_ns() const;
+  // Whether task_, which computes, is to let others run.
+  bool is_to_leave() const;
+  void note_left_computing(const Registers& now);
+  void note_call();
   bool slice_is_over() const;
   // Writes a SwitchEvent, if instructions of task_ are not in the log yet.
   Result<void> leave_processor();

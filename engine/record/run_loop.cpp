@@ -257,7 +257,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
       if (task_->call || interrupt_wanted_ || !task_->interrupt_in_flight) return MaybeStop();
       if (holds() && task_->mask_while_held && monotonic_ns() >= task_->hold_until_ns) {
         RCHK_TRY(release_held(trace::Place::kByState));
-      } else if (others_can_run() && slice_is_over()) {
+      } else if (others_can_run() && is_to_leave()) {
         RCHK_TRY(leave_processor());
       }
       return MaybeStop();

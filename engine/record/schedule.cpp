@@ -22,6 +22,7 @@ using tracee::StopStatus;
 
 constexpr uint64_t kSliceNs = 10'000'000;
 constexpr uint64_t kLongestSliceNs = 200'000'000, kSliceOverSwitchCost = 20;
+constexpr uint64_t kShortestPatienceNs = 500'000, kPatienceOverCost = 4;
 // Copying a page that a reference shares, at the guest's first write to it (measured: 5 to 14 us).
 constexpr uint64_t kPageCopyNs = 5'000;
 constexpr uint64_t kShortestChaosSliceNs = 20'000, kLongestChaosSliceNs = 20'000'000;
@@ -46,6 +47,18 @@ bool may_block(const PendingCall& call) {
   return true;
 }
 
+// True if a task seems to go round in a small loop that changes next to nothing.
+bool are_of_one_loop(const Registers& a, const Registers& b) {
+  constexpr uint64_t kLoopBytes = 128;
+  constexpr int kMostChanged = 3;
+  if (a.rsp != b.rsp || a.rip - b.rip + kLoopBytes > 2 * kLoopBytes) return false;
+  const int changed = (a.rax != b.rax) + (a.rbx != b.rbx) + (a.rcx != b.rcx) + (a.rdx != b.rdx) +
+                      (a.rsi != b.rsi) + (a.rdi != b.rdi) + (a.rbp != b.rbp) + (a.r8 != b.r8) +
+                      (a.r9 != b.r9) + (a.r10 != b.r10) + (a.r11 != b.r11) + (a.r12 != b.r12) +
+                      (a.r13 != b.r13) + (a.r14 != b.r14) + (a.r15 != b.r15);
+  return changed <= kMostChanged;
+}
+
 // The kernel marks the word of a priority-inheriting futex when somebody begins to wait
 // (kernel/futex/pi.c, futex_lock_pi_atomic), and its owner looks for that mark.
 bool writes_before_it_blocks(const syscalls::Call& call) {
@@ -61,18 +74,54 @@ bool writes_before_it_blocks(const syscalls::Call& call) {
 
 }  // namespace
 
+// Where to leave by state is dear, tasks run for longer.
+uint64_t Recorder::Impl::whole_slice_ns() const {
+  return std::clamp(switch_cost_ns_ * kSliceOverSwitchCost, kSliceNs, kLongestSliceNs);
+}
+
 void Recorder::Impl::begin_slice(Task& task) {
   task_ = &task;
   yielded_ = false;
-  // Where to leave by state is dear, tasks run for longer.
-  uint64_t slice_ns = std::clamp(switch_cost_ns_ * kSliceOverSwitchCost, kSliceNs, kLongestSliceNs);
+  uint64_t slice_ns = whole_slice_ns();
   if (chaos_) {
     // Evenly spread in orders of magnitude: races hide in short ones and in long ones.
     std::uniform_real_distribution<double> exponent(0, 1);
     const double span = static_cast<double>(kLongestChaosSliceNs) / kShortestChaosSliceNs;
     slice_ns = static_cast<uint64_t>(kShortestChaosSliceNs * std::pow(span, exponent(*chaos_)));
   }
-  slice_end_ns_ = monotonic_ns() + slice_ns;
+  task.computes_since_ns = monotonic_ns();
+  slice_end_ns_ = task.computes_since_ns + slice_ns;
+}
+
+bool Recorder::Impl::is_to_leave() const {
+  if (slice_is_over()) return true;
+  return task_->patience_ns != 0 && monotonic_ns() - task_->computes_since_ns > task_->patience_ns;
+}
+
+// task_ is about to leave the processor to others at a state. Where it stands as it did when it
+// last did so, it seems to wait for something that it has not got meanwhile.
+void Recorder::Impl::note_left_computing(const Registers& now) {
+  yielded_ = true;
+  const bool waits = task_->left_at && are_of_one_loop(*task_->left_at, now);
+  const uint64_t whole_ns = whole_slice_ns();
+  const uint64_t patience_ns = task_->patience_ns != 0 ? task_->patience_ns : whole_ns;
+  const uint64_t next_ns = waits ? patience_ns / 4 : patience_ns * 2;
+  const uint64_t shortest_ns = std::max(kShortestPatienceNs, switch_cost_ns_ * kPatienceOverCost);
+  task_->patience_ns = next_ns < whole_ns ? std::max(next_ns, shortest_ns) : 0;
+  task_->left_at = now;
+}
+
+// One that makes a call as soon as others have run has waited for them.
+void Recorder::Impl::note_call() {
+  Task& task = *task_;
+  if (!task.left_at && task.patience_ns == 0) return;
+  const uint64_t now_ns = monotonic_ns();
+  const uint64_t patience_ns = task.patience_ns != 0 ? task.patience_ns : whole_slice_ns();
+  if (std::exchange(task.left_at, std::nullopt) &&
+      now_ns - task.computes_since_ns < patience_ns / 4) {
+    task.patience_ns = std::max(patience_ns / 4, kShortestPatienceNs);
+  }
+  task.computes_since_ns = now_ns;
 }
 
 bool Recorder::Impl::slice_is_over() const { return monotonic_ns() >= slice_end_ns_; }
@@ -244,6 +293,7 @@ Result<void> Recorder::Impl::on_tick(const RunLimits& limits, bool contended) {
   const bool polled = limits.interrupt_requested || limits.deadline;
   const bool holding = holds() && task_->mask_while_held && !task_->call;
   uint64_t period_ns = polled || contended ? kTickNs : 0;
+  if (contended && task_->patience_ns != 0) period_ns = std::min(kTickNs, task_->patience_ns);
   if (contended && chaos_) period_ns = kChaosTickNs;
   if (holding) period_ns = kHoldTickNs;
   ticker_.set_period(period_ns);
@@ -252,7 +302,7 @@ Result<void> Recorder::Impl::on_tick(const RunLimits& limits, bool contended) {
   if (polled) RCHK_TRY(interrupt_if_asked(limits));
   if (task_->call || task_->interrupt_in_flight || task_->in_group_stop) return {};
   const bool due =
-      (holding && monotonic_ns() >= task_->hold_until_ns) || (contended && slice_is_over());
+      (holding && monotonic_ns() >= task_->hold_until_ns) || (contended && is_to_leave());
   if (!due) return {};
   RCHK_TRY(task_->tracee.interrupt());
   task_->interrupt_in_flight = true;
@@ -323,6 +373,7 @@ Result<void> Recorder::Impl::leave_processor() {
     const bool at_call = task.restarted && event.registers.rip == task.restarted->before.rip;
     if (!at_call) {
       event.place = trace::Place::kByState;
+      note_left_computing(event.registers);
       RCHK_TRY(take_state(event));
     }
   }

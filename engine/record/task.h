@@ -113,6 +113,12 @@ struct Task {
   // No instruction of it has run since its last event (one that blocks in a call has a
   // SwitchEvent): others may have theirs.
   bool behind_event = true;
+  // For how long it may compute without a call, where it seems to spin until others act; 0: for its
+  // whole slice.
+  uint64_t patience_ns = 0;
+  uint64_t computes_since_ns = 0;  // valid while it has a patience, or has left_at
+  // Where it left the processor computing, if it has made no call since.
+  std::optional<Registers> left_at;
 
   std::optional<PendingCall> call;
   // A call that was interrupted and that the guest is about to make again. Until then it counts as
