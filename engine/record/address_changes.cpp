@@ -1,9 +1,12 @@
 #include "engine/record/address_changes.h"
 
 #include <algorithm>
+#include <cinttypes>
+#include <cstdio>
 #include <cstdlib>
 #include <optional>
 #include <set>
+#include <sstream>
 
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -162,6 +165,7 @@ Result<void> Collector::compare_part(AddressRange part, const ProcMapsEntry* now
     if (id) {
       RCHK_TRY(files_.add_range(*id, *file, offset, part.size()));
       mapping.backing = snapshot::FileBacking{*id, offset};
+      if (mapping.shared && mapping.writable()) files_.mark_changeable(*id);
     }
   }
   const bool explained = mapping.backing.has_value();
@@ -187,20 +191,6 @@ Result<void> Collector::compare_with_maps() {
     RCHK_TRY(compare_part({*border, *next}, mapped ? &*entry : nullptr));
   }
   return {};
-}
-
-// Where in its file a call that has just returned began to write; nothing where it cannot be told.
-std::optional<uint64_t> offset_written(const syscalls::Call& call, int64_t result, pid_t pid) {
-  namespace nr = syscalls::nr;
-  if (call.number == nr::pwrite64 || call.number == nr::pwritev) return call.arguments[3];
-  if (call.number != nr::write && call.number != nr::writev) return std::nullopt;
-  const auto info = read_proc_file(pid, fmt::format("fdinfo/{}", call.descriptor(0)));
-  if (!info) return std::nullopt;
-  const std::string text(info->begin(), info->end());
-  if (text.rfind("pos:", 0) != 0) return std::nullopt;
-  const uint64_t position = std::strtoull(text.c_str() + 4, nullptr, 10);
-  const auto written = static_cast<uint64_t>(result);
-  return position >= written ? std::optional(position - written) : std::nullopt;
 }
 
 }  // namespace
@@ -236,7 +226,20 @@ Result<AddressChanges> recorded_changes(const syscalls::AddressSpaceEffects& eff
   return collector.take();
 }
 
-Result<void> add_file_changes(const syscalls::Call& call, int64_t result,
+std::optional<uint64_t> offset_written(const syscalls::Call& call, int64_t result, pid_t pid) {
+  namespace nr = syscalls::nr;
+  if (call.number == nr::pwrite64 || call.number == nr::pwritev) return call.arguments[3];
+  if (call.number != nr::write && call.number != nr::writev) return std::nullopt;
+  const auto info = read_proc_file(pid, fmt::format("fdinfo/{}", call.descriptor(0)));
+  if (!info) return std::nullopt;
+  const std::string text(info->begin(), info->end());
+  if (text.rfind("pos:", 0) != 0) return std::nullopt;
+  const uint64_t position = std::strtoull(text.c_str() + 4, nullptr, 10);
+  const auto written = static_cast<uint64_t>(result);
+  return position >= written ? std::optional(position - written) : std::nullopt;
+}
+
+Result<void> add_file_changes(const syscalls::Call& call, int64_t result, pid_t writer,
                               const tracee::Tracee& tracee, FileStore& files,
                               snapshot::AddressSpace& space, AddressChanges& found) {
   const std::optional<int32_t> descriptor = syscalls::changed_file(call, result);
@@ -248,7 +251,7 @@ Result<void> add_file_changes(const syscalls::Call& call, int64_t result,
     if (follows && mapping.backing) shared.push_back(mapping);
   }
   if (shared.empty()) return {};
-  const std::string link = fmt::format("/proc/{}/fd/{}", tracee.pid(), *descriptor);
+  const std::string link = fmt::format("/proc/{}/fd/{}", writer, *descriptor);
   struct stat status;
   if (stat(link.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return {};
   std::erase_if(shared, [&](const Mapping& mapping) {
@@ -256,7 +259,7 @@ Result<void> add_file_changes(const syscalls::Call& call, int64_t result,
     return version.device != status.st_dev || version.inode != status.st_ino;
   });
   if (shared.empty()) return {};
-  const std::optional<uint64_t> offset_bytes = offset_written(call, result, tracee.pid());
+  const std::optional<uint64_t> offset_bytes = offset_written(call, result, writer);
   const auto size_bytes = static_cast<uint64_t>(status.st_size);
   for (Mapping& mapping : shared) {
     const uint64_t first = mapping.backing->offset_bytes;
@@ -273,7 +276,7 @@ Result<void> add_file_changes(const syscalls::Call& call, int64_t result,
       continue;
     }
     // Its size is what decides where the mapping faults: mapped anew, as it is now.
-    RCHK_TRY_ASSIGN(const FileDescriptor file, open_guest_file(tracee.pid(), *descriptor));
+    RCHK_TRY_ASSIGN(const FileDescriptor file, open_guest_file(writer, *descriptor));
     files.mark_changeable(mapping.backing->file);
     RCHK_TRY_ASSIGN(mapping.backing->file, files.add(file, mapping.name));
     RCHK_TRY(files.add_range(mapping.backing->file, file, first, mapping.range.size()));
@@ -288,6 +291,26 @@ Result<void> add_file_changes(const syscalls::Call& call, int64_t result,
     found.changes.push_back(trace::MapChange{std::move(mapping)});
   }
   return {};
+}
+
+Result<AddressChanges> changes_by_fork(const tracee::Tracee& child, FileStore& files,
+                                       snapshot::AddressSpace& space, const Note& note) {
+  Collector collector(child, files, space, note);
+  RCHK_TRY(collector.compare_with_maps());
+  AddressChanges found = collector.take();
+  const auto contents = read_proc_file(child.pid(), "smaps");
+  if (!contents) return fail_errno("the mappings of a child");
+  std::istringstream lines(std::string(contents->begin(), contents->end()));
+  AddressRange range;
+  for (std::string line; std::getline(lines, line);) {
+    uint64_t begin = 0, end = 0;
+    if (std::sscanf(line.c_str(), "%" SCNx64 "-%" SCNx64 " ", &begin, &end) == 2) {
+      range = {{begin}, {end}};
+    } else if (line.rfind("VmFlags:", 0) == 0 && (line + ' ').find(" wf ") != std::string::npos) {
+      found.changes.emplace_back(trace::DiscardChange{range});
+    }
+  }
+  return found;
 }
 
 Result<void> grow_stacks(pid_t pid, snapshot::AddressSpace& space) {

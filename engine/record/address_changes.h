@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "engine/record/files.h"
@@ -23,11 +24,19 @@ Result<AddressChanges> recorded_changes(const syscalls::AddressSpaceEffects& eff
                                         const tracee::Tracee& tracee, FileStore& files,
                                         snapshot::AddressSpace& space, const Note& note);
 
-// Adds to `found` what a call that has just returned did to the guest's shared mappings of a file
-// by changing the file.
-Result<void> add_file_changes(const syscalls::Call& call, int64_t result,
+// Adds to `found` what a call of `writer` that has just returned did to mappings of a file in
+// `space`, the memory of `tracee`, by changing the file.
+Result<void> add_file_changes(const syscalls::Call& call, int64_t result, pid_t writer,
                               const tracee::Tracee& tracee, FileStore& files,
                               snapshot::AddressSpace& space, AddressChanges& found);
+
+// Where in its file a call that has just returned began to write; nothing where it cannot be told.
+std::optional<uint64_t> offset_written(const syscalls::Call& call, int64_t result, pid_t pid);
+
+// The changes by which the memory of `child`, a fork of a process with `space`, differs from its
+// parent's. Takes them into `space`, which is the child's then.
+Result<AddressChanges> changes_by_fork(const tracee::Tracee& child, FileStore& files,
+                                       snapshot::AddressSpace& space, const Note& note);
 
 // The kernel grows stacks as they are used, which no call says: takes that into `space`.
 Result<void> grow_stacks(pid_t pid, snapshot::AddressSpace& space);

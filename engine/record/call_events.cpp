@@ -114,7 +114,11 @@ Result<void> Recorder::Impl::add_writes(const PendingCall& call, const Registers
     say_once(fmt::format("{} may have changed memory in a way that is not recorded ({}).",
                          syscalls::name(made.number), outputs.doubt));
   }
-  for (const AddressRange& range : outputs.ranges) {
+  std::vector<AddressRange> ranges = outputs.ranges;
+  for (const ForeignStore& store : foreign_stores(call, result)) {
+    if (store.space == task_->space.get()) ranges.push_back(store.range);
+  }
+  for (const AddressRange& range : ranges) {
     trace::MemoryWrite write{range.begin, Bytes(range.size())};
     write.bytes.resize(task_->tracee.read_memory(range.begin, write.bytes));
     if (write.bytes.empty()) continue;
@@ -179,6 +183,10 @@ Result<trace::SyscallEvent> Recorder::Impl::event_of(PendingCall& call, const Re
   }
   if (!call.answer && syscalls::class_of(made) == syscalls::Class::kAddressSpace) {
     const auto effects = syscalls::address_space_effects(made, result, space.brk);
+    for (const syscalls::AddressSpaceEffect& effect : effects.effects) {
+      const auto* advice = std::get_if<syscalls::ForkAdviceEffect>(&effect);
+      if (advice != nullptr) space.fork_advised = true;
+    }
     if (made.number == nr::brk) space.brk = {static_cast<uint64_t>(result)};
     RCHK_TRY_ASSIGN(AddressChanges changes,
                     recorded_changes(effects, task_->tracee, files_, space.memory,
@@ -188,14 +196,12 @@ Result<trace::SyscallEvent> Recorder::Impl::event_of(PendingCall& call, const Re
   }
   if (!call.answer) {
     AddressChanges changes;
-    RCHK_TRY(add_file_changes(made, result, task_->tracee, files_, space.memory, changes));
+    RCHK_TRY(
+        add_file_changes(made, result, task_->tid, task_->tracee, files_, space.memory, changes));
     std::move(changes.changes.begin(), changes.changes.end(), std::back_inserter(event.changes));
     std::move(changes.writes.begin(), changes.writes.end(), std::back_inserter(event.writes));
   }
   if (space.reference) note_changes(event.changes, *space.reference->tracker);
-  for (trace::MemoryWrite& write : std::exchange(space.late_writes, {})) {
-    event.writes.push_back(std::move(write));
-  }
   RCHK_TRY(add_writes(call, after, event));
   add_output(call, result, event);
   return event;

@@ -246,7 +246,14 @@ Result<void> Recorder::Impl::note_pending_signals(const PendingCall& call, int64
   const Call& made = call.entry.call;
   if (made.number == nr::rt_sigprocmask || made.number == nr::rt_sigreturn) {
     RCHK_TRY_ASSIGN(const uint64_t mask, task_->tracee.signal_mask());
-    task_->segv_blocked = (mask & signal_bit(SIGSEGV)) != 0;
+    task_->traps_blocked = mask & kTrapSignals;
+  }
+  if (made.number == nr::rt_sigaction && result == 0 && made.arguments[1] != 0) {
+    const auto signal = static_cast<int>(made.arguments[0]);
+    const bool traps = signal == SIGSEGV || signal == SIGTRAP;
+    const auto handler =
+        traps ? word_at({made.arguments[1]}, GuestReader(task_->tracee)) : std::nullopt;
+    if (handler) task_->process->trap_handlers[signal] = *handler;
   }
   if (call.answer || !may_raise(made, result)) return {};
   RCHK_TRY_ASSIGN(const SignalStatus status, read_signal_status(task_->tracee.pid()));
@@ -304,6 +311,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
   const MaybeStop stop = watchpoint_changed_by(event.writes, limits);
   task_->last_registers = event.after;
   RCHK_TRY(append(std::move(event)));
+  RCHK_TRY(add_foreign_changes(call, result));
   ++calls_done_;
   if (call.entry.call.number == nr::sched_yield) yielded_ = true;
   fed_others_ = may_feed_others(call.entry.call);

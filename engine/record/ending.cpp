@@ -300,7 +300,7 @@ Result<void> Recorder::Impl::end_process() {
       tasks_.size() > 1 ? words_written_at_end(task) : std::vector<AddressRange>();
   RCHK_TRY(task.tracee.resume(ResumeMode::kContinue));
   RCHK_TRY(wait_until_dead(task));
-  note_late_writes(task, words);
+  RCHK_TRY(add_late_writes(task, words));
   if (task.tid != task.process->pid) {
     int ignored = 0;  // the leader's, at last
     while (waitpid(task.process->pid, &ignored, __WALL) < 0 && errno == EINTR) {
@@ -311,7 +311,8 @@ Result<void> Recorder::Impl::end_process() {
 }
 
 // A futex that a process held when it ended may be in memory that others share.
-void Recorder::Impl::note_late_writes(const Task& task, const std::vector<AddressRange>& words) {
+Result<void> Recorder::Impl::add_late_writes(const Task& task,
+                                             const std::vector<AddressRange>& words) {
   for (const AddressRange& word : words) {
     const trace::Mapping* const own = task.space->memory.find(word.begin);
     if (own == nullptr || !own->shared) continue;
@@ -322,9 +323,11 @@ void Recorder::Impl::note_late_writes(const Task& task, const std::vector<Addres
       if (same == nullptr || !same->shared || same->name != own->name) continue;
       trace::MemoryWrite write{word.begin, Bytes(word.size())};
       write.bytes.resize(other->tracee.read_memory(word.begin, write.bytes));
-      if (!write.bytes.empty()) other->space->late_writes.push_back(std::move(write));
+      if (write.bytes.empty()) continue;
+      RCHK_TRY(add_memory_event(*other->space, {{}, {std::move(write)}}));
     }
   }
+  return {};
 }
 
 void Recorder::Impl::remove_task(Task& task) {

@@ -54,6 +54,7 @@ Result<snapshot::FileId> FileStore::add(const FileDescriptor& file, const std::s
   const auto known = ids_.find(key);
   if (known != ids_.end() && changeable_.count(known->second) == 0) return known->second;
   RCHK_TRY_ASSIGN(const snapshot::FileId id, sink_.add_file(info));
+  if (known != ids_.end()) changeable_.insert(id);  // it still is
   ids_[key] = id;
   versions_[id] = {info.device, info.inode, info.size_bytes};
   return id;

@@ -224,7 +224,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::at_handler(trace::SignalEvent 
   // What else is pending and not blocked by the handler comes before its first instruction.
   RCHK_TRY_ASSIGN(const SignalStatus status, read_signal_status(task.tid));
   task.pending_at_event = status.pending & ~status.blocked;
-  task.segv_blocked = (status.blocked & signal_bit(SIGSEGV)) != 0;
+  task.traps_blocked = status.blocked & kTrapSignals;
   if (task.mask_while_held) {
     task.mask_while_held = status.blocked;  // as the handler has it
     RCHK_TRY(release_held(Place::kAtEvent));

@@ -19,6 +19,14 @@ SignalSet field(const std::string& status, const char* name) {
   return std::strtoull(status.c_str() + at + std::strlen(name), nullptr, 16);
 }
 
+// By its pids in all namespaces, the innermost last: "NSpid:\t4711\t1".
+bool is_first_of_namespace(const std::string& status) {
+  const size_t at = status.find("\nNSpid:");
+  if (at == std::string::npos) return false;
+  const std::string line = status.substr(at + 1, status.find('\n', at + 1) - at - 1);
+  return line.ends_with("\t1");
+}
+
 }  // namespace
 
 Result<std::vector<uint8_t>> read_proc_file(pid_t pid, const std::string& name) {
@@ -60,6 +68,8 @@ Result<SignalStatus> read_signal_status(pid_t pid) {
   status.blocked = field(text, "\nSigBlk:");
   status.ignored = field(text, "\nSigIgn:");
   status.caught = field(text, "\nSigCgt:");
+  // The first process of a pid namespace has no default actions (kernel/signal.c, get_signal).
+  if (is_first_of_namespace(text)) status.ignored = ~SignalSet{0};
   return status;
 }
 

@@ -106,7 +106,8 @@ Recorder::Impl::Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tr
     : options_(std::move(options)), sink_(sink), files_(sink) {
   auto task = std::make_unique<Task>(std::move(tracee));
   first_pid_ = task->tid;
-  task->process = std::make_shared<Process>(Process{task->tid, {}});
+  task->process = std::make_shared<Process>();
+  task->process->pid = task->tid;
   task->streams = std::make_shared<OutputStreams>();
   task_ = task.get();
   tasks_[task->tid] = std::move(task);
@@ -166,7 +167,9 @@ Result<void> Recorder::Impl::take_image() {
 
 Result<void> Recorder::Impl::append_of(Task& task, trace::EventBody body) {
   trace::Event event{now_ns(), std::move(body), {task.tid}, task.space->number};
-  task.signal_event_is_last = std::holds_alternative<trace::SignalEvent>(event.body);
+  if (!std::holds_alternative<trace::MemoryEvent>(event.body)) {
+    task.signal_event_is_last = std::holds_alternative<trace::SignalEvent>(event.body);
+  }
   RCHK_TRY(sink_.append(event));
   ++event_count_;
   task.behind_event = true;

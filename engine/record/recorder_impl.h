@@ -33,8 +33,8 @@ class GuestReader final : public syscalls::MemoryReader {
 
 // The recorder's state and loop. Its parts: recorder.cpp (start, the debugger's requests),
 // run_loop.cpp, schedule.cpp (whose turn it is), call_stops.cpp, restarts.cpp (interrupted calls),
-// signal_stops.cpp, handlers.cpp, spawns.cpp, ending.cpp, release.cpp (the recording ends before
-// the guest), by_state.cpp (what changed since; fork snapshots).
+// signal_stops.cpp, handlers.cpp, spawns.cpp, foreign_memory.cpp, ending.cpp, release.cpp (the
+// recording ends before the guest), by_state.cpp (what changed since; fork snapshots).
 class Recorder::Impl {
  public:
   Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tracee tracee);
@@ -155,6 +155,7 @@ class Recorder::Impl {
   Result<MaybeStop> on_trap(const siginfo_t& info, Registers registers, const RunLimits& limits,
                             bool& ours);
   Result<bool> emulate_trapped(const Registers& before);
+  Result<void> undo_force(int signal);
   // xsavec_hooks.cpp: carries out the XSAVEC at `registers.pc()`, a hook.
   Result<MaybeStop> perform_hook(Registers registers, const RunLimits& limits);
   void set_hooks(const trace::ExecEvent& image);
@@ -180,6 +181,22 @@ class Recorder::Impl {
   Result<void> spawned_by_call(Task& child);
   Result<MaybeStop> on_exec();
 
+  // foreign_memory.cpp What a call changes in the memory of other processes.
+  Result<void> add_foreign_changes(const PendingCall& call, int64_t result);
+  // Bytes that a call stored into the memory of a process by other means than that process's own
+  // mappings: process_vm_writev, and writes to /proc/PID/mem.
+  struct ForeignStore {
+    Space* space = nullptr;
+    AddressRange range;
+  };
+  std::vector<ForeignStore> foreign_stores(const PendingCall& call, int64_t result);
+  Space* space_of(pid_t pid);
+  // What a fork did not copy as it was (MADV_DONTFORK, MADV_WIPEONFORK).
+  Result<void> add_fork_differences(Task& child);
+  // A task in `space` to whose events one about its memory can be added; or none.
+  Task* task_at_rest_in(const Space& space);
+  Result<void> add_memory_event(Space& space, trace::MemoryEvent event);
+
   // ending.cpp
   Result<MaybeStop> on_exit_event();
   Result<void> end_others_of(Process& process);
@@ -188,7 +205,7 @@ class Recorder::Impl {
   void note_end(const Task& task, const tracee::StopStatus& status);
   Result<void> wait_until_dead(Task& task);
   Result<MaybeStop> on_gone(const tracee::StopStatus& status);
-  void note_late_writes(const Task& task, const std::vector<AddressRange>& words);
+  Result<void> add_late_writes(const Task& task, const std::vector<AddressRange>& words);
   void remove_task(Task& task);
   Result<std::vector<trace::MemoryChecksum>> checksum_memory();
   std::vector<AddressRange> words_written_at_end(const Task& task) const;
@@ -238,6 +255,8 @@ class Recorder::Impl {
   std::map<pid_t, ExtendedState> states_;  // of tasks in calls, where they are kept
   const RunLimits* limits_ = nullptr;      // of the present run()
   bool breakpoints_in_ = false;            // run() has put them in
+
+  bool memory_files_opened_ = false;  // some descriptor may be a /proc/PID/mem
 
   uint64_t calls_done_ = 0;
   bool exit_reported_ = false;  // as kAboutToExit

@@ -40,7 +40,15 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_signal(int signal, const Ru
   if (signal == SIGTRAP && info.si_code > 0) {
     bool ours = false;
     RCHK_TRY_ASSIGN(MaybeStop stop, on_trap(info, registers, limits, ours));
-    if (ours) return stop;
+    if (ours) {
+      RCHK_TRY(undo_force(SIGTRAP));
+      return stop;
+    }
+  }
+  if (signal == SIGTRAP && info.si_code == kTrapTrace) {
+    task_->signal = info;
+    RCHK_TRY_ASSIGN(RecorderStop stop, stop_recording("the program steps itself (trap flag)"));
+    return MaybeStop(std::move(stop));
   }
   if (holds()) RCHK_TRY(unhold_info(info));
   RCHK_TRY_ASSIGN(const SignalStatus status, read_signal_status(task_->tid));
@@ -110,16 +118,41 @@ Result<bool> Recorder::Impl::emulate_trapped(const Registers& before) {
   const TscMirror::Pause pause(tsc_mirror_);
   event.after = emulate(instruction, event.before, task_->space->confinement.cpuid_trapped);
   RCHK_TRY(task_->tracee.set_registers(event.after));
-  if (task_->segv_blocked) {
-    // A fault unblocks its signal (kernel/signal.c, force_sig_info_to_task).
-    RCHK_TRY_ASSIGN(const uint64_t mask, task_->tracee.signal_mask());
-    RCHK_TRY(task_->tracee.set_signal_mask(mask | signal_bit(SIGSEGV)));
-  }
+  RCHK_TRY(undo_force(SIGSEGV));
   task_->last_registers = event.after;
   RCHK_TRY(append(std::move(event)));
   // Right behind an event is a better place for them than any by state.
   if (holds() && task_->mask_while_held) RCHK_TRY(release_held(trace::Place::kAtEvent));
   return true;
+}
+
+// A trap unblocks its signal, and takes away its handler where it was blocked or ignored
+// (kernel/signal.c, force_sig_info_to_task). The guest's own traps are to do so, not the
+// recorder's.
+Result<void> Recorder::Impl::undo_force(int signal) {
+  const auto known = task_->process->trap_handlers.find(signal);
+  const uint64_t handler = known == task_->process->trap_handlers.end() ? 0 : known->second;
+  const bool blocked = (task_->traps_blocked & signal_bit(signal)) != 0;
+  if (!blocked && handler != kIgnored) return {};
+  if (blocked) {
+    RCHK_TRY_ASSIGN(const uint64_t mask, task_->tracee.signal_mask());
+    RCHK_TRY(task_->tracee.set_signal_mask(mask | signal_bit(signal)));
+  }
+  if (handler == 0) return {};
+  constexpr uint64_t kActionBytes = 32, kHandlerBytes = 8, kSetBytes = 8, kRedZoneBytes = 128;
+  RCHK_TRY_ASSIGN(const Registers registers, task_->tracee.registers());
+  const GuestAddress room{(registers.rsp - kRedZoneBytes - kActionBytes) & ~15ull};
+  uint8_t kept[kActionBytes];
+  if (task_->tracee.read_memory(room, kept) != sizeof(kept)) return {};
+  const GuestAddress gadget = task_->space->confinement.gadget;
+  const auto number = static_cast<uint64_t>(signal);
+  RCHK_TRY(
+      task_->tracee.remote_syscall(gadget, SYS_rt_sigaction, {number, 0, room.value, kSetBytes}));
+  RCHK_TRY(task_->tracee.write_memory(room,
+                                      {reinterpret_cast<const uint8_t*>(&handler), kHandlerBytes}));
+  RCHK_TRY(
+      task_->tracee.remote_syscall(gadget, SYS_rt_sigaction, {number, room.value, 0, kSetBytes}));
+  return task_->tracee.write_memory(room, kept);
 }
 
 // Where task_ is, for a signal that is delivered before its next instruction.

@@ -16,23 +16,35 @@ namespace nr = syscalls::nr;
 // What a call that makes a task asks for.
 struct SpawnRequest {
   uint64_t flags = 0;
-  GuestAddress child_tid;
+  GuestAddress child_tid, parent_tid, pidfd;
 };
 
 SpawnRequest request_of(const PendingCall& call, const tracee::Tracee& tracee) {
   switch (static_cast<int32_t>(call.before.rax)) {
     case nr::vfork:
-      return {CLONE_VM | CLONE_VFORK, {}};
+      return {CLONE_VM | CLONE_VFORK, {}, {}, {}};
     case nr::clone:
-      return {call.before.rdi, {call.before.r10}};
+      return {call.before.rdi, {call.before.r10}, {call.before.rdx}, {call.before.rdx}};
     case nr::clone3: {
-      uint64_t words[3] = {};  // struct clone_args: flags, pidfd, child_tid
+      uint64_t words[4] = {};  // struct clone_args: flags, pidfd, child_tid, parent_tid
       tracee.read_memory({call.before.rdi}, {reinterpret_cast<uint8_t*>(words), sizeof(words)});
-      return {words[0], {words[2]}};
+      return {words[0], {words[2]}, {words[3]}, {words[1]}};
     }
     default:
       return {};
   }
+}
+
+// Where the new task's memory holds another word than its parent's, which the kernel has written to
+// behind the copy (kernel/fork.c, kernel_clone), or the other way round (kernel/sched/core.c,
+// schedule_tail).
+std::vector<GuestAddress> words_at_start(const SpawnRequest& request) {
+  std::vector<GuestAddress> words;
+  const bool copy = (request.flags & CLONE_VM) == 0;
+  if ((request.flags & CLONE_CHILD_SETTID) != 0) words.push_back(request.child_tid);
+  if (copy && (request.flags & CLONE_PARENT_SETTID) != 0) words.push_back(request.parent_tid);
+  if (copy && (request.flags & CLONE_PIDFD) != 0) words.push_back(request.pidfd);
+  return words;
 }
 
 }  // namespace
@@ -64,7 +76,12 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task() {
   const SpawnRequest request = request_of(*parent.call, parent.tracee);
   const bool thread = (request.flags & CLONE_THREAD) != 0;
   const bool same_memory = (request.flags & CLONE_VM) != 0;
-  child->process = thread ? parent.process : std::make_shared<Process>(Process{tid, {}});
+  child->process = parent.process;
+  if (!thread) {
+    child->process = std::make_shared<Process>(*parent.process);
+    child->process->pid = tid;
+    child->process->leader_status.reset();
+  }
   child->streams = (request.flags & CLONE_FILES) != 0
                        ? parent.streams
                        : std::make_shared<OutputStreams>(*parent.streams);
@@ -78,13 +95,14 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task() {
     space.confinement = parent.space->confinement;
     space.breakpoints = parent.space->breakpoints;
     space.known_call_sites = parent.space->known_call_sites;
+    space.fork_advised = parent.space->fork_advised;
     // They were taken out before the fork. The debugger's are for the first process.
     space.breakpoints.report(false);
     if (breakpoints_in_) space.breakpoints.insert_all(child->tracee);
   }
   if ((request.flags & CLONE_CHILD_CLEARTID) != 0) child->clear_child_tid = request.child_tid;
-  if ((request.flags & CLONE_CHILD_SETTID) != 0) child->child_tid_set = request.child_tid;
-  child->segv_blocked = parent.segv_blocked;
+  child->words_at_start = words_at_start(request);
+  child->traps_blocked = parent.traps_blocked;
   child->in_group_stop = stop->kind == StopStatus::Kind::kGroupStop;
   if (stop->kind == StopStatus::Kind::kEvent) {  // it has been killed
     child->state = TaskState::kRunning;
@@ -123,8 +141,7 @@ Result<void> Recorder::Impl::spawned_by_call(Task& child) {
     event.registers.rax = 0;
   }
   event.registers.orig_rax = ~0ull;
-  // The word of CLONE_CHILD_SETTID (kernel/sched/core.c, schedule_tail).
-  if (const GuestAddress word = child.child_tid_set; word.value != 0) {
+  for (const GuestAddress word : child.words_at_start) {
     trace::MemoryWrite write{word, Bytes(sizeof(int32_t))};
     write.bytes.resize(child.tracee.read_memory(word, write.bytes));
     if (!write.bytes.empty()) event.writes.push_back(std::move(write));
@@ -132,13 +149,17 @@ Result<void> Recorder::Impl::spawned_by_call(Task& child) {
   child.last_registers = event.registers;
   child.announced = true;
   child.behind_event = true;
-  return append_of(child, std::move(event));
+  const bool advised = event.kind == trace::SpawnKind::kFork && child.space->fork_advised;
+  RCHK_TRY(append_of(child, std::move(event)));
+  return advised ? add_fork_differences(child) : Result<void>();
 }
 
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_exec() {
   // What it stored in memory that others go on using.
   if (memory_is_used_by_others(*task_)) RCHK_TRY(leave_processor());
   task_->streams = std::make_shared<OutputStreams>(*task_->streams);
+  std::erase_if(task_->process->trap_handlers,
+                [](const auto& item) { return item.second != kIgnored; });
   RCHK_TRY(take_image());
   if (breakpoints_in_) task_->space->breakpoints.insert_all(task_->tracee);
   ++calls_done_;

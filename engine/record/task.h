@@ -1,5 +1,6 @@
 #pragma once
 
+#include <csignal>
 #include <deque>
 #include <map>
 #include <memory>
@@ -72,15 +73,20 @@ struct Space {
   Confinement confinement;
   Breakpoints breakpoints;
   std::unordered_set<GuestAddress> known_call_sites;
+  bool fork_advised = false;  // MADV_DONTFORK or MADV_WIPEONFORK was given for parts of it
   std::optional<Reference> reference;
-  // What the kernel stored into memory that is shared with a process when that one ended. Belongs
-  // to the next call's event.
-  std::vector<trace::MemoryWrite> late_writes;
 };
+
+// Signals that the recorder's own traps raise.
+constexpr SignalSet kTrapSignals = signal_bit(SIGSEGV) | signal_bit(SIGTRAP);
+
+constexpr uint64_t kIgnored = 1;  // SIG_IGN
 
 // A group of tasks with one pid.
 struct Process {
   pid_t pid = -1;
+  // sa_handler of signals that the recorder's own traps raise (SIGSEGV, SIGTRAP), where one is set.
+  std::map<int, uint64_t> trap_handlers;
   // Of a leader that ended before the others, as waitpid(2) will tell it when they have.
   std::optional<int> leader_status;
 };
@@ -141,7 +147,7 @@ struct Task {
   bool fatal_signal_recorded = false;
   bool signal_event_is_last = false;  // of its own events
   Registers last_registers;           // at its last event
-  bool segv_blocked = false;
+  SignalSet traps_blocked = 0;        // of SIGSEGV and SIGTRAP
 
   bool in_group_stop = false;
   bool interrupt_in_flight = false;  // PTRACE_INTERRUPT was sent and no stop has come since
@@ -153,7 +159,9 @@ struct Task {
 
   // What the kernel writes to at its end.
   GuestAddress clear_child_tid;
-  GuestAddress child_tid_set;  // where it found its own tid (CLONE_CHILD_SETTID)
+  // Words that the kernel wrote when it was made, and that its memory and its parent's may differ
+  // in (CLONE_CHILD_SETTID, CLONE_PARENT_SETTID, CLONE_PIDFD).
+  std::vector<GuestAddress> words_at_start;
   GuestAddress robust_list;
 };
 

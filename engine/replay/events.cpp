@@ -136,6 +136,11 @@ Result<std::optional<Outcome>> Replayer::take_event(Guest& guest, const AdvanceR
 }
 
 Result<void> Replayer::perform(Guest& guest, const trace::Event& event) {
+  if (const auto* memory = std::get_if<trace::MemoryEvent>(&event.body)) {
+    for (const trace::AddressSpaceChange& change : memory->changes) RCHK_TRY(apply(guest, change));
+    for (const trace::MemoryWrite& item : memory->writes) RCHK_TRY(write(guest, item));
+    return {};
+  }
   if (event.tid == guest.tid) guest.in_call = false;
   if (const auto* exec = std::get_if<trace::ExecEvent>(&event.body)) {
     // A child of vfork takes leave of its parent's memory.

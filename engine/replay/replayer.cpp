@@ -53,6 +53,7 @@ bool is_in_place(const trace::Event& event, const Guest& guest) {
     return exec->pid != guest.pid || event.tid != guest.tid || !guest.others.empty();
   }
   return std::holds_alternative<trace::ChecksumEvent>(event.body) ||
+         std::holds_alternative<trace::MemoryEvent>(event.body) ||
          std::holds_alternative<trace::SpawnEvent>(event.body) ||
          place_of(event.body) == trace::Place::kAtEvent;
 }

@@ -61,6 +61,9 @@ bool Window::save_for(const trace::Event& event, std::vector<trace::MemoryWrite>
   if (const auto* spawn = std::get_if<trace::SpawnEvent>(&event.body)) {
     return save_all(spawn->writes) && spawn->kind != trace::SpawnKind::kFork;
   }
+  if (const auto* memory = std::get_if<trace::MemoryEvent>(&event.body)) {
+    return save_all(memory->writes) && memory->changes.empty();
+  }
   if (const auto* end = std::get_if<trace::TaskEndEvent>(&event.body)) {
     return save_all(end->writes);
   }

@@ -44,7 +44,7 @@ enum class ChunkType : uint16_t {
 };
 
 // The version of what chunks of a type hold, as this rchk writes and reads it.
-constexpr uint16_t version_of(ChunkType type) { return type == ChunkType::kEvents ? 2 : 1; }
+constexpr uint16_t version_of(ChunkType type) { return type == ChunkType::kEvents ? 3 : 1; }
 
 enum class Encoding : uint8_t { kStored = 0, kZstd = 1 };
 

@@ -21,6 +21,7 @@ enum class EventKind : uint8_t {
   kSwitch,
   kSpawn,
   kTaskEnd,
+  kMemory,
 };
 // Beside the kind: another task's or in another address space than the event before.
 inline constexpr uint8_t kOtherTask = 0x80;
@@ -35,7 +36,8 @@ static_assert(std::is_same_v<BodyOf<EventKind::kExit>, ExitEvent>);
 static_assert(std::is_same_v<BodyOf<EventKind::kSwitch>, SwitchEvent>);
 static_assert(std::is_same_v<BodyOf<EventKind::kSpawn>, SpawnEvent>);
 static_assert(std::is_same_v<BodyOf<EventKind::kTaskEnd>, TaskEndEvent>);
-static_assert(std::variant_size_v<EventBody> == 9);
+static_assert(std::is_same_v<BodyOf<EventKind::kMemory>, MemoryEvent>);
+static_assert(std::variant_size_v<EventBody> == 10);
 
 // So is that of AddressSpaceChange.
 enum class ChangeKind : uint8_t { kMap, kUnmap, kProtect, kRemap, kDiscard };

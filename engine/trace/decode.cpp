@@ -53,6 +53,8 @@ class EventParser {
         return read_body(event.body.emplace<SpawnEvent>());
       case EventKind::kTaskEnd:
         return read_body(event.body.emplace<TaskEndEvent>());
+      case EventKind::kMemory:
+        return read_body(event.body.emplace<MemoryEvent>());
     }
     return in_.bad(fmt::format("{} is no kind of event", kind));
   }
@@ -303,6 +305,11 @@ class EventParser {
     RCHK_TRY(runs(event.writes, event.registers.rsp));
     remember(EventKind::kTaskEnd, event.registers, event.registers);
     return {};
+  }
+
+  Result<void> read_body(MemoryEvent& event) {
+    RCHK_TRY(list(event.changes, [&](AddressSpaceChange& item) { return change(item); }));
+    return runs(event.writes, 0);
   }
 
   Result<void> read_body(ChecksumEvent& event) {

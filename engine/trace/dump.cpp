@@ -239,6 +239,14 @@ struct LineText {
   std::string operator()(const TaskEndEvent& event) const {
     return fmt::format("end of the task, status {:#x}{}", event.status, place_text(event.place));
   }
+  std::string operator()(const MemoryEvent& event) const {
+    std::string out = "memory changed by others";
+    for (const AddressSpaceChange& change : event.changes) {
+      out += "; " + std::visit(ChangeText{}, change);
+    }
+    if (!event.writes.empty()) out += fmt::format("; wrote {} bytes", total_bytes(event.writes));
+    return out;
+  }
 };
 
 // The lines below the first one.
@@ -285,6 +293,7 @@ class Details {
     registers(event.registers);
     runs(event.writes, "write");
   }
+  void operator()(const MemoryEvent& event) { runs(event.writes, "write"); }
   void operator()(const ChecksumEvent& event) {
     registers(event.registers);
     checksums(event.memory);

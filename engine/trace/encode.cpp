@@ -219,6 +219,11 @@ class EventWriter {
     remember(EventKind::kTaskEnd, event.registers, event.registers);
   }
 
+  void write_body(const MemoryEvent& event) {
+    changes(event.changes);
+    runs(event.writes, 0);
+  }
+
   void write_body(const ChecksumEvent& event) {
     registers_at(EventKind::kChecksum, event.registers);
     checksums(event.memory);

@@ -213,8 +213,17 @@ struct ChecksumEvent {
   bool operator==(const ChecksumEvent&) const = default;
 };
 
+// What came to the memory of a task otherwise than by a call of its own: another process stored
+// into it, or changed a file that is mapped there; or a fork did not copy it as it was. No
+// instruction of the task has run since its last event.
+struct MemoryEvent {
+  std::vector<AddressSpaceChange> changes;
+  std::vector<MemoryWrite> writes;
+  bool operator==(const MemoryEvent&) const = default;
+};
+
 using EventBody = std::variant<ExecEvent, SyscallEvent, TrapEvent, SignalEvent, ChecksumEvent,
-                               ExitEvent, SwitchEvent, SpawnEvent, TaskEndEvent>;
+                               ExitEvent, SwitchEvent, SpawnEvent, TaskEndEvent, MemoryEvent>;
 
 struct Event {
   uint64_t time_ns = 0;  // CLOCK_MONOTONIC since the recording began

@@ -207,13 +207,13 @@ TEST(Compatibility, ReadsANewerMinorVersion) {
 TEST(Compatibility, RefusesANewerVersionOfAChunkNamingBoth) {
   FileBuilder builder;
   builder.info().events(some_events(1), 0).change_last([](ChunkHeader& header) {
-    header.version = 3;
+    header.version = 4;
   });
   const auto reader = open_bytes(builder.end().bytes());
   ASSERT_TRUE(reader) << reader.error().message();
   const auto event = (*reader)->event({0});
   ASSERT_FALSE(event);
-  EXPECT_THAT(event.error().message(), AllOf(HasSubstr("version 3"), HasSubstr("reads version 2")));
+  EXPECT_THAT(event.error().message(), AllOf(HasSubstr("version 4"), HasSubstr("reads version 3")));
 }
 
 TEST(NoRecording, IsRefusedWithAReason) {

@@ -137,6 +137,8 @@ class RandomEvents {
       case 7:
         return TaskEndEvent{place(), static_cast<int32_t>(number()), registers(),
                             list(2, [&] { return write(); })};
+      case 8:
+        return MemoryEvent{list(2, [&] { return change(); }), list(2, [&] { return write(); })};
       default:
         return ExitEvent{static_cast<ExitReason>(below(3)),
                          static_cast<int32_t>(number()),

@@ -1,0 +1,157 @@
+// What a call of one process changes in the memory of others: process_vm_writev, /proc/PID/mem, and
+// files that others have mapped. It becomes a MemoryEvent of each of them.
+
+#include <algorithm>
+#include <cstdio>
+#include <set>
+
+#include "engine/record/address_changes.h"
+#include "engine/record/recorder_impl.h"
+#include "engine/syscalls/descriptors.h"
+
+namespace rchk::record {
+
+namespace {
+
+using syscalls::Call;
+namespace nr = syscalls::nr;
+
+constexpr uint64_t kMostIovecs = 1024;  // UIO_MAXIOV
+
+struct Iovec {
+  uint64_t base = 0, bytes = 0;
+};
+
+// The first `bytes` bytes of what an array of iovecs names.
+std::vector<AddressRange> ranges_of(GuestAddress iovecs, uint64_t count, uint64_t bytes,
+                                    const tracee::Tracee& tracee) {
+  std::vector<AddressRange> ranges;
+  std::vector<Iovec> parts(std::min(count, kMostIovecs));
+  const size_t wanted = parts.size() * sizeof(Iovec);
+  if (tracee.read_memory(iovecs, {reinterpret_cast<uint8_t*>(parts.data()), wanted}) != wanted) {
+    return ranges;
+  }
+  for (const Iovec& part : parts) {
+    const uint64_t used = std::min(part.bytes, bytes);
+    if (used > 0) ranges.push_back(range_of({part.base}, used));
+    bytes -= used;
+  }
+  return ranges;
+}
+
+// The process whose memory a descriptor is: that of /proc/PID/mem or /proc/PID/task/TID/mem.
+std::optional<pid_t> process_of_memory_file(pid_t owner, int32_t descriptor) {
+  const std::string path = read_proc_link(owner, fmt::format("fd/{}", descriptor));
+  if (!path.ends_with("/mem")) return std::nullopt;
+  pid_t pid = -1;
+  if (std::sscanf(path.c_str(), "/proc/%d/", &pid) != 1) return std::nullopt;
+  return pid;
+}
+
+bool opens_by_path(const Call& call) {
+  return call.number == nr::open || call.number == nr::openat || call.number == nr::openat2;
+}
+
+bool maps_a_file(const snapshot::AddressSpace& space) {
+  return std::any_of(space.mappings().begin(), space.mappings().end(), [](const auto& item) {
+    return item.second.shared && item.second.backing.has_value();
+  });
+}
+
+}  // namespace
+
+Space* Recorder::Impl::space_of(pid_t pid) {
+  for (const auto& [tid, task] : tasks_) {
+    if (tid == pid || task->process->pid == pid) return task->space.get();
+  }
+  return nullptr;
+}
+
+std::vector<Recorder::Impl::ForeignStore> Recorder::Impl::foreign_stores(const PendingCall& call,
+                                                                         int64_t result) {
+  std::vector<ForeignStore> stores;
+  const Call& made = call.entry.call;
+  if (call.answer || result <= 0) return stores;
+  const auto bytes = static_cast<uint64_t>(result);
+  if (made.number == nr::process_vm_writev) {
+    Space* const space = space_of(static_cast<pid_t>(made.arguments[0]));
+    if (space == nullptr) return stores;
+    for (const AddressRange& range :
+         ranges_of({made.arguments[3]}, made.arguments[4], bytes, task_->tracee)) {
+      stores.push_back({space, range});
+    }
+    return stores;
+  }
+  if (opens_by_path(made)) {
+    const auto descriptor = static_cast<int32_t>(result);
+    if (process_of_memory_file(task_->tid, descriptor)) memory_files_opened_ = true;
+    return stores;
+  }
+  const auto descriptor =
+      memory_files_opened_ ? syscalls::changed_file(made, result) : std::nullopt;
+  if (!descriptor) return stores;
+  const std::optional<pid_t> pid = process_of_memory_file(task_->tid, *descriptor);
+  Space* const space = pid ? space_of(*pid) : nullptr;
+  if (space == nullptr) return stores;
+  if (const auto offset = offset_written(made, result, task_->tid)) {
+    stores.push_back({space, range_of({*offset}, bytes)});
+  } else {
+    say_once(fmt::format("What {} writes to the memory of process {} is not recorded.",
+                         syscalls::name(made.number), *pid));
+  }
+  return stores;
+}
+
+Task* Recorder::Impl::task_at_rest_in(const Space& space) {
+  Task* found = nullptr;
+  for (const auto& [tid, task] : tasks_) {
+    if (task->space.get() != &space || !task->announced || task->exit_recorded) continue;
+    if (found == nullptr || tid == task->process->pid) found = task.get();
+  }
+  return found;
+}
+
+Result<void> Recorder::Impl::add_memory_event(Space& space, trace::MemoryEvent event) {
+  if (Task* const task = task_at_rest_in(space)) return append_of(*task, std::move(event));
+  return {};  // a fork of which nothing is in the log yet: its memory is taken from its parent's
+}
+
+Result<void> Recorder::Impl::add_foreign_changes(const PendingCall& call, int64_t result) {
+  if (call.answer) return {};
+  std::map<Space*, trace::MemoryEvent> events;
+  for (const ForeignStore& store : foreign_stores(call, result)) {
+    if (store.space == task_->space.get()) continue;
+    const Task* const task = task_at_rest_in(*store.space);
+    if (task == nullptr) continue;
+    trace::MemoryWrite write{store.range.begin, Bytes(store.range.size())};
+    write.bytes.resize(task->tracee.read_memory(write.address, write.bytes));
+    if (!write.bytes.empty()) events[store.space].writes.push_back(std::move(write));
+  }
+  std::set<Space*> seen{task_->space.get()};
+  const bool changes_file = syscalls::changed_file(call.entry.call, result).has_value();
+  for (auto item = tasks_.begin(); changes_file && item != tasks_.end(); ++item) {
+    Space& space = *item->second->space;
+    if (!seen.insert(&space).second || !maps_a_file(space.memory)) continue;
+    const Task* const task = task_at_rest_in(space);
+    if (task == nullptr) continue;
+    AddressChanges changes;
+    RCHK_TRY(add_file_changes(call.entry.call, result, task_->tid, task->tracee, files_,
+                              space.memory, changes));
+    if (changes.changes.empty() && changes.writes.empty()) continue;
+    trace::MemoryEvent& event = events[&space];
+    event.changes = std::move(changes.changes);
+    std::move(changes.writes.begin(), changes.writes.end(), std::back_inserter(event.writes));
+  }
+  for (auto& [space, event] : events) RCHK_TRY(add_memory_event(*space, std::move(event)));
+  return {};
+}
+
+Result<void> Recorder::Impl::add_fork_differences(Task& child) {
+  const auto changes = changes_by_fork(child.tracee, files_, child.space->memory,
+                                       [this](std::string_view text) { say(text); });
+  if (!changes) return {};  // it has been killed
+  if (changes->changes.empty()) return {};
+  return append_of(child, trace::MemoryEvent{changes->changes, changes->writes});
+}
+
+}  // namespace rchk::record
