@@ -1,0 +1,11 @@
+// build: -O1 -D_GNU_SOURCE
+// stops: int 0x80
+#include "guest.h"
+
+// A 32-bit system call.
+int main(void) {
+  long result;
+  __asm__ volatile("int $0x80" : "=a"(result) : "0"(20) : "memory");
+  CHECK(result == getpid());
+  return passed();
+}
