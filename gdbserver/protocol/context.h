@@ -12,6 +12,7 @@
 #include "gdbserver/protocol/packet_stream.h"
 #include "gdbserver/protocol/parse.h"
 #include "gdbserver/protocol/register_map.h"
+#include "gdbserver/protocol/thread_locals.h"
 #include "gdbserver/target/target.h"
 
 namespace rchk::protocol {
@@ -78,6 +79,7 @@ struct Context {
   PacketStream& stream;
   RegisterMap registers;
   FileService files;
+  ThreadLocals thread_locals;
   Client client;
   ReverseControl reverse;
   target::Stop last_stop;

@@ -84,8 +84,25 @@ void server_version(Context&, std::string_view, Reply& reply) {
   reply.text() = "name:rchk;version:0.1;";
 }
 
-// gdb offers to look symbols up: none is needed.
-void symbol(Context&, std::string_view, Reply& reply) { reply.ok(); }
+// gdb offers to look symbols up (`:`), or answers (`ADDRESS:NAME`, without an address if there is
+// no such symbol).
+void symbol(Context& context, std::string_view arguments, Reply& reply) {
+  PacketCursor cursor(arguments);
+  const std::string_view digits = cursor.field(':');
+  const auto name = decode_hex_text(cursor.rest());
+  if (!name) return reply.error(PacketError::kMalformed);
+  if (name->empty()) {
+    context.thread_locals.begin();
+  } else {
+    const auto number = parse_number(digits);
+    if (!digits.empty() && !number) return reply.error(PacketError::kMalformed);
+    context.thread_locals.found(
+        *name, digits.empty() ? std::nullopt : std::optional(GuestAddress{*number}));
+  }
+  const std::string_view next = context.thread_locals.next_symbol();
+  if (next.empty()) return reply.ok();
+  reply.text() = "qSymbol:" + hex_of(next);
+}
 
 void file(Context& context, std::string_view arguments, Reply& reply) {
   context.files.handle(arguments, reply);

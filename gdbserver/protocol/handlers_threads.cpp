@@ -127,6 +127,22 @@ void threads_info(Context& context, std::string_view, Reply& reply) {
   append_escaped(reply.binary(), bytes_of(json));
 }
 
+// `thread-id,offset,link-map`: where a thread-local variable is.
+void thread_local_address(Context& context, std::string_view arguments, Reply& reply) {
+  PacketCursor cursor(arguments);
+  const auto id = parse_thread_id(cursor.field(','));
+  const auto offset = cursor.number();
+  if (!id || !id->single() || !offset || !cursor.accept(',')) {
+    return reply.error(PacketError::kMalformed);
+  }
+  const auto link_map = cursor.number();
+  if (!link_map) return reply.error(PacketError::kMalformed);
+  const auto address = context.thread_locals.address(context.target, *id->single(), *offset,
+                                                     GuestAddress{*link_map});
+  if (!address) return reply.error(PacketError::kFailed);
+  append_number(reply.text(), address->value);
+}
+
 void attached(Context& context, std::string_view, Reply& reply) {
   reply.text() = context.target.was_attached() ? "1" : "0";
 }
