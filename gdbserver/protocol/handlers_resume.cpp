@@ -78,6 +78,13 @@ Tid thread_to_resume(const Context& context) {
   return context.resume_thread.value != 0 ? context.resume_thread : context.last_stop.thread;
 }
 
+// bc and bs come with Hc of any thread, where the one that the user looks at was chosen by Hg; or,
+// where gdb steps another thread off its breakpoint first, with Hc of that one.
+Tid thread_to_reverse(const Context& context) {
+  return context.resume_thread.value != 0 ? context.resume_thread
+                                          : context.thread_for(std::nullopt);
+}
+
 // c, C, s, S: with the signal and the address that they may carry.
 void run_with(Context& context, const std::optional<ResumeArguments>& arguments, ResumeKind kind,
               Direction direction, Reply& reply) {
@@ -130,11 +137,10 @@ void step_with_signal(Context& context, std::string_view arguments, Reply& reply
            reply);
 }
 
-// bc and bs come with Hc of any thread; the one that the user looks at was chosen by Hg.
 void continue_backward(Context& context, std::string_view, Reply& reply) {
   ResumeRequest request;
   request.direction = Direction::kBackward;
-  request.thread = context.thread_for(std::nullopt);
+  request.thread = thread_to_reverse(context);
   run(context, request, reply);
 }
 
@@ -142,7 +148,7 @@ void step_backward(Context& context, std::string_view, Reply& reply) {
   ResumeRequest request;
   request.direction = Direction::kBackward;
   request.kind = ResumeKind::kStep;
-  request.thread = context.thread_for(std::nullopt);
+  request.thread = thread_to_reverse(context);
   run(context, request, reply);
 }
 
