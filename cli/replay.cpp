@@ -122,7 +122,7 @@ Result<int> serve_recording(const ReplayOptions& options) {
   RCHK_TRY_ASSIGN(const ChosenProcess chosen, choose_process(*reader, options.process));
   RCHK_TRY_ASSIGN(const int cpu, pin_here());
   RCHK_TRY_ASSIGN(const auto timeline, timeline::Timeline::open(*chosen.source, cpu, syscall_name));
-  if (chosen.beginning.value != 0) RCHK_TRY(timeline->seek({chosen.beginning, 0, 0, 0}));
+  if (chosen.beginning.value != 0) RCHK_TRY(timeline->begin_at(chosen.beginning));
   if (options.port) {
     RCHK_TRY_ASSIGN(protocol::Listener listener, protocol::Listener::open("", *options.port));
     fmt::print(stderr, "rchk: listening on 127.0.0.1:{}; in gdb: target remote :{}\n",

@@ -111,18 +111,50 @@ Result<ForkSnapshot> Recorder::Impl::fork_snapshot() {
   ForkSnapshot copy{std::move(child), space.confinement.gadget, {task_->tid},
                     registers,        std::move(extended),      {},
                     space.memory};
-  for (const auto& [tid, task] : tasks_) {
-    if (task.get() == task_ || task->space != task_->space || !task->announced) continue;
-    OtherTask other{{tid}, task->last_registers, {}};
-    if (task->call) other.registers = task->call->before;
-    if (const auto state = task->tracee.extended_state()) {
-      other.extended_state = *state;
-    } else if (const auto kept = states_.find(tid); kept != states_.end()) {
-      other.extended_state = kept->second;  // it waits in a call
-    }
+  for (const Tid tid : tasks_here()) {
+    if (tid.value == task_->tid) continue;
+    RCHK_TRY_ASSIGN(OtherTask other, waiting_task(tid));
     copy.others.push_back(std::move(other));
   }
   return copy;
+}
+
+std::vector<Tid> Recorder::Impl::tasks_here() const {
+  if (task_ == nullptr || finished_) return {};
+  std::vector<Tid> found{{task_->tid}};
+  for (const auto& [tid, task] : tasks_) {
+    if (task.get() == task_ || task->space != task_->space || !task->announced) continue;
+    found.push_back({tid});
+  }
+  return found;
+}
+
+Result<OtherTask> Recorder::Impl::waiting_task(Tid tid) const {
+  const auto found = tasks_.find(tid.value);
+  const bool here = task_ != nullptr && !finished_ && found != tasks_.end() &&
+                    found->second->space == task_->space && found->second->announced;
+  if (!here) return fail(ErrorKind::kGone, fmt::format("there is no task {} here", tid.value));
+  const Task& task = *found->second;
+  OtherTask other{tid, task.last_registers, {}};
+  if (task.call) other.registers = task.call->before;
+  if (const auto state = task.tracee.extended_state()) {
+    other.extended_state = *state;
+  } else if (const auto kept = states_.find(tid.value); kept != states_.end()) {
+    other.extended_state = kept->second;  // it waits in a call
+  }
+  return other;
+}
+
+Result<bool> Recorder::Impl::log_calls_for_snapshot() {
+  RCHK_TRY(require_guest());
+  // A stop that such a call would be for a debugger has no place here: the task that stopped is
+  // another one.
+  RunLimits limits;
+  limits.stop_at_breakpoints = false;
+  limits_ = &limits;
+  Result<bool> logged = log_ended_calls();
+  limits_ = nullptr;
+  return logged;
 }
 
 }  // namespace rchk::record

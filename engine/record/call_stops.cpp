@@ -199,10 +199,21 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
     stop.status = static_cast<int>(made.arguments[0] & 0xff);
     return MaybeStop(std::move(stop));
   }
+  if (!task_->entry_reported && is_caught(number, limits)) {
+    task_->entry_reported = true;
+    task_->call = std::move(call);
+    RCHK_TRY(take_call_back());
+    return MaybeStop(RecorderStop{.cause = StopCause::kSyscallEntry, .number = number});
+  }
+  task_->entry_reported = false;
   if (exits) RCHK_TRY(log_ended_calls());  // memory is compared at the end
   RCHK_TRY(prepare_call(call, made, registers, limits));
   task_->call = std::move(call);
   return MaybeStop();
+}
+
+bool Recorder::Impl::is_caught(int number, const RunLimits& limits) const {
+  return limits.catches_syscall && debugged(*task_) && limits.catches_syscall(number);
 }
 
 // What has to be known of before the kernel runs a call, and done.
@@ -308,7 +319,10 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
   }
   note_thread_words(call, result);
   RCHK_TRY(note_pending_signals(call, result));
-  const MaybeStop stop = watchpoint_changed_by(event.writes, limits);
+  MaybeStop stop = watchpoint_changed_by(event.writes, limits);
+  if (!stop && is_caught(event.number, limits)) {
+    stop = RecorderStop{.cause = StopCause::kSyscallReturn, .number = event.number};
+  }
   task_->last_registers = event.after;
   RCHK_TRY(append(std::move(event)));
   RCHK_TRY(add_foreign_changes(call, result));

@@ -220,6 +220,9 @@ Tid Recorder::Impl::tid() const { return {task_ != nullptr ? task_->tid : first_
 // A call that is made again looks as it did the first time.
 Result<Registers> Recorder::Impl::registers() const {
   RCHK_TRY(require_guest());
+  if (task_->state == TaskState::kRunning) {
+    return task_->call ? task_->call->before : task_->last_registers;
+  }
   RCHK_TRY_ASSIGN(Registers registers, task_->tracee.registers());
   if (task_->restarted && registers.rip == task_->restarted->before.rip) {
     return task_->restarted->before;
@@ -259,7 +262,13 @@ Result<Registers> Recorder::registers() const { return impl_->registers(); }
 
 Result<ExtendedState> Recorder::extended_state() const {
   RCHK_TRY(impl_->require_guest());
-  return impl_->task_->tracee.extended_state();
+  if (!waits()) return impl_->task_->tracee.extended_state();
+  RCHK_TRY_ASSIGN(OtherTask waiting, impl_->waiting_task(tid()));
+  return std::move(waiting.extended_state);
+}
+
+bool Recorder::waits() const {
+  return impl_->require_guest() && impl_->task_->state == TaskState::kRunning;
 }
 
 size_t Recorder::read_memory(GuestAddress address, std::span<uint8_t> bytes) const {
@@ -271,6 +280,30 @@ uint64_t Recorder::event_count() const { return impl_->event_count_; }
 pid_t Recorder::pid() const { return impl_->pid(); }
 Tid Recorder::tid() const { return impl_->tid(); }
 
+bool Recorder::stands_at_event() const {
+  return impl_->require_guest() && impl_->task_->behind_event;
+}
+
+std::optional<siginfo_t> Recorder::signal_info() const {
+  if (!impl_->require_guest()) return std::nullopt;
+  return impl_->task_->signal;
+}
+
+std::vector<Tid> Recorder::tasks() const { return impl_->tasks_here(); }
+
+Result<Registers> Recorder::registers(Tid task) const {
+  if (task == tid()) return registers();
+  RCHK_TRY_ASSIGN(const OtherTask other, impl_->waiting_task(task));
+  return other.registers;
+}
+
+Result<ExtendedState> Recorder::extended_state(Tid task) const {
+  if (task == tid()) return extended_state();
+  RCHK_TRY_ASSIGN(OtherTask other, impl_->waiting_task(task));
+  return std::move(other.extended_state);
+}
+
+Result<bool> Recorder::log_ended_calls() { return impl_->log_calls_for_snapshot(); }
 Result<ForkSnapshot> Recorder::fork_snapshot() { return impl_->fork_snapshot(); }
 
 }  // namespace rchk::record

@@ -40,8 +40,11 @@ struct RunLimits {
   bool stop_at_breakpoints = true;  // and at watchpoints
   bool stop_at_signals = false;     // before the guest gets a signal that is fatal or handled
   bool stop_before_exit = false;    // before exit_group, or a fatal signal, ends the first process
-  // Handled signals that are passed on without a stop: bit 0 is signal 1.
+  // Signals that are passed on without a stop: bit 0 is signal 1.
   uint64_t quiet_signals = 0;
+  // Which system calls of the first process to stop at, before and behind; null: none.
+  std::function<bool(int)> catches_syscall;
+  bool stop_at_exec = false;  // by the first process
   // Called before the process that runs is forked, by itself or by the recorder: for a dirty
   // tracker (snapshot/dirty_tracker.h, about_to_fork()).
   std::function<void()> before_fork;
@@ -54,9 +57,13 @@ enum class StopCause : uint8_t {
   kBreakpoint,  // pc at the breakpoint `address`; its instruction has not run
   kWatchpoint,  // the watchpoint at `address` changed, or was accessed
   kStepped,
-  kInterrupted,  // asked for, or the deadline passed; never inside a system call
+  kInterrupted,  // asked for, or the deadline passed while the first process runs; inside of a
+                 // system call only where the first process waits in one, and others run
   kSignal,  // `signal` is about to be delivered. The event of a fatal one is in the log already;
             // that of one with a handler comes when the guest runs on
+  kSyscallEntry,      // the system call `number` is about to be made
+  kSyscallReturn,     // the system call `number` has returned
+  kExec,              // the first process runs another program, and stands at its start
   kAboutToExit,       // `status` as it is going to be; memory is still there
   kExited,            // all are gone; the log is complete
   kRecordingStopped,  // the guest runs on by itself; see wait_for_guest()
@@ -65,6 +72,7 @@ enum class StopCause : uint8_t {
 struct RecorderStop {
   StopCause cause = StopCause::kStepped;
   GuestAddress address{};    // kBreakpoint, kWatchpoint
+  int number = 0;            // kSyscallEntry, kSyscallReturn
   int signal = 0;            // kSignal; kAboutToExit and kExited if killed by one
   int status = 0;            // exit status; kAboutToExit and kExited if not killed
   bool core_dumped = false;  // kExited
@@ -99,8 +107,8 @@ struct ForkSnapshot {
 // task: what is asked of registers, memory and mappings is about that one.
 //
 // All calls come from the thread that called start(): ptrace knows only that one. Between calls the
-// guest is stopped at a point outside of any system call, and its memory is its own: no breakpoint
-// is in it. Debugger stops leave no trace in the log.
+// guest is stopped, outside of any system call unless waits(), and its memory is its own: no
+// breakpoint is in it. Debugger stops leave no trace in the log.
 class Recorder {
  public:
   // What a recording with these options is to say of itself and of this machine, the core included
@@ -141,6 +149,25 @@ class Recorder {
   pid_t pid() const;  // of the process that stopped; the first one's behind the end
   Tid tid() const;    // of the task that stopped
 
+  // True if that task waits in a system call. Its registers are those before it, and no snapshot
+  // can be taken.
+  bool waits() const;
+
+  // True if that task has run no instruction since its last event.
+  bool stands_at_event() const;
+  // The signal that the task has stopped at.
+  std::optional<siginfo_t> signal_info() const;
+
+  // The tasks that use the memory of the one that stopped, which comes first. The others are as a
+  // replay shows them here: one in a call at its instruction, any other behind its last event.
+  std::vector<Tid> tasks() const;
+  Result<Registers> registers(Tid task) const;
+  Result<ExtendedState> extended_state(Tid task) const;
+
+  // Writes the events of other tasks' calls that have come to their end: what these stored is in
+  // memory already. True if there was one. To be called until there is none, before and behind a
+  // snapshot that is to have a place among the events.
+  Result<bool> log_ended_calls();
   // Leaves the guest as it is.
   Result<ForkSnapshot> fork_snapshot();
 

@@ -47,8 +47,13 @@ class Recorder::Impl {
   Result<RecorderStop> stop_recording(std::string_view reason);
   Result<tracee::StopStatus> wait_for_guest();
   Result<ForkSnapshot> fork_snapshot();
+  Result<bool> log_calls_for_snapshot();
 
   Result<Registers> registers() const;
+  // Tasks in the memory of task_, which comes first.
+  std::vector<Tid> tasks_here() const;
+  // REQUIRES: it is not running.
+  Result<OtherTask> waiting_task(Tid tid) const;
   Result<void> require_guest() const;
   Watchpoints watchpoints_;
   std::set<GuestAddress> debugger_breakpoints_;
@@ -77,6 +82,7 @@ class Recorder::Impl {
   void insert_breakpoints();
   void remove_breakpoints();
   bool debugged(const Task& task) const;
+  Result<void> stand_in_first_process();
 
   // schedule.cpp Gives the processor to the task whose turn it is; deals with stops of the others.
   Result<MaybeStop> schedule(const RunLimits& limits);
@@ -130,6 +136,7 @@ class Recorder::Impl {
                             const RunLimits& limits);
   Result<void> take_call_back();
   Result<void> note_pending_signals(const PendingCall& call, int64_t result);
+  bool is_caught(int number, const RunLimits& limits) const;
   void note_thread_words(const PendingCall& call, int64_t result);
   Result<void> checksum_if_due(const Registers& registers);
   MaybeStop watchpoint_changed_by(const std::vector<trace::MemoryWrite>& writes,
@@ -179,7 +186,7 @@ class Recorder::Impl {
   // spawns.cpp
   Result<MaybeStop> on_new_task();
   Result<void> spawned_by_call(Task& child);
-  Result<MaybeStop> on_exec();
+  Result<MaybeStop> on_exec(const RunLimits& limits);
 
   // foreign_memory.cpp What a call changes in the memory of other processes.
   Result<void> add_foreign_changes(const PendingCall& call, int64_t result);

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <csignal>
 #include <ctime>
 
@@ -148,7 +149,21 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::read_stop(Task& task, const Ru
     return handled;
   }
   if (task_->call) RCHK_TRY(take_call_back());
+  if (!debugged(*task_)) RCHK_TRY(stand_in_first_process());
   return MaybeStop(RecorderStop{.cause = StopCause::kInterrupted});
+}
+
+// Makes the stop of another process one of the first, which waits in a call.
+Result<void> Recorder::Impl::stand_in_first_process() {
+  RCHK_TRY(leave_processor());
+  auto first = tasks_.find(first_pid_);
+  if (first == tasks_.end() || first->second->in_exit_stop) {
+    first = std::find_if(tasks_.begin(), tasks_.end(), [this](const auto& one) {
+      return debugged(*one.second) && one.second->announced && !one.second->in_exit_stop;
+    });
+  }
+  if (first != tasks_.end()) task_ = first->second.get();
+  return {};
 }
 
 // The processor pushed the trap flag that the single step had set.
@@ -241,7 +256,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
         case tracee::kEventExit:
           return on_exit_event();
         case tracee::kEventExec:
-          return on_exec();
+          return on_exec(limits);
         case tracee::kEventFork:
         case tracee::kEventVfork:
         case tracee::kEventClone:

@@ -276,7 +276,7 @@ Result<void> Recorder::Impl::interrupt_if_asked(const RunLimits& limits) {
   if (now_ns < next_poll_ns_) return {};
   next_poll_ns_ = now_ns + kTickNs;
   const steady_clock::time_point now{std::chrono::nanoseconds(now_ns)};
-  bool asked = limits.deadline && now >= *limits.deadline;
+  bool asked = limits.deadline && now >= *limits.deadline && debugged(*task_);
   if (limits.interrupt_requested) {
     const TscMirror::Pause pause(tsc_mirror_);
     asked |= limits.interrupt_requested();

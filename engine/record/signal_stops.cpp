@@ -205,7 +205,8 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_fatal_signal(const siginfo_
   }
   RecorderStop stop;
   stop.signal = info.si_signo;
-  if (limits.stop_at_signals && !task_->signal_reported && debugged(*task_)) {
+  const bool quiet = (limits.quiet_signals & signal_bit(info.si_signo)) != 0;
+  if (limits.stop_at_signals && !quiet && !task_->signal_reported && debugged(*task_)) {
     task_->signal_reported = true;
     stop.cause = StopCause::kSignal;
     return MaybeStop(std::move(stop));

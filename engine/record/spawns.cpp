@@ -154,7 +154,7 @@ Result<void> Recorder::Impl::spawned_by_call(Task& child) {
   return advised ? add_fork_differences(child) : Result<void>();
 }
 
-Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_exec() {
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_exec(const RunLimits& limits) {
   // What it stored in memory that others go on using.
   if (memory_is_used_by_others(*task_)) RCHK_TRY(leave_processor());
   task_->streams = std::make_shared<OutputStreams>(*task_->streams);
@@ -163,6 +163,9 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_exec() {
   RCHK_TRY(take_image());
   if (breakpoints_in_) task_->space->breakpoints.insert_all(task_->tracee);
   ++calls_done_;
+  if (limits.stop_at_exec && debugged(*task_)) {
+    return MaybeStop(RecorderStop{.cause = StopCause::kExec});
+  }
   return MaybeStop();
 }
 

@@ -127,6 +127,7 @@ struct Task {
   std::optional<Registers> left_at;
 
   std::optional<PendingCall> call;
+  bool entry_reported = false;  // as kSyscallEntry, of the call that comes next
   // A call that was interrupted and that the guest is about to make again. Until then it counts as
   // not begun.
   std::optional<PendingCall> restarted;

@@ -95,7 +95,7 @@ Result<std::optional<Outcome>> Replayer::at_engine_stop(Guest& guest, const Adva
                         ? stopped_here || last->reason != trace::ExitReason::kRecorderStopped
                         : stop_at(body) == stop.reason;
   if (!fits) return divergence(guest, describe_stop(stop) + ", which was not recorded here\n");
-  return take_event(guest, request, *segment.event);
+  return take_event(guest, *segment.event);
 }
 
 Result<std::optional<Outcome>> Replayer::take_exit(Guest& guest, const trace::Event& event) {
@@ -113,8 +113,7 @@ Result<std::optional<Outcome>> Replayer::take_exit(Guest& guest, const trace::Ev
 }
 
 // Applies the next event to a guest that stands where it happened.
-Result<std::optional<Outcome>> Replayer::take_event(Guest& guest, const AdvanceRequest& request,
-                                                    const trace::Event& event) {
+Result<std::optional<Outcome>> Replayer::take_event(Guest& guest, const trace::Event& event) {
   if (std::holds_alternative<trace::ExitEvent>(event.body)) return take_exit(guest, event);
   const Position before = guest.position;
   const EventNumber number = before.event.next();
@@ -128,9 +127,6 @@ Result<std::optional<Outcome>> Replayer::take_event(Guest& guest, const AdvanceR
       return std::optional<Outcome>(Outcome{AdvanceStop::kWatchpoint, *probe, true, number});
     }
     last_hit_ = FoundHit{before, true, *probe};
-  }
-  if (std::holds_alternative<trace::SignalEvent>(event.body) && request.stop_at_signals) {
-    return std::optional<Outcome>(Outcome{AdvanceStop::kSignal, 0, false, number});
   }
   return std::optional<Outcome>();
 }

@@ -209,7 +209,7 @@ Result<std::optional<Outcome>> Replayer::run_segment(Guest& guest, const Advance
   if (segment.event != nullptr && !moved && is_in_place(*segment.event, guest)) {
     // A limit inside of this segment that lies behind its end means its end.
     if (limit_is_here) return std::optional<Outcome>(Outcome{AdvanceStop::kLimit});
-    return take_event(guest, request, *segment.event);
+    return take_event(guest, *segment.event);
   }
   if (segment.end == Segment::End::kState && !segment.distance) {
     auto outcome = search_state(guest, request, segment, report_at_start, budget);

@@ -46,7 +46,6 @@ enum class AdvanceStop : uint8_t {
   kLimit,       // at the limit, or, where its segment is shorter, at the segment's end
   kBreakpoint,  // pc at it
   kWatchpoint,  // behind the access
-  kSignal,      // a signal of the log just arrived
   kExit,        // the guest is about to end; nothing more happens
   kEndOfLog,    // the log has no more events and does not say how the guest went on
   kSlice,       // nothing happened within the slice
@@ -56,7 +55,7 @@ struct Outcome {
   AdvanceStop stop = AdvanceStop::kLimit;
   uint32_t probe = 0;           // index of the breakpoint or watchpoint
   bool by_system_call = false;  // kWatchpoint: the kernel wrote, at `event`
-  EventNumber event{};          // kSignal, kExit: the event that says it
+  EventNumber event{};          // kExit: the event that says it
 };
 
 // The last hit that an advance under HitPolicy::kRemember passed.
@@ -70,7 +69,6 @@ struct AdvanceRequest {
   Position limit{EventNumber{UINT64_MAX}, 0, 0, 0};
   // A breakpoint at the position it starts from counts.
   bool report_at_start = false;
-  bool stop_at_signals = false;
   uint64_t slice_instructions = UINT64_MAX;
 };
 
@@ -147,8 +145,7 @@ class Replayer {
   Result<std::optional<Outcome>> at_engine_stop(Guest& guest, const AdvanceRequest& request,
                                                 const Segment& segment,
                                                 const translate::Stop& stop);
-  Result<std::optional<Outcome>> take_event(Guest& guest, const AdvanceRequest& request,
-                                            const trace::Event& event);
+  Result<std::optional<Outcome>> take_event(Guest& guest, const trace::Event& event);
   Result<std::optional<Outcome>> at_state(Guest& guest, const AdvanceRequest& request,
                                           const Segment& segment, StateDistance distance);
 

@@ -121,7 +121,7 @@ Result<std::optional<Outcome>> Replayer::at_state(Guest& guest, const AdvanceReq
   if (segment.anchor == nullptr) {
     // A limit inside of this segment that lies behind its end means its end.
     if (limit_is_here) return std::optional<Outcome>(Outcome{AdvanceStop::kLimit});
-    return take_event(guest, request, *segment.event);
+    return take_event(guest, *segment.event);
   }
   const StateTarget& target = segment.anchor->target;
   RCHK_TRY(check_stand(guest, target.registers));

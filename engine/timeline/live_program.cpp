@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstring>
 
 #include "engine/timeline/paced_question.h"
 
@@ -39,7 +40,7 @@ std::optional<record::HardwareWatchpoint> hardware_form(const Watch& watch) {
 }  // namespace
 
 LiveProgram::LiveProgram(record::Recorder& recorder, trace::EventSource& log)
-    : recorder_(recorder), log_(log), interval_(kShortestInterval) {}
+    : recorder_(recorder), log_(log), first_pid_(recorder.pid()), interval_(kShortestInterval) {}
 
 int64_t LiveProgram::age_ns() const {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - started_).count();
@@ -50,7 +51,7 @@ Result<void> LiveProgram::join(Timeline& timeline) {
   Registers registers;
   ExtendedState state;
   RCHK_TRY_ASSIGN(replay::Guest guest, fork_guest({}, registers, state));
-  timeline.add_checkpoint(std::move(guest), 0);
+  timeline.add_live_snapshot(std::move(guest), 0, 0);
   position_ = Position{};
   return {};
 }
@@ -79,6 +80,14 @@ Result<replay::Guest> LiveProgram::fork_guest(const Position& position, Register
   return guest;
 }
 
+std::optional<Bytes> LiveProgram::signal_info() {
+  const std::optional<siginfo_t> info = recorder_.signal_info();
+  if (!info) return std::nullopt;
+  Bytes bytes(sizeof(*info));
+  std::memcpy(bytes.data(), &*info, sizeof(*info));
+  return bytes;
+}
+
 Result<replay::Guest> LiveProgram::copy() {
   RCHK_TRY_ASSIGN(const Position here, position());
   RCHK_TRY(timeline_->seek(here));
@@ -87,27 +96,62 @@ Result<replay::Guest> LiveProgram::copy() {
   return guest;
 }
 
+// Forks the program into an anchor behind the last event. A call of another thread may end
+// meanwhile, and store; its event then has to come before the anchor.
+Result<replay::Guest> LiveProgram::take_anchor(replay::Anchor& anchor, Position& position) {
+  std::vector<GuestAddress>& pages = anchor.target.pages;
+  for (;;) {
+    for (bool again = true; again;) {
+      RCHK_TRY_ASSIGN(again, recorder_.log_ended_calls());
+    }
+    const EventNumber event{log_.event_count() - 1};
+    // A point right behind an event needs no state to be found again.
+    anchor.number = recorder_.stands_at_event() ? 0 : timeline_->last_anchor(event) + 1;
+    position = {event, anchor.number, 0, 0};
+    RCHK_TRY_ASSIGN(const snapshot::DirtyPages dirty, tracker_->collect());
+    for (const AddressRange& range : dirty.pages) {
+      for (GuestAddress page = range.begin; page < range.end; page = page + kPageSize) {
+        pages.push_back(page);
+      }
+    }
+    RCHK_TRY_ASSIGN(replay::Guest guest,
+                    fork_guest(position, anchor.target.registers, anchor.target.extended_state));
+    RCHK_TRY_ASSIGN(const bool outdated, recorder_.log_ended_calls());
+    if (outdated) continue;
+    std::sort(pages.begin(), pages.end());
+    pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
+    return guest;
+  }
+}
+
 Result<void> LiveProgram::snapshot() {
   const Clock::time_point before = Clock::now();
-  const EventNumber event{log_.event_count() - 1};
-  replay::Anchor anchor;
-  anchor.number = timeline_->last_anchor(event) + 1;
-  RCHK_TRY_ASSIGN(const snapshot::DirtyPages dirty, tracker_->collect());
-  for (const AddressRange& range : dirty.pages) {
-    for (GuestAddress page = range.begin; page < range.end; page = page + kPageSize) {
-      anchor.target.pages.push_back(page);
+  if (recorder_.stands_at_event()) {
+    for (bool again = true; again;) {
+      RCHK_TRY_ASSIGN(again, recorder_.log_ended_calls());
     }
+    const Position here{{log_.event_count() - 1}, 0, 0, 0};
+    if (timeline_->has_checkpoint(here)) return note_snapshot(before, here, 0);
   }
-  const Position position{event, anchor.number, 0, 0};
-  RCHK_TRY_ASSIGN(replay::Guest guest,
-                  fork_guest(position, anchor.target.registers, anchor.target.extended_state));
+  replay::Anchor anchor;
+  Position position;
+  RCHK_TRY_ASSIGN(replay::Guest guest, take_anchor(anchor, position));
+  const auto pages = static_cast<int64_t>(anchor.target.pages.size());
+  if (anchor.number == 0) {
+    timeline_->add_live_snapshot(std::move(guest), age_ns(), anchor.target.pages.size());
+    return note_snapshot(before, position, pages);
+  }
   anchor.target.read = [puppet = guest.puppet.get()](GuestAddress address,
                                                      std::span<uint8_t> bytes) {
     return puppet->read_memory(address, bytes);
   };
   anchor.tid = guest.tid;
-  const auto pages = static_cast<int64_t>(anchor.target.pages.size());
-  timeline_->add_anchor(event, std::move(anchor), std::move(guest), age_ns());
+  timeline_->add_anchor(position.event, std::move(anchor), std::move(guest), age_ns());
+  return note_snapshot(before, position, pages);
+}
+
+Result<void> LiveProgram::note_snapshot(Clock::time_point before, const Position& position,
+                                        int64_t pages) {
   position_ = position;
   last_snapshot_ = Clock::now();
   const std::chrono::nanoseconds cost = (last_snapshot_ - before) + kPageCopy * pages;
@@ -119,7 +163,16 @@ Result<void> LiveProgram::snapshot() {
 }
 
 Result<Position> LiveProgram::position() {
-  if (!position_) RCHK_TRY(snapshot());
+  if (position_) return *position_;
+  if (recorder_.waits()) {
+    // All that the process did is behind events.
+    for (bool again = true; again;) {
+      RCHK_TRY_ASSIGN(again, recorder_.log_ended_calls());
+    }
+    position_ = Position{{log_.event_count() - 1}, 0, 0, 0};
+    return *position_;
+  }
+  RCHK_TRY(snapshot());
   return *position_;
 }
 
@@ -166,6 +219,11 @@ Result<TimelineStop> LiveProgram::run(const RunCommand& command, const StopPoint
     record::RunLimits limits;
     limits.single_step = command.kind != RunKind::kContinue;
     limits.stop_at_signals = true;
+    limits.quiet_signals = points.quiet_signals;
+    limits.stop_at_exec = true;
+    if (points.syscalls) {
+      limits.catches_syscall = [&points](int number) { return points.catches(number); };
+    }
     limits.stop_before_exit = true;
     limits.interrupt_requested = command.interrupted;
     limits.deadline = last_snapshot_ + interval_;
@@ -183,7 +241,8 @@ Result<TimelineStop> LiveProgram::run(const RunCommand& command, const StopPoint
       result.kind = StopKind::kInterrupted;
       return result;
     }
-    if (Clock::now() >= last_snapshot_ + interval_) RCHK_TRY(snapshot());
+    const bool due = Clock::now() >= last_snapshot_ + interval_;
+    if (due && !recorder_.waits() && recorder_.pid() == first_pid_) RCHK_TRY(snapshot());
   }
 }
 
@@ -235,6 +294,20 @@ Result<std::optional<TimelineStop>> LiveProgram::meaning_of(const RecorderStop& 
       result.kind = StopKind::kSignal;
       result.number = stop.signal;
       return Answer(result);
+    case StopCause::kSyscallEntry:
+      result.kind = StopKind::kSyscallEntry;
+      result.number = stop.number;
+      return Answer(result);
+    case StopCause::kSyscallReturn:
+      result.kind = StopKind::kSyscallReturn;
+      result.number = stop.number;
+      return Answer(result);
+    case StopCause::kExec: {
+      result.kind = StopKind::kExec;
+      RCHK_TRY_ASSIGN(const auto program, timeline_->program());
+      result.text = std::get<trace::ExecEvent>(program->body).executable;
+      return Answer(result);
+    }
     case StopCause::kAboutToExit:
       result.kind = StopKind::kExiting;
       result.text =

@@ -5,6 +5,8 @@
 #include <optional>
 #include <vector>
 
+#include <sys/types.h>
+
 #include "engine/record/recorder.h"
 #include "engine/timeline/timeline.h"
 #include "snapshot/dirty_tracker.h"
@@ -24,13 +26,14 @@ class LiveProgram final : public LiveEnd {
   Result<TimelineStop> run(const RunCommand& command, const StopPoints& points) override;
   bool can_stop_at(const StopPoints& points) override;
   Result<Position> position() override;
-  std::vector<Tid> tasks() override { return {{recorder_.pid()}}; }
-  Result<Registers> registers(Tid) override { return recorder_.registers(); }
-  Result<ExtendedState> extended_state(Tid) override { return recorder_.extended_state(); }
+  std::vector<Tid> tasks() override { return recorder_.tasks(); }
+  Result<Registers> registers(Tid task) override { return recorder_.registers(task); }
+  Result<ExtendedState> extended_state(Tid task) override { return recorder_.extended_state(task); }
   size_t read_memory(GuestAddress address, std::span<uint8_t> bytes) override {
     return recorder_.read_memory(address, bytes);
   }
   Result<snapshot::AddressSpace> space() override { return recorder_.address_space(); }
+  std::optional<Bytes> signal_info() override;
   Result<replay::Guest> copy() override;
   bool running() const override { return running_; }
 
@@ -39,6 +42,8 @@ class LiveProgram final : public LiveEnd {
 
   Result<void> place(const StopPoints& points);
   Result<void> snapshot();
+  Result<void> note_snapshot(Clock::time_point before, const Position& position, int64_t pages);
+  Result<replay::Guest> take_anchor(replay::Anchor& anchor, Position& position);
   Result<replay::Guest> fork_guest(const Position& position, Registers& registers,
                                    ExtendedState& state);
   Result<std::optional<TimelineStop>> meaning_of(const record::RecorderStop& stop,
@@ -48,6 +53,7 @@ class LiveProgram final : public LiveEnd {
 
   record::Recorder& recorder_;
   trace::EventSource& log_;
+  const pid_t first_pid_;
   Timeline* timeline_ = nullptr;
   std::unique_ptr<snapshot::DirtyTracker> tracker_;
   std::optional<Position> position_;  // of the snapshot at the present stop

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -31,7 +33,19 @@ struct Watch {
 struct StopPoints {
   std::vector<Breakpoint> breakpoints;
   std::vector<Watch> watches;
+  // Signals that pass without a stop: bit 0 is signal 1.
+  uint64_t quiet_signals = 0;
+  // System calls that stop a run where they begin and where they return: none when null, all when
+  // empty.
+  std::optional<std::vector<int>> syscalls;
 
+  bool is_quiet(int signal) const {
+    return signal > 0 && signal <= 64 && (quiet_signals >> (signal - 1) & 1) != 0;
+  }
+  bool catches(int syscall) const {
+    return syscalls && (syscalls->empty() ||
+                        std::find(syscalls->begin(), syscalls->end(), syscall) != syscalls->end());
+  }
   bool conditional() const {
     for (const Breakpoint& point : breakpoints) {
       if (point.condition) return true;
@@ -54,7 +68,10 @@ enum class StopKind : uint8_t {
   kBreakpoint,
   kWatchpoint,
   kStepped,
-  kSignal,  // `number`: the signal that has just arrived
+  kSignal,         // `number`: the signal that is about to arrive
+  kSyscallEntry,   // `number`: the system call that is about to be made
+  kSyscallReturn,  // `number`: the system call that has returned
+  kExec,           // `text`: the program that runs from here on; going back, that ran up to here
   kHistoryBegin,
   kHistoryEnd,  // of a recording
   kExiting,     // the guest is about to end; `text` says how

@@ -10,11 +10,6 @@
 
 namespace rchk::timeline {
 
-using replay::AdvanceRequest;
-using replay::AdvanceStop;
-using replay::Outcome;
-using translate::HitPolicy;
-
 namespace {
 
 Failure no_task(Tid task) {
@@ -78,55 +73,65 @@ Result<std::optional<TimelineStop>> Timeline::run_to_task(const RunCommand& comm
       present.instructions > 0 || present.rep_iterations > 0 || present.anchor > 0;
   if (in_segment && running_task() == command.task) return Answer();
   Position turn{EventNumber{UINT64_MAX}, 0, 0, 0};
-  for (EventNumber next = present.event.next(); next.value < source_.event_count();
-       next = next.next()) {
-    RCHK_TRY_ASSIGN(const auto event, source_.event(next));
-    if (event->tid != command.task) continue;
-    turn = {EventNumber{next.value - 1}, 0, 0, 0};
+  for (EventNumber number = present.event; number.value < source_.event_count();
+       number = number.next()) {
+    // All anchors behind an event are of one task.
+    const replay::Anchor* anchor = next_anchor(number, 0);
+    const bool to_anchor = anchor != nullptr && anchor->tid == command.task &&
+                           last_anchor(number) > (number == present.event ? present.anchor : 0);
+    bool to_event = false;
+    if (!to_anchor && number.next().value < source_.event_count()) {
+      RCHK_TRY_ASSIGN(const auto event, source_.event(number.next()));
+      to_event = event->tid == command.task;
+    }
+    if (!to_anchor && !to_event) continue;
+    turn = {number, to_anchor ? 0 : last_anchor(number), 0, 0};
     break;
   }
   if (turn <= present) return Answer();
   RCHK_TRY(stand());
-  RCHK_TRY(replayer_->set_probes(points_.probes(HitPolicy::kStop)));
-  AdvanceRequest request;
-  request.stop_at_signals = true;
-  request.limit = live_position_ ? std::min(turn, *live_position_) : turn;
-  for (;;) {
-    RCHK_TRY_ASSIGN(const Outcome outcome,
-                    advance(*guest_, request, present_ns_, command.interrupted));
-    if (outcome.stop == AdvanceStop::kLimit && guest_->position == turn) return Answer();
-    RCHK_TRY_ASSIGN(const auto found, stop_of(outcome));
-    if (found) {
-      if (found->kind == StopKind::kHistoryEnd) back_to_live(guest_->position);
-      return found;
-    }
-    request.report_at_start = false;
-  }
+  RCHK_TRY_ASSIGN(const auto found,
+                  run_on(live_position_ ? std::min(turn, *live_position_) : turn, command));
+  if (found && found->kind != StopKind::kHistoryEnd) return found;
+  if (guest_->position == turn) return Answer();
+  back_to_live(guest_->position);
+  TimelineStop end;
+  end.kind = StopKind::kHistoryEnd;
+  return Answer(end);
 }
 
-// The last event at or before `last` that is the task's.
-Result<std::optional<EventNumber>> Timeline::last_event_of(Tid task, EventNumber last) {
-  using Answer = std::optional<EventNumber>;
-  for (uint64_t number = last.value + 1; number-- > 0;) {
-    RCHK_TRY_ASSIGN(const auto event, source_.event({number}));
-    if (event->tid == task) return Answer(EventNumber{number});
+// Where the task stopped last, at or before event `last`: behind an event of its own, or at an
+// anchor.
+Result<std::optional<Position>> Timeline::last_stand_of(Tid task, EventNumber last) {
+  using Answer = std::optional<Position>;
+  for (uint64_t value = last.value + 1; value-- > beginning_.value;) {
+    const EventNumber number{value};
+    const replay::Anchor* anchor = number < last ? next_anchor(number, 0) : nullptr;
+    if (anchor != nullptr && anchor->tid == task) {
+      return Answer(Position{number, last_anchor(number), 0, 0});
+    }
+    RCHK_TRY_ASSIGN(const auto event, source_.event(number));
+    if (event->tid == task) return Answer(Position{number, 0, 0, 0});
   }
   return Answer();
 }
 
-// Takes back what the task did last; false when it had not begun.
+// Takes back what the task did last; false where it begins.
 Result<bool> Timeline::step_task_back(Tid task) {
   if (task.value == 0 || tasks().size() == 1) return step_back();
   RCHK_TRY_ASSIGN(const Position present, position());
   const bool in_segment =
       present.instructions > 0 || present.rep_iterations > 0 || present.anchor > 0;
   if (in_segment && running_task() == task) return step_back();
-  RCHK_TRY_ASSIGN(const auto last, last_event_of(task, present.event));
+  RCHK_TRY_ASSIGN(const auto last, last_stand_of(task, present.event));
   if (!last) {
-    RCHK_TRY(seek({}));
+    RCHK_TRY(seek(beginning()));
     return false;
   }
-  if (*last != present.event || in_segment) RCHK_TRY(seek({*last, 0, 0, 0}));
+  if (*last != present) RCHK_TRY(seek(*last));
+  if (last->anchor != 0) return step_back();
+  RCHK_TRY_ASSIGN(const auto event, source_.event(last->event));
+  if (std::holds_alternative<trace::SpawnEvent>(event->body)) return false;  // it begins here
   return step_back();
 }
 

@@ -43,6 +43,7 @@ Result<std::unique_ptr<Timeline>> Timeline::open(trace::EventSource& source, std
   RCHK_TRY_ASSIGN(timeline->guest_, start.fork());
   timeline->checkpoints_.add({std::move(start), 0, true}, 0);
   timeline->replayer_->set_anchors(timeline.get());
+  RCHK_TRY(timeline->learn_process());
   return timeline;
 }
 
@@ -54,6 +55,7 @@ Result<std::unique_ptr<Timeline>> Timeline::open_live(trace::EventSource& source
   timeline->replayer_->name_syscalls_with(std::move(namer));
   timeline->replayer_->set_anchors(timeline.get());
   timeline->at_live_end_ = true;
+  RCHK_TRY(timeline->learn_process());
   return timeline;
 }
 
@@ -83,30 +85,63 @@ Result<snapshot::AddressSpace> Timeline::space() {
   return puppet.space();
 }
 
-Result<std::optional<trace::SignalEvent>> Timeline::pending_signal() {
-  using Answer = std::optional<trace::SignalEvent>;
-  if (at_live_end_) return Answer();
+Result<std::optional<Bytes>> Timeline::signal_info() {
+  using Answer = std::optional<Bytes>;
+  if (at_live_end_) return live_->signal_info();
   RCHK_TRY_ASSIGN(const Position present, position());
-  if (present.instructions != 0 || present.anchor != 0) return Answer();
-  RCHK_TRY_ASSIGN(const auto event, source_.event(present.event));
+  std::optional<EventNumber> number;
+  if (told_ && told_->position == present) {
+    number = told_->event;
+  } else if (present.instructions == 0 && present.anchor == 0) {
+    number = present.event;
+  }
+  if (!number) return Answer();
+  RCHK_TRY_ASSIGN(const auto event, source_.event(*number));
   const auto* signal = std::get_if<trace::SignalEvent>(&event->body);
-  return signal == nullptr ? Answer() : Answer(*signal);
+  return signal == nullptr ? Answer() : Answer(signal->siginfo);
+}
+
+Result<std::shared_ptr<const trace::Event>> Timeline::program() {
+  if (at_live_end_) return program_at({source_.event_count() - 1});
+  RCHK_TRY_ASSIGN(const Position present, position());
+  return program_at(present.event);
+}
+
+// The header is written before the program starts: event 0 knows its pid.
+Result<void> Timeline::learn_process() {
+  RCHK_TRY_ASSIGN(const auto event, source_.event(beginning_));
+  if (const auto* exec = std::get_if<trace::ExecEvent>(&event->body)) process_ = exec->pid;
+  if (const auto* spawn = std::get_if<trace::SpawnEvent>(&event->body)) process_ = spawn->pid;
+  return {};
+}
+
+Result<void> Timeline::begin_at(EventNumber event) {
+  beginning_ = event;
+  RCHK_TRY(learn_process());
+  RCHK_TRY(seek(beginning()));
+  RCHK_TRY(stand());
+  RCHK_TRY_ASSIGN(Guest copy, guest_->fork());
+  checkpoints_.add({std::move(copy), present_ns_, true}, present_ns_);
+  return {};
 }
 
 void Timeline::add_anchor(EventNumber event, replay::Anchor anchor, Guest snapshot, int64_t at_ns) {
   const uint32_t number = anchor.number;
+  const uint64_t pages = anchor.target.pages.size();
   anchors_[event].emplace(number, std::move(anchor));
+  add_live_snapshot(std::move(snapshot), at_ns, pages);
+}
+
+// What the dirty tracker of the live program compares with has to stay: the last one does.
+void Timeline::add_live_snapshot(Guest snapshot, int64_t at_ns, uint64_t pages) {
+  constexpr size_t kMostSnapshots = 40;
+  live_pages_[snapshot.position] = pages;
   checkpoints_.add({std::move(snapshot), at_ns, true}, at_ns);
-  constexpr size_t kMostAnchors = 40;
   for (;;) {
-    size_t count = 0;
     // A page that the program wrote to between two forks of it is there twice.
-    uint64_t pages = 0;
-    for (const auto& [where, behind] : anchors_) {
-      count += behind.size();
-      for (const auto& [nth, one] : behind) pages += one.target.pages.size();
-    }
-    if (count <= kMostAnchors && pages * kPageSize <= memory_budget_bytes_) return;
+    uint64_t total = 0;
+    for (const auto& [position, count] : live_pages_) total += count;
+    if (live_pages_.size() <= kMostSnapshots && total * kPageSize <= memory_budget_bytes_) return;
     if (!thin_anchors(at_ns)) return;
   }
 }
@@ -120,7 +155,6 @@ bool Timeline::thin_anchors(int64_t present_ns) {
   std::optional<Position> least_needed;
   double least = 0;
   for (size_t i = 1; i + 1 < pinned.size(); ++i) {
-    if (pinned[i]->guest.position.anchor == 0) continue;
     const double gap = static_cast<double>(pinned[i + 1]->at_ns - pinned[i - 1]->at_ns);
     const double distance = static_cast<double>(present_ns - pinned[i]->at_ns) + 1e6;
     if (!least_needed || gap / distance < least) {
@@ -129,6 +163,11 @@ bool Timeline::thin_anchors(int64_t present_ns) {
     }
   }
   if (!least_needed) return false;
+  live_pages_.erase(*least_needed);
+  if (least_needed->anchor == 0) {
+    checkpoints_.drop_segment(least_needed->event, 0);
+    return true;
+  }
   auto& behind = anchors_[least_needed->event];
   const auto dropped = behind.find(least_needed->anchor);
   if (const auto next = std::next(dropped); next != behind.end()) {
@@ -143,11 +182,6 @@ bool Timeline::thin_anchors(int64_t present_ns) {
   behind.erase(dropped);
   checkpoints_.drop_segment(least_needed->event, least_needed->anchor);
   return true;
-}
-
-void Timeline::add_checkpoint(Guest snapshot, int64_t at_ns) {
-  const bool first = checkpoints_.empty();
-  checkpoints_.add({std::move(snapshot), at_ns, first}, at_ns);
 }
 
 replay::Anchor* Timeline::next_anchor(EventNumber event, uint32_t anchor) {
@@ -259,7 +293,8 @@ Result<void> Timeline::stand() {
   return {};
 }
 
-Result<void> Timeline::seek(const Position& target) {
+Result<void> Timeline::seek(const Position& wanted) {
+  const Position target = std::max(wanted, beginning());
   if (at_live_end_) RCHK_TRY(enter_history());
   if (window_) {
     if (const auto step = window_->find(target)) {
@@ -306,10 +341,15 @@ Result<Guest> Timeline::diversion() {
 Result<void> Timeline::enter_history() {
   RCHK_TRY_ASSIGN(const Position present, position());
   const Checkpoint* base = checkpoints_.at_or_before(present);
-  RCHK_CHECK(base != nullptr && base->guest.position == present, "no snapshot of the live end");
-  RCHK_TRY_ASSIGN(guest_, base->guest.fork());
+  RCHK_CHECK(base != nullptr, "no snapshot before the live end");
   window_.reset();
-  present_ns_ = base->at_ns;
+  if (base->guest.position == present) {
+    RCHK_TRY_ASSIGN(guest_, base->guest.fork());
+    present_ns_ = base->at_ns;
+  } else {
+    // The program waits in a call, where no snapshot can be taken.
+    RCHK_TRY_ASSIGN(guest_, guest_at(present, true));
+  }
   at_live_end_ = false;
   return {};
 }

@@ -32,6 +32,8 @@ class LiveEnd {
   virtual Result<ExtendedState> extended_state(Tid task) = 0;
   virtual size_t read_memory(GuestAddress address, std::span<uint8_t> bytes) = 0;
   virtual Result<snapshot::AddressSpace> space() = 0;
+  // siginfo of the signal that it stands at, if it does.
+  virtual std::optional<Bytes> signal_info() = 0;
   // A copy of the program as it is, to play with.
   virtual Result<replay::Guest> copy() = 0;
   // False once the program has ended or goes on unrecorded.
@@ -55,6 +57,7 @@ class Timeline final : public replay::AnchorSource {
   ~Timeline() override;
 
   bool is_live() const { return at_live_end_; }
+  bool has_live_end() const { return live_ != nullptr; }
   Result<Position> position();
   // The tasks of the process; the one that runs comes first.
   std::vector<Tid> tasks();
@@ -66,8 +69,17 @@ class Timeline final : public replay::AnchorSource {
   Result<ExtendedState> extended_state(Tid task);
   size_t read_memory(GuestAddress address, std::span<uint8_t> bytes);
   Result<snapshot::AddressSpace> space();
-  // The signal that the present stands at, if it does: the last event is its arrival.
-  Result<std::optional<trace::SignalEvent>> pending_signal();
+  // The siginfo of the signal that the present stands at, if it does: it is about to arrive, and
+  // has stopped a run, or the handler has just been entered.
+  Result<std::optional<Bytes>> signal_info();
+  // The program that the process runs now: the last ExecEvent.
+  Result<std::shared_ptr<const trace::Event>> program();
+
+  // Where a process begins that was forked: the user goes no further back. Stands there.
+  Result<void> begin_at(EventNumber event);
+  Position beginning() const { return {beginning_, 0, 0, 0}; }
+  // The process whose history this is.
+  int32_t process() const { return process_; }
 
   void set_stop_points(StopPoints points) { points_ = std::move(points); }
   Result<TimelineStop> forward(const RunCommand& command);
@@ -84,8 +96,10 @@ class Timeline final : public replay::AnchorSource {
 
   // For LiveEnd: a new anchor at the end of history, with the fork snapshot that made it.
   void add_anchor(EventNumber event, replay::Anchor anchor, replay::Guest snapshot, int64_t at_ns);
-  // A fork snapshot exactly behind an event.
-  void add_checkpoint(replay::Guest snapshot, int64_t at_ns);
+  // A fork snapshot without an anchor, exactly behind an event. `pages` changed since the last one.
+  // REQUIRES: !has_checkpoint(its position)
+  void add_live_snapshot(replay::Guest snapshot, int64_t at_ns, uint64_t pages);
+  bool has_checkpoint(const Position& position) const { return checkpoints_.contains(position); }
 
   // replay::AnchorSource
   replay::Anchor* next_anchor(EventNumber event, uint32_t anchor) override;
@@ -95,6 +109,38 @@ class Timeline final : public replay::AnchorSource {
  private:
   Timeline(trace::EventSource& source, LiveEnd* live) : source_(source), live_(live) {}
 
+  // landmarks.cpp
+  struct Landmark {
+    Position position;
+    EventNumber event;
+    bool in_front = false;  // of the event, not behind it
+    TimelineStop stop;
+  };
+  struct Ahead {
+    Position position;  // how far ahead it was looked
+    std::optional<Landmark> landmark;
+  };
+  // The landmark that stopped the present run.
+  struct Told {
+    Position position;
+    EventNumber event;
+  };
+  // A program, and the events behind which it is known to run.
+  struct Program {
+    EventNumber first, last;
+    std::shared_ptr<const trace::Event> event;
+  };
+  Result<std::optional<Landmark>> landmark_before(EventNumber number, bool going_back);
+  Result<std::optional<Landmark>> landmark_behind(EventNumber number, bool going_back);
+  Result<std::shared_ptr<const trace::Event>> program_at(EventNumber event);
+  Result<Ahead> next_landmark();
+  Result<std::optional<Landmark>> previous_landmark(const Position& start, const Position& end);
+  bool is_told(EventNumber event);
+  bool tell(const Landmark& landmark);
+  Result<std::optional<TimelineStop>> run_on(const Position& limit, const RunCommand& command);
+  Result<std::optional<TimelineStop>> crossing(EventNumber event);
+  Result<std::optional<TimelineStop>> crossed(EventNumber event);
+
   Result<TimelineStop> move_forward(const RunCommand& command);
   Result<TimelineStop> move_backward(const RunCommand& command);
   Result<TimelineStop> forward_live(const RunCommand& command);
@@ -103,14 +149,18 @@ class Timeline final : public replay::AnchorSource {
   Result<TimelineStop> forward_in_history(const RunCommand& command);
   Result<TimelineStop> continue_in_history(const RunCommand& command);
   Result<TimelineStop> step_in_history();
-  Result<std::optional<TimelineStop>> search_interval(const Checkpoint& from, const Position& end,
-                                                      const RunCommand& command);
+  struct Search {
+    std::optional<replay::FoundHit> hit;
+    bool interrupted = false;
+  };
+  Result<Search> search_interval(const Checkpoint& from, const Position& end,
+                                 const RunCommand& command);
   Result<TimelineStop> continue_backward(const RunCommand& command);
   Result<bool> step_back();
   // tasks.cpp
   Result<std::optional<TimelineStop>> run_to_task(const RunCommand& command);
   Result<bool> step_task_back(Tid task);
-  Result<std::optional<EventNumber>> last_event_of(Tid task, EventNumber last);
+  Result<std::optional<Position>> last_stand_of(Tid task, EventNumber last);
 
   // Advances, making checkpoints on the way when it takes long; stops early when interrupted.
   Result<replay::Outcome> advance(replay::Guest& guest, replay::AdvanceRequest request,
@@ -124,6 +174,7 @@ class Timeline final : public replay::AnchorSource {
   Result<Position> end_of_segment_before(const Position& anchored);
   // The position one step before; nothing at the start of history.
   Result<std::optional<Position>> position_before(const Position& position);
+  Result<void> learn_process();
   Result<std::optional<TimelineStop>> stop_of(const replay::Outcome& outcome);
   bool counts(const Condition& condition, replay::Guest& guest);
   Result<void> enter_history();
@@ -143,12 +194,17 @@ class Timeline final : public replay::AnchorSource {
   const uint64_t memory_budget_bytes_ = snapshot::usable_memory_bytes() / 8;
   Checkpoints checkpoints_{24, memory_budget_bytes_ / 2};
   std::map<EventNumber, std::map<uint32_t, replay::Anchor>> anchors_;
+  std::map<Position, uint64_t> live_pages_;  // that changed in front of each live snapshot
 
   std::optional<replay::Guest> guest_;
   std::optional<Window> window_;
   size_t window_step_ = 0;
   int64_t present_ns_ = 0;
   StopPoints points_;
+  EventNumber beginning_{};
+  int32_t process_ = 0;
+  std::optional<Told> told_;
+  std::optional<Program> program_;
 };
 
 }  // namespace rchk::timeline

@@ -175,14 +175,6 @@ Result<std::optional<TimelineStop>> Timeline::stop_of(const Outcome& outcome) {
     case AdvanceStop::kWatchpoint:
       if (!counts(points_.watches[outcome.probe].condition, *guest_)) return Answer();
       return Answer(stop_at(StopKind::kWatchpoint, outcome.probe));
-    case AdvanceStop::kSignal: {
-      TimelineStop result = stop(StopKind::kSignal);
-      RCHK_TRY_ASSIGN(const auto event, source_.event(outcome.event));
-      if (const auto* signal = std::get_if<trace::SignalEvent>(&event->body)) {
-        result.number = signal->number;
-      }
-      return Answer(result);
-    }
     case AdvanceStop::kExit:
       return Answer(stop(StopKind::kExiting, describe_exit(outcome.event)));
     case AdvanceStop::kLimit:
@@ -197,31 +189,39 @@ Result<std::optional<TimelineStop>> Timeline::stop_of(const Outcome& outcome) {
 
 Result<TimelineStop> Timeline::continue_in_history(const RunCommand& command) {
   RCHK_TRY(stand());
-  RCHK_TRY(replayer_->set_probes(points_.probes(HitPolicy::kStop)));
-  AdvanceRequest request;
-  request.stop_at_signals = true;
-  if (live_position_) request.limit = *live_position_;
-  PacedQuestion asked(command.interrupted);
-  for (;;) {
-    RCHK_TRY_ASSIGN(const Outcome outcome,
-                    advance(*guest_, request, present_ns_, command.interrupted));
-    RCHK_TRY_ASSIGN(const auto found, stop_of(outcome));
-    if (!found) {
-      request.report_at_start = false;
-      if (asked.now()) return stop(StopKind::kInterrupted);
-      continue;
-    }
-    if (found->kind == StopKind::kHistoryEnd) back_to_live(guest_->position);
-    return *found;
-  }
+  const Position end = live_position_ ? *live_position_ : Position{{UINT64_MAX}, 0, 0, 0};
+  RCHK_TRY_ASSIGN(const auto found, run_on(end, command));
+  back_to_live(guest_->position);
+  return found ? *found : stop(StopKind::kHistoryEnd);
+}
+
+// What stops a step that is about to go over `event`.
+Result<std::optional<TimelineStop>> Timeline::crossing(EventNumber event) {
+  using Answer = std::optional<TimelineStop>;
+  if (event.value >= source_.event_count() || is_told(event)) return Answer();
+  RCHK_TRY_ASSIGN(const auto landmark, landmark_before(event, false));
+  return landmark && tell(*landmark) ? Answer(landmark->stop) : Answer();
+}
+
+// What stops a step that has gone over `event`.
+Result<std::optional<TimelineStop>> Timeline::crossed(EventNumber event) {
+  using Answer = std::optional<TimelineStop>;
+  RCHK_TRY_ASSIGN(const auto landmark, landmark_behind(event, false));
+  return landmark && tell(*landmark) ? Answer(landmark->stop) : Answer();
 }
 
 Result<TimelineStop> Timeline::step_in_history() {
   if (window_ && window_step_ < window_->last()) {
+    const EventNumber from = window_->position(window_step_).event;
+    const Position to = window_->position(window_step_ + 1);
+    if (to.event != from) {
+      RCHK_TRY_ASSIGN(const auto before, crossing(to.event));
+      if (before) return *before;
+    }
     ++window_step_;
-    const Position present = window_->position(window_step_);
-    back_to_live(present);
-    return stop(StopKind::kStepped);
+    if (back_to_live(to) || to.event == from) return stop(StopKind::kStepped);
+    RCHK_TRY_ASSIGN(const auto behind, crossed(to.event));
+    return behind ? *behind : stop(StopKind::kStepped);
   }
   RCHK_TRY(stand());
   translate::Probes probes = points_.probes(HitPolicy::kStop);
@@ -229,29 +229,56 @@ Result<TimelineStop> Timeline::step_in_history() {
   RCHK_TRY(replayer_->set_probes(probes));
   const Position before = guest_->position;
   AdvanceRequest request;
-  request.stop_at_signals = true;
   request.limit = before;
   request.limit.instructions += 1;
   request.limit.rep_iterations = 0;
+  const uint64_t retired = replayer_->instructions();
   RCHK_TRY_ASSIGN(Outcome outcome, replayer_->advance(*guest_, request));
+  const Position& after = guest_->position;
+  const bool renamed = after.event == before.event && after.anchor != before.anchor &&
+                       replayer_->instructions() == retired && after.rep_iterations == 0;
+  if (renamed && before.rep_iterations == 0) {
+    // An anchor at this very instruction: the same point by its other name.
+    return back_to_live(after) ? stop(StopKind::kStepped) : step_in_history();
+  }
   if (outcome.stop == AdvanceStop::kLimit && guest_->position == before) {
+    RCHK_TRY_ASSIGN(const auto due, crossing(before.event.next()));
+    if (due) return *due;
     request.limit = {before.event.next(), 0, 0, 0};
     RCHK_TRY_ASSIGN(outcome, replayer_->advance(*guest_, request));
   }
   if (back_to_live(guest_->position)) return stop(StopKind::kStepped);
+  if (outcome.stop == AdvanceStop::kLimit && guest_->position.event != before.event) {
+    RCHK_TRY_ASSIGN(const auto behind, crossed(guest_->position.event));
+    if (behind) return *behind;
+  }
   if (outcome.stop == AdvanceStop::kLimit) return stop(StopKind::kStepped);
   RCHK_TRY_ASSIGN(const auto found, stop_of(outcome));
   return found ? *found : stop(StopKind::kStepped);
 }
 
 Result<TimelineStop> Timeline::move_backward(const RunCommand& command) {
-  if (at_live_end_) RCHK_TRY(enter_history());
+  told_.reset();
+  if (at_live_end_) {
+    const bool at_signal = live_->signal_info().has_value();
+    RCHK_TRY(enter_history());
+    // The event of a fatal signal is in the log when the user is told of it.
+    RCHK_TRY_ASSIGN(const Position present, position());
+    RCHK_TRY_ASSIGN(const auto event, source_.event(present.event));
+    const bool logged = std::holds_alternative<trace::SignalEvent>(event->body);
+    if (at_signal && logged) told_ = Told{present, present.event};
+  }
   if (command.kind == RunKind::kContinue) return continue_backward(command);
   TimelineStop stepped = stop(StopKind::kStepped);
   stepped.task = command.task;
   for (;;) {
     RCHK_TRY_ASSIGN(const bool moved, step_task_back(command.task));
-    if (!moved) return stop(StopKind::kHistoryBegin);
+    if (!moved) {
+      stepped.kind = StopKind::kHistoryBegin;
+      const std::vector<Tid> all = tasks();
+      if (std::find(all.begin(), all.end(), stepped.task) == all.end()) stepped.task = {};
+      return stepped;
+    }
     if (command.kind == RunKind::kStep) return stepped;
     RCHK_TRY_ASSIGN(const Registers now,
                     command.task.value != 0 ? registers(command.task) : registers());
@@ -262,24 +289,33 @@ Result<TimelineStop> Timeline::move_backward(const RunCommand& command) {
 
 Result<TimelineStop> Timeline::continue_backward(const RunCommand& command) {
   RCHK_TRY_ASSIGN(Position end, position());
-  for (;;) {
+  while (end > beginning()) {
     const Checkpoint* from = checkpoints_.before(end);
     if (from == nullptr) break;
-    const Position start = from->guest.position;
-    RCHK_TRY_ASSIGN(const auto found, search_interval(*from, end, command));
-    if (found) return *found;
+    const Position start = std::max(from->guest.position, beginning());
+    RCHK_TRY_ASSIGN(const Search search, search_interval(*from, end, command));
+    if (search.interrupted) return stop(StopKind::kInterrupted);
+    const bool hit = search.hit && search.hit->position >= start;
+    RCHK_TRY_ASSIGN(const auto landmark, previous_landmark(start, end));
+    if (hit && (!landmark || search.hit->position >= landmark->position)) {
+      RCHK_TRY(seek(search.hit->position));
+      return stop_at(search.hit->is_watchpoint ? StopKind::kWatchpoint : StopKind::kBreakpoint,
+                     search.hit->probe);
+    }
     end = start;
+    if (!landmark) continue;
+    RCHK_TRY(seek(landmark->position));
+    if (tell(*landmark)) return landmark->stop;
+    RCHK_TRY_ASSIGN(end, position());
   }
-  RCHK_TRY(seek({}));
+  RCHK_TRY(seek(beginning()));
   return stop(StopKind::kHistoryBegin);
 }
 
-// Looks for the last hit in [from, end), and makes it the present.
-Result<std::optional<TimelineStop>> Timeline::search_interval(const Checkpoint& from,
-                                                              const Position& end,
-                                                              const RunCommand& command) {
-  using Answer = std::optional<TimelineStop>;
-  if (points_.breakpoints.empty() && points_.watches.empty()) return Answer();
+// Looks for the last hit in [from, end).
+Result<Timeline::Search> Timeline::search_interval(const Checkpoint& from, const Position& end,
+                                                   const RunCommand& command) {
+  if (points_.breakpoints.empty() && points_.watches.empty()) return Search{};
   RCHK_TRY_ASSIGN(Guest guest, from.guest.fork());
   int64_t at_ns = from.at_ns;  // `from` may go while checkpoints are made
   // A hit at `end` does not count. While an anchor is still being looked for, hits at it are
@@ -299,13 +335,13 @@ Result<std::optional<TimelineStop>> Timeline::search_interval(const Checkpoint& 
   PacedQuestion asked(command.interrupted);
   for (;;) {
     RCHK_TRY_ASSIGN(const Outcome outcome, advance(guest, request, at_ns, command.interrupted));
-    if (outcome.stop == AdvanceStop::kSlice) return Answer(stop(StopKind::kInterrupted));
+    if (outcome.stop == AdvanceStop::kSlice) return Search{{}, true};
     const bool breakpoint = outcome.stop == AdvanceStop::kBreakpoint;
     if (!breakpoint && outcome.stop != AdvanceStop::kWatchpoint) break;
     request.report_at_start = false;
     const Condition& condition = breakpoint ? points_.breakpoints[outcome.probe].condition
                                             : points_.watches[outcome.probe].condition;
-    if (asked.now()) return Answer(stop(StopKind::kInterrupted));
+    if (asked.now()) return Search{{}, true};
     if (guest.position >= limit || !counts(condition, guest)) continue;
     Position position = guest.position;
     if (!breakpoint) {
@@ -316,10 +352,7 @@ Result<std::optional<TimelineStop>> Timeline::search_interval(const Checkpoint& 
     last = FoundHit{position, !breakpoint, outcome.probe};
   }
   if (!conditional) last = replayer_->last_hit();
-  if (!last) return Answer();
-  RCHK_TRY(seek(last->position));
-  return Answer(
-      stop_at(last->is_watchpoint ? StopKind::kWatchpoint : StopKind::kBreakpoint, last->probe));
+  return Search{last, false};
 }
 
 // The point of an anchor, told as the end of the segment that it ends. A replay looks for the
@@ -373,11 +406,12 @@ Result<std::optional<Position>> Timeline::position_before(const Position& positi
 
 // Moves the present one step back; false at the start of history.
 Result<bool> Timeline::step_back() {
+  RCHK_TRY_ASSIGN(const Position present, position());
+  if (present <= beginning()) return false;
   if (window_ && window_step_ > 0) {
     --window_step_;
     return true;
   }
-  RCHK_TRY_ASSIGN(const Position present, position());
   RCHK_TRY_ASSIGN(const auto target, position_before(present));
   if (!target) return false;
   RCHK_TRY_ASSIGN(const bool windowed, window_before(present));

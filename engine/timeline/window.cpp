@@ -93,7 +93,15 @@ Result<bool> Window::step(replay::Replayer& replayer, const Position& end) {
   request.limit.instructions += 1;
   request.limit.rep_iterations = 0;
   if (request.limit > end) request.limit = end;
+  const uint64_t retired = replayer.instructions();
   RCHK_TRY_ASSIGN(Outcome outcome, replayer.advance(guest_, request));
+  const Position& after = guest_.position;
+  if (after.event == before.event && after.anchor != before.anchor &&
+      replayer.instructions() == retired && before.rep_iterations == 0) {
+    // An anchor at this very instruction: the same point by its other name.
+    steps_.back().position = after;
+    return true;
+  }
   if (outcome.stop == AdvanceStop::kLimit && guest_.position == before) {
     // The segment ends here: the next step is the event behind it.
     undo.clear();

@@ -4,6 +4,8 @@
 #include <charconv>
 #include <csignal>
 
+#include "gdbserver/target/proc_files.h"
+
 namespace rchk::target {
 
 using timeline::StopKind;
@@ -64,15 +66,7 @@ TimelineTarget::TimelineTarget(timeline::Timeline& timeline, Hooks hooks)
   stop_ = make_stop(SignalStop{SIGTRAP});
 }
 
-// The header is written before the program starts: event 0 knows its pid.
-Tid TimelineTarget::process() const {
-  const auto event = timeline_.source().event({0});
-  if (event) {
-    const auto* exec = std::get_if<trace::ExecEvent>(&(*event)->body);
-    if (exec != nullptr && exec->pid > 0) return {exec->pid};
-  }
-  return {timeline_.source().info().pid};
-}
+Tid TimelineTarget::process() const { return {timeline_.process()}; }
 
 Tid TimelineTarget::running_thread() {
   if (diversion_) return diversion_->guest().tid;
@@ -183,7 +177,16 @@ timeline::StopPoints TimelineTarget::stop_points() const {
       result.watches.push_back({point.range, watch_kind(point.kind), condition_of(point)});
     }
   }
+  result.quiet_signals = silent_signals_;
+  result.syscalls = caught_syscalls_;
   return result;
+}
+
+void TimelineTarget::set_silent_signals(const std::vector<int>& signals) {
+  silent_signals_ = 0;
+  for (const int signal : signals) {
+    if (signal >= 1 && signal <= 64) silent_signals_ |= 1ull << (signal - 1);
+  }
 }
 
 Stop TimelineTarget::stop_from(const timeline::TimelineStop& stop) {
@@ -205,6 +208,12 @@ Stop TimelineTarget::stop_from(const timeline::TimelineStop& stop) {
       return make_stop(StepDone{});
     case StopKind::kSignal:
       return make_stop(SignalStop{stop.number});
+    case StopKind::kSyscallEntry:
+      return make_stop(SyscallStop{stop.number, false});
+    case StopKind::kSyscallReturn:
+      return make_stop(SyscallStop{stop.number, true});
+    case StopKind::kExec:
+      return make_stop(Exec{stop.text});
     case StopKind::kHistoryBegin:
       return make_stop(HistoryBegin{});
     case StopKind::kHistoryEnd:
@@ -309,30 +318,25 @@ MemoryRegion TimelineTarget::region_at(GuestAddress address) {
   return region;
 }
 
-// The program that the guest runs now: the last execve at or before the present.
-Result<const trace::ExecEvent*> TimelineTarget::exec_event() {
-  if (!exec_) {
-    RCHK_TRY_ASSIGN(exec_, timeline_.source().event({0}));
-  }
-  const auto* exec = std::get_if<trace::ExecEvent>(&exec_->body);
-  if (exec == nullptr) return fail(ErrorKind::kBadTrace, "event 0 is not the start of a program");
-  return exec;
+Result<const trace::ExecEvent*> TimelineTarget::program() {
+  RCHK_TRY_ASSIGN(program_, timeline_.program());
+  return &std::get<trace::ExecEvent>(program_->body);
 }
 
 Result<Bytes> TimelineTarget::auxiliary_vector_bytes() {
-  RCHK_TRY_ASSIGN(const trace::ExecEvent* exec, exec_event());
+  RCHK_TRY_ASSIGN(const trace::ExecEvent* exec, program());
   return exec->auxv;
 }
 
 Result<std::string> TimelineTarget::executable_path() {
-  RCHK_TRY_ASSIGN(const trace::ExecEvent* exec, exec_event());
+  RCHK_TRY_ASSIGN(const trace::ExecEvent* exec, program());
   return exec->executable;
 }
 
 Result<Bytes> TimelineTarget::read_siginfo(Tid) {
-  RCHK_TRY_ASSIGN(const auto signal, timeline_.pending_signal());
-  if (!signal) return fail(ErrorKind::kUnsupported, "the thread does not stand at a signal");
-  return signal->siginfo;
+  RCHK_TRY_ASSIGN(auto info, timeline_.signal_info());
+  if (!info) return fail(ErrorKind::kUnsupported, "the thread does not stand at a signal");
+  return std::move(*info);
 }
 
 Result<void> TimelineTarget::write_siginfo(Tid, ByteView) { return {}; }
@@ -393,7 +397,27 @@ Result<Stop> TimelineTarget::restart_program() {
   return stop_ = make_stop(SignalStop{SIGTRAP});
 }
 
+// What proc(5) said of the process at this point of its history. The machine's own files tell of
+// the live end, or of another process that has this number now.
+std::optional<ByteView> TimelineTarget::process_file(std::string_view path) {
+  const std::string_view name = path.substr(path.rfind('/') + 1);
+  std::string text;
+  if (name == "maps" || name == "smaps") {
+    const auto space = timeline_.space();
+    if (!space) return std::nullopt;
+    text = maps_text(*space);
+  } else if (timeline_.has_live_end()) {
+    return std::nullopt;
+  } else if (name == "cmdline") {
+    for (const std::string& word : timeline_.source().info().arguments) text += word + '\0';
+  }
+  const auto bytes = reinterpret_cast<const uint8_t*>(text.data());
+  process_files_.emplace_back(bytes, bytes + text.size());
+  return ByteView(process_files_.back());
+}
+
 std::optional<ByteView> TimelineTarget::embedded_file(std::string_view path) {
+  if (path.starts_with(fmt::format("/proc/{}/", process().value))) return process_file(path);
   if (const auto known = files_.find(path); known != files_.end()) return ByteView(known->second);
   for (const trace::FileInfo& info : timeline_.source().files()) {
     if (info.path != path) continue;

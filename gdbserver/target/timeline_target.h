@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -20,6 +21,8 @@ class TimelineTarget final : public Target,
                              public Siginfo,
                              public Monitor,
                              public Restart,
+                             public SignalPolicy,
+                             public SyscallCatching,
                              public EmbeddedFiles {
  public:
   // What a live session wants done besides; all may be empty.
@@ -57,6 +60,8 @@ class TimelineTarget final : public Target,
   Siginfo* siginfo() override { return this; }
   Monitor* monitor() override { return this; }
   Restart* restart() override { return this; }
+  SignalPolicy* signal_policy() override { return this; }
+  SyscallCatching* syscall_catching() override { return this; }
   EmbeddedFiles* embedded_files() override { return this; }
 
   MemoryRegion region_at(GuestAddress address) override;
@@ -66,10 +71,14 @@ class TimelineTarget final : public Target,
   Result<void> write_siginfo(Tid thread, ByteView siginfo) override;
   Result<Answer> monitor_command(std::string_view command) override;
   Result<Stop> restart_program() override;
+  void set_silent_signals(const std::vector<int>& signals) override;
+  void set_caught_syscalls(const std::optional<std::vector<int>>& numbers) override {
+    caught_syscalls_ = numbers;
+  }
   std::optional<ByteView> embedded_file(std::string_view path) override;
 
  private:
-  Result<const trace::ExecEvent*> exec_event();
+  Result<const trace::ExecEvent*> program();
   Result<Diversion*> diversion();
   timeline::StopPoints stop_points() const;
   Stop stop_from(const timeline::TimelineStop& stop);
@@ -78,14 +87,18 @@ class TimelineTarget final : public Target,
   Tid running_thread();
   void pass_output(RunControl& control);
   Result<std::string> describe_present();
+  std::optional<ByteView> process_file(std::string_view path);
 
   timeline::Timeline& timeline_;
   Hooks hooks_;
   Stop stop_;
   std::vector<StopPoint> points_;
+  uint64_t silent_signals_ = 0;  // bit 0 is signal 1
+  std::optional<std::vector<int>> caught_syscalls_;
   std::unique_ptr<Diversion> diversion_;
-  std::shared_ptr<const trace::Event> exec_;
+  std::shared_ptr<const trace::Event> program_;
   std::map<std::string, Bytes, std::less<>> files_;
+  std::list<Bytes> process_files_;  // as they were when they were opened
   std::map<std::string, Position, std::less<>> bookmarks_;
 };
 
