@@ -74,7 +74,10 @@ def line_of(mark):
 
 
 def break_at(mark, condition=""):
-    return gdb.Breakpoint(f"{os.path.basename(SOURCE)}:{line_of(mark)} {condition}".strip())
+    point = gdb.Breakpoint(f"{os.path.basename(SOURCE)}:{line_of(mark)}")
+    if condition:
+        point.condition = condition
+    return point
 
 
 def run_to(mark, direction="continue"):
