@@ -199,13 +199,12 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
     stop.status = static_cast<int>(made.arguments[0] & 0xff);
     return MaybeStop(std::move(stop));
   }
-  if (!task_->entry_reported && is_caught(number, limits)) {
-    task_->entry_reported = true;
+  if (task_->entry_reported != call.before.pc() && is_caught(number, limits)) {
+    task_->entry_reported = call.before.pc();
     task_->call = std::move(call);
     RCHK_TRY(take_call_back());
     return MaybeStop(RecorderStop{.cause = StopCause::kSyscallEntry, .number = number});
   }
-  task_->entry_reported = false;
   if (exits) RCHK_TRY(log_ended_calls());  // memory is compared at the end
   RCHK_TRY(prepare_call(call, made, registers, limits));
   task_->call = std::move(call);
@@ -305,6 +304,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
   }
   PendingCall call = std::move(*task_->call);
   task_->call.reset();
+  task_->entry_reported.reset();
   if (call.answer) {
     result = *call.answer;
     after.rax = static_cast<uint64_t>(result);

@@ -127,7 +127,9 @@ struct Task {
   std::optional<Registers> left_at;
 
   std::optional<PendingCall> call;
-  bool entry_reported = false;  // as kSyscallEntry, of the call that comes next
+  // Where a call is about to begin that was reported as kSyscallEntry. It may be taken back once
+  // more before it is made.
+  std::optional<GuestAddress> entry_reported;
   // A call that was interrupted and that the guest is about to make again. Until then it counts as
   // not begun.
   std::optional<PendingCall> restarted;
