@@ -46,6 +46,13 @@ struct InstructionRecord {
 };
 static_assert(sizeof(InstructionRecord) == 8);
 
+// How much is known of how a block runs: see EdgeProfile.
+enum class Tier : uint8_t {
+  kPlain,    // nothing
+  kCounted,  // seems to run often: counts how often each of its exits is taken
+  kHot,      // follows the way that was mostly taken
+};
+
 // Lives in its BlockStore's pool, with what the spans name.
 struct Block {
   BlockKey key;
@@ -55,6 +62,7 @@ struct Block {
   uint8_t* landing_mismatch = nullptr;  // distance of the jump to the bucket's next landing
   uint8_t depth = 0;                    // blocks that may run unchecked before this one, at most
   uint8_t instructions = 0;
+  Tier tier = Tier::kPlain;
   bool flags_dead_at_entry = false;
   bool checks_first = false;  // checks the limit itself before any exit
   bool landed = false;        // the branch table leads to the landing
@@ -90,7 +98,11 @@ struct ExitSite {
   uint8_t unchecked_depth = 0;  // kDirect: blocks run since the last check, at most
   int16_t count_delta = 0;      // instructions retired at `pc` = counter + count_delta
   bool is_watchpoint = false;
+  bool is_conditional = false;  // kDirect: of the conditional jump at the owner's pc + branch_delta
+  bool leaves_when_taken = false;  // kDirect: of a conditional jump that the block follows else
   uint32_t probe = 0;
+  uint32_t counter = 0;      // how often it was left through: see EdgeProfile; 0: not counted
+  int32_t branch_delta = 0;  // kDirect
   uint64_t pc = 0;
   Block* owner = nullptr;
   Block* linked = nullptr;      // kDirect

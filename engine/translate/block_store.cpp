@@ -20,6 +20,7 @@ void BlockStore::clear() {
   buckets_.clear();
   far_jumps_.clear();
   sites_.clear();
+  profile_.clear();
   pool_.release();
   sites_.add(ExitSite{.kind = ExitKind::kIndirect});  // the one all indirect jumps share
 }
@@ -174,6 +175,11 @@ void BlockStore::rechain(unsigned table, uint16_t bucket) {
 void BlockStore::remove(Block& block) {
   if (block.dead) return;
   block.dead = true;
+  for (uint32_t index = block.first_site; index < block.last_site; ++index) {
+    if (const uint32_t counter = std::exchange(sites_[index].counter, 0)) {
+      profile_.release(counter);
+    }
+  }
   const auto known = by_key_.find(block.key);
   if (known != by_key_.end() && known->second.block == &block) {
     known->second.block = nullptr;

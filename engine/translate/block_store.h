@@ -10,6 +10,7 @@
 
 #include "engine/translate/block.h"
 #include "engine/translate/code_cache.h"
+#include "engine/translate/edge_profile.h"
 #include "engine/translate/pool.h"
 
 namespace rchk::translate {
@@ -22,6 +23,7 @@ class BlockStore {
 
   SiteTable& sites() { return sites_; }
   ExitSite& site(uint32_t index) { return sites_[index]; }
+  EdgeProfile& profile() { return profile_; }
 
   Block* find(const BlockKey& key) const;
   // The live or dead block that `cache_address` lies in, or null.
@@ -75,6 +77,7 @@ class BlockStore {
   std::unordered_map<uint32_t, std::vector<Block*>> buckets_;    // table << 16 | low bits of pc
   std::map<std::pair<uint32_t, uint64_t>, uint64_t> far_jumps_;  // (arena, target)
   SiteTable sites_{pool_};
+  EdgeProfile profile_{cache_};
 };
 
 }  // namespace rchk::translate

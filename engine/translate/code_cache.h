@@ -68,6 +68,10 @@ class CodeCache {
   uint64_t watched_words_address() const { return base_address_ + kWatchListOffset; }
   uint8_t* watch_filter() { return base_bytes_ + kWatchFilterOffset; }
   uint64_t watch_filter_address() const { return base_address_ + kWatchFilterOffset; }
+  uint32_t* counters() const { return reinterpret_cast<uint32_t*>(base_bytes_ + kCountersOffset); }
+  uint64_t counter_address(uint32_t counter) const {
+    return base_address_ + kCountersOffset + uint64_t{counter} * 4;
+  }
   // Whether a host's thread stopped where compare_watched reads.
   bool is_watched_load(uint64_t address) const;
   uint64_t* table(unsigned which);

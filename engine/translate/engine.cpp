@@ -4,9 +4,9 @@
 
 namespace rchk::translate {
 
-Result<std::unique_ptr<Engine>> Engine::create() {
+Result<std::unique_ptr<Engine>> Engine::create(const ImprovementPace& pace) {
   RCHK_TRY_ASSIGN(std::unique_ptr<CodeCache> cache, CodeCache::create());
-  return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(std::move(cache))));
+  return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(std::move(cache), pace)));
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

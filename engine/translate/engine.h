@@ -93,7 +93,14 @@ struct RunRequest {
 // Counters for tuning and for `rchk info`.
 struct Statistics {
   uint64_t blocks = 0, guest_instructions = 0, cache_bytes = 0;
-  uint64_t host_stops = 0, misses = 0, invalidations = 0, flushes = 0;
+  uint64_t host_stops = 0, misses = 0, invalidations = 0, flushes = 0, remade = 0;
+};
+
+// When blocks are made anew so that they run faster. Tests make it often.
+struct ImprovementPace {
+  uint32_t hot_count = 1024;           // executions of an exit that make its block hot
+  uint64_t shortest_window = 1 << 19;  // instructions between two looks, in the beginning
+  uint64_t longest_window = 1 << 24;
 };
 
 // Runs guest code by translating it block by block into a code cache that counts retired guest
@@ -105,7 +112,7 @@ struct Statistics {
 // effects and moves pc on. Not thread-safe; one engine drives one host at a time.
 class Engine {
  public:
-  static Result<std::unique_ptr<Engine>> create();
+  static Result<std::unique_ptr<Engine>> create(const ImprovementPace& pace = {});
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;

@@ -48,8 +48,10 @@ Result<Engine::Impl::Entry> Engine::Impl::entry_for(const BlockKey& key, uint8_t
 }
 
 Result<Engine::Impl::Entry> Engine::Impl::make_block(const BlockKey& key, uint8_t depth,
-                                                     BlockUse use) {
+                                                     BlockUse use, Tier tier) {
   TraceLimits limits;
+  EdgeProfile& profile = store_.profile();
+  if (key.flavour == Flavour::kFast) limits.profile = &profile;
   if (is_partial(key.flavour)) limits.instructions = key.instructions;
   if (!breakpoints_.empty() || probes_.state) {
     limits.ends_before = [&](uint64_t pc) { return ends_trace(pc, key.flavour); };
@@ -60,8 +62,12 @@ Result<Engine::Impl::Entry> Engine::Impl::make_block(const BlockKey& key, uint8_
   if (trace.steps.empty()) return Entry{nullptr, special_stop(trace)};
   RCHK_TRY_ASSIGN(Arena * arena, cache_->arena_for(*host_, {key.pc}));
   Block& block = store_.make();
+  block.tier = tier;
   const ProbeView* probes = breakpoints_.empty() && !probes_.state ? nullptr : this;
   TranslationRequest request{key, depth, probes, watches_reads_, use == BlockUse::kLanding};
+  if (key.flavour == Flavour::kFast && tier == Tier::kCounted && profile.has_room()) {
+    request.profile = &profile;
+  }
   Translator(*cache_, *arena, store_.sites(), scratch_).translate(trace, request, block);
   ++statistics_.blocks;
   statistics_.guest_instructions += trace.steps.size();
@@ -140,6 +146,7 @@ void Engine::Impl::flush() {
   for (auto& [address, page] : pages_) page->blocks.clear();
   last_direct_exit_ = 0;
   missed_indirect_ = false;
+  stopped_in_ = nullptr;
 }
 
 }  // namespace rchk::translate

@@ -13,7 +13,8 @@ constexpr unsigned kPatience = 16;
 
 }  // namespace
 
-Engine::Impl::Impl(std::unique_ptr<CodeCache> cache) : cache_(std::move(cache)), store_(*cache_) {}
+Engine::Impl::Impl(std::unique_ptr<CodeCache> cache, const ImprovementPace& pace)
+    : cache_(std::move(cache)), store_(*cache_), pace_(pace) {}
 
 Result<void> Engine::Impl::attach(Host& host) {
   host_ = &host;

@@ -18,7 +18,7 @@ namespace rchk::translate {
 // The engine's parts, spread over engine_*.cpp: running, making blocks, probes, code changes.
 class Engine::Impl final : public ProbeView {
  public:
-  explicit Impl(std::unique_ptr<CodeCache> cache);
+  Impl(std::unique_ptr<CodeCache> cache, const ImprovementPace& pace);
 
   Result<void> attach(Host& host);
   Result<void> set_probes(Probes probes);
@@ -64,12 +64,21 @@ class Engine::Impl final : public ProbeView {
   // engine_blocks.cpp
   Result<Entry> entry_for(const BlockKey& key, uint8_t depth);
   Result<Block*> translate_eagerly(uint64_t pc, Flavour flavour, uint8_t depth, bool land);
-  Result<Entry> make_block(const BlockKey& key, uint8_t depth, BlockUse use);
+  Result<Entry> make_block(const BlockKey& key, uint8_t depth, BlockUse use,
+                           Tier tier = Tier::kPlain);
   Result<void> resolve_miss(Progress& progress, const ExitSite& site, Flavour flavour);
   void note_code(Block& block, const Trace& trace);
   void drop_blocks_at(uint64_t pc);
   void flush();
   bool ends_trace(uint64_t pc, Flavour flavour) const;
+
+  // engine_profile.cpp
+  // Makes blocks anew, so that they run faster: looks at what the last stay in the cache ran.
+  Result<void> improve(uint64_t ran, uint64_t pc);
+  Result<void> count_around(Block& block);
+  Result<void> remake_hot_blocks();
+  void learn_directions(const Block& block);
+  Result<void> remake(Block& block, Tier tier);
 
   // engine_watch.cpp
   Result<void> set_watchpoints(const std::vector<Watchpoint>& watchpoints);
@@ -101,6 +110,11 @@ class Engine::Impl final : public ProbeView {
   bool missed_indirect_ = false;
   bool counted_here_ = false;   // Progress::counts_here where the cache was entered
   bool watches_reads_ = false;  // some watchpoint wants loads: the engine looks at each access
+  ImprovementPace pace_;
+  uint64_t ran_ = 0;        // instructions retired by all runs before this one
+  uint64_t next_look_ = 0;  // at how many improve() is called again
+  uint64_t look_window_ = 0;
+  Block* stopped_in_ = nullptr;  // where a check of the limit ended the last stay in the cache
   Statistics statistics_;
 };
 

@@ -39,6 +39,7 @@ Result<Stop> Engine::Impl::run(Registers& registers, const RunRequest& request) 
     RCHK_TRY_ASSIGN(std::optional<Stop> stop, advance(progress));
     if (!stop) continue;
     stop->retired = progress.retired;
+    ran_ += progress.retired;
     return *stop;
   }
 }
@@ -49,6 +50,8 @@ Result<std::optional<Stop>> Engine::Impl::advance(Progress& progress) {
   if (left == 0) return Stop{.reason = StopReason::kInstructionLimit};
   if (cache_->fullest_left() < kReserveBytes) flush();
   if (progress.store_once) return store_to_code(progress);
+  const uint64_t ran = ran_ + progress.retired;
+  if (ran >= next_look_) RCHK_TRY(improve(ran, progress.registers.rip));
   const uint64_t pc = progress.registers.rip;
   const bool probed = breakpoints_.contains(pc) || state_probe(pc) != nullptr;
   if (probed && progress.counts_here) {
@@ -69,6 +72,7 @@ Result<std::optional<Stop>> Engine::Impl::advance(Progress& progress) {
     key.flavour = Flavour::kPrecise;
   } else if (!watching) {
     budget = std::min(left - kSlack, kMaxBudget);
+    budget = std::min(budget, std::max(next_look_ - ran, kFastWorthwhile));
   }
   counted_here_ = progress.counts_here;
   progress.counts_here = true;
@@ -176,6 +180,7 @@ std::optional<Stop> Engine::Impl::left_through_exit(Progress& progress, int64_t 
       progress.counts_here = false;  // its probes come before it, in the block that was left
       break;
     case ExitKind::kArrive:
+      stopped_in_ = site.owner;
       break;
     case ExitKind::kRememberedHit:
       RCHK_CHECK(false, "a hit is no exit");

@@ -10,6 +10,7 @@ namespace rchk::translate {
 //
 //   base                        the state page            read and write
 //   + kWatchListOffset          watched words             read and write
+//   + kCountersOffset           counters of exits         read and write
 //   + kBranchTablesOffset       branch tables             read only in the puppet
 //   + kWatchFilterOffset        which addresses may hit   read only in the puppet
 //
@@ -43,13 +44,15 @@ inline constexpr uint64_t kBranchTableEntries = 65536;
 inline constexpr uint64_t kBranchTableBytes = kBranchTableEntries * 8;
 inline constexpr uint64_t kBranchTables = 3;  // one for each flavour that runs on by itself
 inline constexpr uint64_t kWatchListBytes = 256 << 10;
+inline constexpr uint64_t kCounters = 1 << 18;  // of 4 bytes each
 // One byte for every 64 of memory, and the same again every 4 MiB: not 0 if a store there may hit.
 inline constexpr uint64_t kWatchFilterBytes = 65536;
 inline constexpr unsigned kWatchGranuleShift = 6;
 
 // Offsets from the base.
 inline constexpr uint64_t kWatchListOffset = 4096;
-inline constexpr uint64_t kWritableBytes = kWatchListOffset + kWatchListBytes;
+inline constexpr uint64_t kCountersOffset = kWatchListOffset + kWatchListBytes;
+inline constexpr uint64_t kWritableBytes = kCountersOffset + kCounters * 4;
 inline constexpr uint64_t kBranchTablesOffset = kWritableBytes;
 inline constexpr uint64_t kWatchFilterOffset =
     kBranchTablesOffset + kBranchTables * kBranchTableBytes;

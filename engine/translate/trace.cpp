@@ -13,8 +13,18 @@ bool runs_in_cache(InstructionClass kind) {
          kind != InstructionClass::kUnsupported;
 }
 
+// What follows the conditional jump `step` in the trace; false when the trace ends with it.
+bool follow_conditional(TraceStep& step, const TraceLimits& limits, uint64_t& pc) {
+  const bool forward = step.target() > step.pc;
+  std::optional<bool> mostly_taken;
+  if (limits.profile != nullptr) mostly_taken = limits.profile->is_mostly_taken(step.pc);
+  step.follows_target = forward && mostly_taken.value_or(false);
+  pc = step.follows_target ? step.target() : step.next_pc();
+  return forward || mostly_taken == false;
+}
+
 // What follows `step` in the trace; false when the trace ends with it.
-bool follow(const TraceStep& step, Trace& trace, uint64_t& pc) {
+bool follow(TraceStep& step, const TraceLimits& limits, Trace& trace, uint64_t& pc) {
   switch (step.instruction.kind) {
     case InstructionClass::kOrdinary:
     case InstructionClass::kInvalid:
@@ -28,10 +38,7 @@ bool follow(const TraceStep& step, Trace& trace, uint64_t& pc) {
       }
       break;
     case InstructionClass::kConditionalJump:
-      if (step.target() > step.pc) {
-        pc = step.next_pc();
-        return true;
-      }
+      if (follow_conditional(step, limits, pc)) return true;
       break;
     default:
       break;
@@ -95,7 +102,7 @@ void build_trace(CodePages& pages, Host& host, uint64_t pc, const TraceLimits& l
       break;
     }
     std::memcpy(step.bytes.data(), code.bytes, step.instruction.length);
-    open = follow(step, trace, pc);
+    open = follow(step, limits, trace, pc);
     if (pages.page(host, {step.pc}).checks_itself) {
       trace.code_may_change = true;
       open = open && store_kind(step.instruction) == StoreKind::kNone;

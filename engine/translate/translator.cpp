@@ -1,5 +1,6 @@
 #include "engine/translate/translator.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/check.h"
@@ -35,6 +36,13 @@ bool operand_uses_rcx(const TraceStep& step) {
          (((sib >> 3) & 7) == kRcx && !(instruction.rex & kRexX));
 }
 
+// Whether the block can be left in its midst, so that its exits say something.
+bool has_side_exit(const Trace& trace) {
+  return std::any_of(trace.steps.begin(), trace.steps.end(), [](const TraceStep& step) {
+    return step.instruction.kind == InstructionClass::kConditionalJump;
+  });
+}
+
 }  // namespace
 
 Translator::Translator(CodeCache& cache, Arena& arena, SiteTable& sites, Scratch& scratch)
@@ -59,6 +67,7 @@ void Translator::translate(const Trace& trace, const TranslationRequest& request
   RCHK_CHECK(!trace.steps.empty());
   request_ = &request;
   block_ = &block;
+  counts_ = request.profile != nullptr && has_side_exit(trace);
   block.key = request.key;
   block.depth = request.depth;
   block.instructions = static_cast<uint8_t>(trace.steps.size());
@@ -219,10 +228,12 @@ void Translator::emit_copy(const TraceStep& step) {
 }
 
 void Translator::emit_conditional(const TraceStep& step) {
+  const bool when_taken = !step.follows_target;
   const uint8_t condition = step.instruction.opcode & 15;
-  uint8_t* distance = out_.jump_if(condition, out_.here());
-  side_exits_.push_back(
-      {distance, out_.here(), step.target(), index_ + 1 - added_, depth_now(), r11_in_});
+  uint8_t* distance = out_.jump_if(when_taken ? condition : condition ^ 1, out_.here());
+  const Exit exit{when_taken ? step.target() : step.next_pc(), index_ + 1 - added_, depth_now(),
+                  r11_in_};
+  side_exits_.push_back({distance, out_.here(), exit, step.pc, when_taken});
 }
 
 // Its 8-bit distance leads over the exit that is not taken.
@@ -232,9 +243,9 @@ void Translator::emit_counter_jump(const TraceStep& step) {
   out_.bytes(step.instruction.opcode, 0);
   uint8_t* taken = out_.pointer() - 1;
   const int delta = index_ + 1 - added_;
-  emit_exit(ExitKind::kDirect, step.next_pc(), delta, depth_now(), false);
+  emit_exit(out_, ExitKind::kDirect, {step.next_pc(), delta, depth_now(), false});
   out_.bind_short(taken);
-  emit_exit(ExitKind::kDirect, step.target(), delta, depth_now(), false);
+  emit_exit(out_, ExitKind::kDirect, {step.target(), delta, depth_now(), false});
 }
 
 void Translator::emit_push(uint64_t value) {
@@ -253,7 +264,7 @@ void Translator::emit_call(const TraceStep& step) {
   emit_push(step.next_pc());
   block_->return_point = step.next_pc();
   if (compares()) emit_watched_push(step);
-  emit_exit(ExitKind::kDirect, step.target(), index_ + 1 - added_, depth_now(), r11_in_);
+  emit_exit(out_, ExitKind::kDirect, {step.target(), index_ + 1 - added_, depth_now(), r11_in_});
 }
 
 // Loads the target of an indirect jump or call into rcx.
@@ -312,6 +323,12 @@ void Translator::emit_indirect(const TraceStep& step) {
     }
   }
   if (index_ + 1 != added_) out_.advance_counter(index_ + 1 - added_);
+  if (counts()) {
+    const uint32_t site = add_site(ExitKind::kIndirect, 0, 0);
+    sites_[site].counter = request_->profile->take(site);
+    emit_increment(out_, sites_[site].counter);
+    out_.load32(kRcx, SLOT(target));
+  }
   if (partial()) {
     out_.jump(cold_stub(0, true));
   } else {
@@ -326,59 +343,91 @@ void Translator::emit_indirect(const TraceStep& step) {
 
 void Translator::emit_end(const Trace& trace) {
   const TraceStep& last = trace.steps.back();
-  const int delta = index_ - added_;
+  Exit exit{trace.next_pc, index_ - added_, depth_now(), r11_in_};
   switch (trace.end) {
     case TraceEnd::kStopBefore:
-      return emit_exit(ExitKind::kArrive, trace.next_pc, delta, depth_now(), r11_in_);
+      emit_exit(out_, ExitKind::kArrive, exit);
+      return;
     case TraceEnd::kFallThrough:
-      return emit_exit(ExitKind::kDirect, trace.next_pc, delta, depth_now(), r11_in_);
+      emit_exit(out_, ExitKind::kDirect, exit);
+      return;
     case TraceEnd::kBranch:
       break;
   }
   if (last.instruction.kind == InstructionClass::kJump) {
-    emit_exit(ExitKind::kDirect, last.target(), delta, depth_now(), r11_in_);
+    exit.target = last.target();
   } else if (last.instruction.kind == InstructionClass::kConditionalJump) {
-    emit_exit(ExitKind::kDirect, last.next_pc(), delta, depth_now(), r11_in_);
+    exit.target = last.next_pc();
+  } else {
+    return;
   }
+  emit_exit(out_, ExitKind::kDirect, exit);
 }
 
 void Translator::emit_side_exits() {
-  for (const SideExit& exit : side_exits_) {
-    const bool bare = exit.delta == 0 && !exit.r11_in && !partial();
-    if (!bare) {
-      out_.bind(exit.distance);
-      emit_exit(ExitKind::kDirect, exit.target, exit.delta, exit.depth, exit.r11_in);
-      continue;
+  for (const SideExit& side : side_exits_) {
+    const Exit& exit = side.exit;
+    const bool bare = exit.delta == 0 && !exit.r11_in && !partial() && !counts();
+    uint32_t site;
+    if (bare) {
+      site = add_site(ExitKind::kDirect, exit.target, 0);
+      const uint64_t stub = cold_stub(site, false);
+      ExitSite& made = sites_[site];
+      made.unchecked_depth = exit.depth;
+      made.distance = side.distance;
+      made.distance_end = side.distance_end;
+      made.stub = stub;
+      point(side.distance, side.distance_end, stub);
+    } else {
+      Emitter& out = counts() ? cold_ : out_;
+      point(side.distance, side.distance_end, out.here());
+      site = emit_exit(out, ExitKind::kDirect, exit);
     }
-    const uint32_t site = add_site(ExitKind::kDirect, exit.target, 0);
-    const uint64_t stub = cold_stub(site, false);
     ExitSite& made = sites_[site];
-    made.unchecked_depth = exit.depth;
-    made.distance = exit.distance;
-    made.distance_end = exit.distance_end;
-    made.stub = stub;
-    point(exit.distance, exit.distance_end, stub);
+    made.is_conditional = true;
+    made.leaves_when_taken = side.when_taken;
+    made.branch_delta = static_cast<int32_t>(side.branch_pc - request_->key.pc);
   }
 }
 
-void Translator::emit_exit(ExitKind kind, uint64_t target, int delta, uint8_t depth, bool r11_in) {
-  if (r11_in) {
-    out_.store(SLOT(r11), kR11);
-    out_.load(kR11, SLOT(count));
+uint32_t Translator::emit_exit(Emitter& out, ExitKind kind, const Exit& exit) {
+  if (exit.r11_in) {
+    out.store(SLOT(r11), kR11);
+    out.load(kR11, SLOT(count));
   }
   if (kind != ExitKind::kDirect || partial()) {
-    out_.jump(cold_stub(add_site(ExitKind::kArrive, target, delta), false));
-    return;
+    const uint32_t site = add_site(ExitKind::kArrive, exit.target, exit.delta);
+    if (counts()) emit_count(out, site);
+    out.jump(cold_stub(site, false));
+    return site;
   }
-  if (delta != 0) out_.advance_counter(delta);
-  const uint32_t site = add_site(kind, target, 0);
-  const uint64_t stub = cold_stub(site, false);
-  uint8_t* distance = out_.jump(stub);
+  if (exit.delta != 0) out.advance_counter(exit.delta);
+  const uint32_t site = add_site(kind, exit.target, 0);
+  if (counts()) emit_count(out, site);
+  uint8_t* distance = out.jump(out.here());
   ExitSite& made = sites_[site];
-  made.unchecked_depth = depth;
+  made.unchecked_depth = exit.depth;
   made.distance = distance;
-  made.distance_end = out_.here();
-  made.stub = stub;
+  made.distance_end = out.here();
+  made.stub = cold_stub(site, false);
+  point(distance, made.distance_end, made.stub);
+  return site;
+}
+
+void Translator::emit_increment(Emitter& out, uint32_t counter) {
+  const auto address = static_cast<uint32_t>(request_->profile->address(counter));
+  out.bytes(0x8b, 0x0c, 0x25);  // mov ecx, [counter]
+  out.dword(address);
+  out.bytes(0x8d, 0x49, 0x01);  // lea ecx, [rcx + 1]
+  out.bytes(0x89, 0x0c, 0x25);  // mov [counter], ecx
+  out.dword(address);
+}
+
+void Translator::emit_count(Emitter& out, uint32_t site) {
+  sites_[site].counter = request_->profile->take(site);
+  out.store(SLOT(rcx), kRcx);
+  emit_increment(out, sites_[site].counter);
+  out.load(kRcx, SLOT(rcx));
 }
 
 uint32_t Translator::add_site(ExitKind kind, uint64_t pc, int count_delta) {

@@ -32,19 +32,26 @@ struct TranslationRequest {
   bool leaves_at_accesses = false;
   // Whether indirect jumps will come to it.
   bool with_landing = false;
+  // Where the block's exits are to be counted; null if they are not.
+  EdgeProfile* profile = nullptr;
 };
 
 // Emits one block for a trace: copies of its instructions, counting, checks and exits.
 // One object for one block.
 class Translator {
  private:
+  struct Exit {
+    uint64_t target;
+    int delta;      // to be added to the counter on the way
+    uint8_t depth;  // blocks run since the last check
+    bool r11_in;    // the guest's r11 is in the register
+  };
   struct SideExit {
     uint8_t* distance;  // of the conditional jump
     uint64_t distance_end;
-    uint64_t target;
-    int delta;
-    uint8_t depth;
-    bool r11_in;
+    Exit exit;
+    uint64_t branch_pc;
+    bool when_taken;
   };
   struct ColdExit {
     uint8_t* distance;  // of the jump that leads to it
@@ -127,8 +134,13 @@ class Translator {
   void take_r11_in();
   void take_r11_out();
   void record(const TraceStep& step, bool rcx_spilled);
-  // Code that leaves for `target`, linkable if `kind` says so.
-  void emit_exit(ExitKind kind, uint64_t target, int delta, uint8_t depth, bool r11_in);
+  // Code that leaves for `target`, linkable if `kind` says so. Returns the exit's site.
+  uint32_t emit_exit(Emitter& out, ExitKind kind, const Exit& exit);
+  // Counts in emitted code how often it is left through the site; rcx is the guest's.
+  void emit_count(Emitter& out, uint32_t site);
+  // Adds 1 to the counter; ecx is free.
+  void emit_increment(Emitter& out, uint32_t counter);
+  bool counts() const { return counts_; }
   uint32_t add_site(ExitKind kind, uint64_t pc, int count_delta);
   // Puts the stub of an exit where cold code lies; returns its address.
   uint64_t cold_stub(uint32_t site, bool rcx_saved);
@@ -150,6 +162,7 @@ class Translator {
   int check_adds_ = 0;
   bool checked_ = false;  // since the block's entry
   bool r11_in_ = false;
+  bool counts_ = false;  // how often each exit is taken
   std::vector<InstructionRecord>& records_;
   std::vector<SideExit>& side_exits_;
   std::vector<ColdExit>& cold_exits_;

@@ -29,6 +29,7 @@ struct Mode {
   bool watchpoints = false;
   bool watch_reads = false;
   bool forks = false;
+  bool hot = false;  // blocks become hot at once
   GeneratorOptions generator;
 };
 
@@ -128,6 +129,8 @@ void map_guest(Puppet& puppet, bool writable_code) {
 }
 
 constexpr uint64_t kMaxNativeSteps = 3000;
+// The same program so often, where its blocks are to become hot.
+constexpr unsigned kHotRounds = 30;
 
 class Runner {
  public:
@@ -136,7 +139,7 @@ class Runner {
       map_guest(*puppet, mode.generator.self_modifying);
     base_ = truth_.registers();
     vectors_ = truth_.extended_state();
-    auto made = Engine::create();
+    auto made = Engine::create(mode_.hot ? ImprovementPace{2, 100, 200} : ImprovementPace{});
     RCHK_CHECK(made.has_value());
     engine_ = std::move(*made);
     RCHK_CHECK(engine_->attach(translated_).has_value());
@@ -144,12 +147,20 @@ class Runner {
 
   void run(uint64_t seed) {
     program_ = generate(seed, mode_.generator);
+    engine_->invalidate(range_of({kCode}, kCodeBytes));
+    for (unsigned round = 0; round < (mode_.hot ? kHotRounds : 1); ++round) run_round(seed);
+  }
+
+  uint64_t total = 0;
+  Statistics statistics() const { return engine_->statistics(); }
+
+ private:
+  void run_round(uint64_t seed) {
     random_.seed(seed * 77 + 1);
     for (Puppet* puppet : {&truth_, &translated_}) {
       prepare(*puppet, program_, seed);
       puppet->set_extended_state(vectors_);
     }
-    engine_->invalidate(range_of({kCode}, kCodeBytes));
     Registers guest = base_;
 #define COPY(name) guest.name = program_.start.name;
     // clang-format off
@@ -172,10 +183,6 @@ class Runner {
     total += native_.retired;
   }
 
-  uint64_t total = 0;
-  Statistics statistics() const { return engine_->statistics(); }
-
- private:
   void set_probes() {
     Probes probes;
     breakpoints_.clear();
@@ -404,8 +411,14 @@ class Runner {
   std::mt19937_64 random_;
 };
 
-Mode mode_named(const std::string& name) {
+Mode mode_named(const std::string& full_name) {
   Mode mode;
+  std::string name = full_name;
+  if (name.starts_with("hot-")) {
+    name.erase(0, 4);
+    mode.hot = true;
+    mode.random_limits = false;
+  }
   if (name == "plain")
     mode.random_limits = false;
   else if (name == "limits")
@@ -451,12 +464,14 @@ int oracle_main(int argc, char** argv) {
   }
   const Statistics statistics = runner.statistics();
   std::printf(
-      "%s: %llu programs, %llu instructions agree (%llu blocks, %llu stops, %llu flushes)\n",
+      "%s: %llu programs, %llu instructions agree (%llu blocks, %llu stops, %llu flushes, "
+      "%llu made anew)\n",
       mode.c_str(), static_cast<unsigned long long>(count),
       static_cast<unsigned long long>(runner.total),
       static_cast<unsigned long long>(statistics.blocks),
       static_cast<unsigned long long>(statistics.host_stops),
-      static_cast<unsigned long long>(statistics.flushes));
+      static_cast<unsigned long long>(statistics.flushes),
+      static_cast<unsigned long long>(statistics.remade));
   return 0;
 }
 
