@@ -1,6 +1,7 @@
 """Recording and replaying whole programs."""
 
 import pathlib
+import re
 import statistics
 import subprocess
 import time
@@ -25,6 +26,13 @@ def built(name, *flags):
     """A program of bench/programs."""
     return str(compile_program(HERE / "programs" / f"{name}.c", FOLDER / "bin" / name,
                                ["-O2", *flags]))
+
+
+def stored_files(recording):
+    """How many bytes of a recording are the contents of files that were mapped."""
+    done = subprocess.run([process.RCHK, "info", recording], capture_output=True, text=True,
+                          check=True)
+    return int(re.search(r"^files inside +\d+ \((\d+) bytes", done.stdout, re.MULTILINE).group(1))
 
 
 def timed(command, *, stdin=None, timeout=900):
@@ -78,9 +86,10 @@ class Program:
 
     def rows(self, times, recording, failure):
         size = recording.stat().st_size
+        without_files = size - stored_files(recording)
         recording.unlink()
         native, record = (statistics.median(times[kind]) for kind in ("native", "record"))
-        note = f"{size / 1e6:.2f} MB recorded"
+        note = f"{size / 1e6:.2f} MB recorded, {without_files / 1e6:.2f} without files"
         if self.one_core:
             note += "; native on one core"
         if self.name == "true":

@@ -104,7 +104,8 @@ Result<int> info(const std::string& file) {
     fmt::print("ends with      {}\n",
                trace::describe({reader->event_count() - 1}, *last, syscall_name));
   }
-  fmt::print("files inside   {} ({} bytes unpacked)\n", reader->files().size(), embedded);
+  fmt::print("files inside   {} ({} bytes, {} unpacked)\n", reader->files().size(),
+             reader->file_contents_stored_bytes(), embedded);
   for (const trace::FileInfo& item : reader->files()) {
     fmt::print("               {} ({} bytes)\n", item.path, item.size_bytes);
   }

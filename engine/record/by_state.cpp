@@ -4,6 +4,7 @@
 
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "engine/record/address_changes.h"
 #include "engine/record/recorder_impl.h"
@@ -11,6 +12,8 @@
 namespace rchk::record {
 
 namespace {
+
+using Kinship = tracee::Tracee::Kinship;
 
 // A new reference costs a copy of each page that the guest writes to next; an old one makes events
 // larger.
@@ -78,11 +81,20 @@ Result<void> Recorder::Impl::renew_reference() {
   Space& space = *task_->space;
   if (task_->in_group_stop || task_->in_exit_stop || task_->signal || task_->call) return {};
   if (space.reference && space.reference->dirty_pages <= kMostPagesOfOldReference) return {};
+  // The parent of a process that is not the first one must not hear of it.
+  const bool alone = task_->process->pid == first_pid_;
+  const pid_t old = space.reference ? space.reference->fork.pid() : -1;
   space.reference.reset();
+  if (!alone && old > 0) {
+    RCHK_TRY(task_->tracee.remote_syscall(space.confinement.gadget, SYS_wait4,
+                                          {static_cast<uint64_t>(old), 0, __WCLONE | WNOHANG, 0}));
+  }
+  if (!alone && has_adopters_) return {};
   before_fork(limits_);
   const bool were_in = space.breakpoints.inserted();
   if (were_in) space.breakpoints.remove_all(task_->tracee);
-  Result<tracee::Tracee> forked = task_->tracee.fork(space.confinement.gadget);
+  Result<tracee::Tracee> forked =
+      task_->tracee.fork(space.confinement.gadget, alone ? Kinship::kSibling : Kinship::kChild);
   if (were_in) space.breakpoints.insert_all(task_->tracee);
   if (!forked) return Failure(forked.error());
   // An open end of a pipe in it would keep the other one waiting.

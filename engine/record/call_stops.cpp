@@ -1,5 +1,6 @@
 #include <asm/prctl.h>
 #include <sched.h>
+#include <sys/prctl.h>
 
 #include "engine/record/recorder_impl.h"
 #include "engine/record/restarts.h"
@@ -281,6 +282,19 @@ void Recorder::Impl::note_thread_words(const PendingCall& call, int64_t result) 
   }
 }
 
+// Subreapers, and the first processes of pid namespaces.
+void Recorder::Impl::note_adopter(const Call& made, int64_t result) {
+  if (result < 0) return;
+  uint64_t flags = 0;
+  if (made.number == nr::clone || made.number == nr::unshare) flags = made.arguments[0];
+  if (made.number == nr::clone3) {
+    flags = word_at({made.arguments[0]}, GuestReader(task_->tracee)).value_or(0);
+  }
+  const bool reaps = made.number == nr::prctl && made.arguments[0] == PR_SET_CHILD_SUBREAPER &&
+                     made.arguments[1] != 0;
+  if (reaps || (flags & CLONE_NEWPID) != 0) has_adopters_ = true;
+}
+
 Recorder::Impl::MaybeStop Recorder::Impl::watchpoint_changed_by(
     const std::vector<trace::MemoryWrite>& writes, const RunLimits& limits) {
   MaybeStop stop;
@@ -318,6 +332,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
     return MaybeStop();
   }
   note_thread_words(call, result);
+  note_adopter(call.entry.call, result);
   RCHK_TRY(note_pending_signals(call, result));
   MaybeStop stop = watchpoint_changed_by(event.writes, limits);
   if (!stop && is_caught(event.number, limits)) {

@@ -138,6 +138,7 @@ class Recorder::Impl {
   Result<void> note_pending_signals(const PendingCall& call, int64_t result);
   bool is_caught(int number, const RunLimits& limits) const;
   void note_thread_words(const PendingCall& call, int64_t result);
+  void note_adopter(const syscalls::Call& made, int64_t result);
   Result<void> checksum_if_due(const Registers& registers);
   MaybeStop watchpoint_changed_by(const std::vector<trace::MemoryWrite>& writes,
                                   const RunLimits& limits);
@@ -258,6 +259,8 @@ class Recorder::Impl {
   bool fed_others_ = false;  // the last call may have ended other tasks' calls
   std::optional<std::mt19937_64> chaos_;
   Ticker ticker_;
+  // A process takes in orphans: it would hear of the end of a reference that is one.
+  bool has_adopters_ = false;
   bool keep_states_ = false;               // fork snapshots are taken
   std::map<pid_t, ExtendedState> states_;  // of tasks in calls, where they are kept
   const RunLimits* limits_ = nullptr;      // of the present run()

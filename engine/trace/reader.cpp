@@ -83,6 +83,14 @@ class TraceReader::Impl {
                     });
   }
 
+  uint64_t file_contents_stored_bytes() const {
+    uint64_t bytes = 0;
+    for (const IndexEntry& chunk : container_.chunks()) {
+      if (chunk.chunk_type() == ChunkType::kFileContents) bytes += chunk.stored_bytes;
+    }
+    return bytes;
+  }
+
   Result<void> verify() {
     std::lock_guard lock(mutex_);
     for (const IndexEntry& chunk : container_.chunks()) {
@@ -214,6 +222,10 @@ Result<Bytes> TraceReader::file_bytes(FileId file, uint64_t offset_bytes, uint64
 }
 bool TraceReader::is_complete() const { return impl_->container().is_complete(); }
 std::string TraceReader::torn_tail_note() const { return impl_->container().torn_tail_note(); }
+uint64_t TraceReader::file_contents_stored_bytes() const {
+  return impl_->file_contents_stored_bytes();
+}
+
 Result<void> TraceReader::verify() { return impl_->verify(); }
 
 }  // namespace rchk::trace

@@ -36,6 +36,8 @@ class TraceReader final : public EventSource {
   // For a recording that was not closed: where it ends and how many bytes behind that are lost.
   // Empty otherwise.
   std::string torn_tail_note() const;
+  // What the contents of files take of the recording's file, of which files() tells the sizes.
+  uint64_t file_contents_stored_bytes() const;
   // Reads and decodes everything; the first damage found is the error.
   Result<void> verify();
 

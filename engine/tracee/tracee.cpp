@@ -473,13 +473,15 @@ Result<int64_t> Tracee::remote_syscall(GuestAddress gadget, int64_t number,
   return static_cast<int64_t>(after.rax);
 }
 
-Result<Tracee> Tracee::fork(GuestAddress gadget) {
+Result<Tracee> Tracee::fork(GuestAddress gadget, Kinship kinship) {
   RCHK_TRY_ASSIGN(const Registers saved, registers());
   Registers call = saved;
   call.rip = gadget.value;
   call.rax = SYS_clone;
   call.orig_rax = ~0ull;
-  call.rdi = CLONE_PARENT;  // a child of the tracer's, not of the guest's; no exit signal
+  // CLONE_PARENT brings the parent's children's exit signal along (kernel/fork.c); without it
+  // there is none.
+  call.rdi = kinship == Kinship::kSibling ? CLONE_PARENT : 0;
   call.rsi = call.rdx = call.r10 = call.r8 = 0;
   RCHK_TRY(set_registers(call));
   RCHK_TRY_ASSIGN(const uint64_t mask, block_signals());

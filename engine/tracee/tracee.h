@@ -130,9 +130,13 @@ class Tracee {
   // REQUIRES: not stopped at the entry of a system call.
   Result<int64_t> remote_syscall(GuestAddress gadget, int64_t number,
                                  std::array<uint64_t, 6> arguments = {});
-  // Clones the process by fork in it; the new one is stopped, traced, a child of the caller, has
-  // the same registers and gets killed with its tracer. Signals pending for it are none.
-  Result<Tracee> fork(GuestAddress gadget);
+  // Clones the process by fork in it; the new one is stopped, traced, has the same registers and
+  // gets killed with its tracer. Signals pending for it are none.
+  enum class Kinship : uint8_t {
+    kSibling,  // a child of the process's parent: right where that is the tracer
+    kChild,    // the process's own child, of which only a wait with __WCLONE or __WALL tells it
+  };
+  Result<Tracee> fork(GuestAddress gadget, Kinship kinship = Kinship::kSibling);
 
   // Takes in a stop that the caller learned of by waitpid for any process.
   void take_note(const StopStatus& stop) { note(stop); }

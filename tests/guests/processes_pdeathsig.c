@@ -30,5 +30,6 @@ int main(void) {
   pid_t orphan = 0;
   CHECK(status_of(child) == 2 && read(ends[0], &orphan, sizeof orphan) == sizeof orphan);
   CHECK(status_of(orphan) == 3);
+  CHECK(wait(NULL) == -1 && errno == ECHILD);
   return passed();
 }

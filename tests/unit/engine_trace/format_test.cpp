@@ -39,8 +39,7 @@ Bytes worked_example() {
 
 // The bytes of the document's hex dump: lines "0001f0a0: 72 63 ...", which leave the front out.
 Bytes bytes_of_document() {
-  const std::string here = __FILE__;
-  std::ifstream document(here.substr(0, here.find("tests/unit")) + "docs/trace-format.md");
+  std::ifstream document(RCHK_SOURCE_DIR "/docs/trace-format.md");
   Bytes bytes;
   for (std::string line; std::getline(document, line);) {
     if (line.size() < 10 || line[8] != ':') continue;
