@@ -6,6 +6,7 @@ import pathlib
 import random
 import shutil
 import subprocess
+import threading
 
 from harness import process
 from harness.guests import compile_program
@@ -29,8 +30,16 @@ def run_program(name, make, options):
     return Cycle(subject, options.keep).run(options.repeat, options.soak)
 
 
+MAKING = threading.RLock()  # tests that run side by side want the same inputs
+
+
 def generated(name, make):
     """An input that is made once and kept."""
+    with MAKING:
+        return generated_alone(name, make)
+
+
+def generated_alone(name, make):
     path = input_folder() / name
     if not path.exists():
         fresh = path.with_name(f".{name}")
