@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -82,19 +81,19 @@ Result<void> Recorder::Impl::renew_reference() {
   if (task_->in_group_stop || task_->in_exit_stop || task_->signal || task_->call) return {};
   if (space.reference && space.reference->dirty_pages <= kMostPagesOfOldReference) return {};
   // The parent of a process that is not the first one must not hear of it.
-  const bool alone = task_->process->pid == first_pid_;
+  const bool is_first = task_->process->pid == first_pid_;
   const pid_t old = space.reference ? space.reference->fork.pid() : -1;
   space.reference.reset();
-  if (!alone && old > 0) {
+  if (!is_first && old > 0) {
     RCHK_TRY(task_->tracee.remote_syscall(space.confinement.gadget, SYS_wait4,
                                           {static_cast<uint64_t>(old), 0, __WCLONE | WNOHANG, 0}));
   }
-  if (!alone && has_adopters_) return {};
+  if (!is_first && has_adopters_) return {};
   before_fork(limits_);
   const bool were_in = space.breakpoints.inserted();
   if (were_in) space.breakpoints.remove_all(task_->tracee);
   Result<tracee::Tracee> forked =
-      task_->tracee.fork(space.confinement.gadget, alone ? Kinship::kSibling : Kinship::kChild);
+      task_->tracee.fork(space.confinement.gadget, is_first ? Kinship::kSibling : Kinship::kChild);
   if (were_in) space.breakpoints.insert_all(task_->tracee);
   if (!forked) return Failure(forked.error());
   // An open end of a pipe in it would keep the other one waiting.

@@ -149,7 +149,8 @@ Result<void> Recorder::Impl::add_foreign_changes(const PendingCall& call, int64_
 Result<void> Recorder::Impl::add_fork_differences(Task& child) {
   const auto changes = changes_by_fork(child.tracee, files_, child.space->memory,
                                        [this](std::string_view text) { say(text); });
-  if (!changes) return {};  // it has been killed
+  if (!changes && state_in_kernel(child.tid) != 't') return {};  // it has been killed
+  if (!changes) return Failure(changes.error());
   if (changes->changes.empty()) return {};
   return append_of(child, trace::MemoryEvent{changes->changes, changes->writes});
 }

@@ -143,7 +143,11 @@ Result<void> Recorder::Impl::undo_force(int signal) {
   RCHK_TRY_ASSIGN(const Registers registers, task_->tracee.registers());
   const GuestAddress room{(registers.rsp - kRedZoneBytes - kActionBytes) & ~15ull};
   uint8_t kept[kActionBytes];
-  if (task_->tracee.read_memory(room, kept) != sizeof(kept)) return {};
+  if (task_->tracee.read_memory(room, kept) != sizeof(kept)) {
+    say_once(fmt::format("The handler of {} is lost: there is no stack to put it back with.",
+                         signal_name(signal)));
+    return {};
+  }
   const GuestAddress gadget = task_->space->confinement.gadget;
   const auto number = static_cast<uint64_t>(signal);
   RCHK_TRY(
