@@ -43,10 +43,15 @@ uint64_t xstate_bv(const ExtendedState& state) {
   return bits;
 }
 
+// FOP, FIP and FDP: where the last x87 instruction was. In a replay that is in translated code;
+// Intel's processors store them always, AMD's with a pending exception only.
+constexpr size_t kX87PointersStart = 6, kX87PointersEnd = 24;
+
 // The area with every component that is in its initial state written out as such.
 ExtendedState normalised(ExtendedState state) {
   if (state.size() < kLegacyBytes + kHeaderBytes) return state;
   const uint64_t present = xstate_bv(state);
+  std::fill(state.begin() + kX87PointersStart, state.begin() + kX87PointersEnd, 0);
   std::fill(state.begin() + kLegacySoftwareStart, state.begin() + kLegacyBytes, 0);
   if ((present & 1) == 0) {
     std::fill(state.begin(), state.begin() + 24, 0);
