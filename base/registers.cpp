@@ -43,9 +43,16 @@ uint64_t xstate_bv(const ExtendedState& state) {
   return bits;
 }
 
-// FOP, FIP and FDP: where the last x87 instruction was. In a replay that is in translated code;
-// Intel's processors store them always, AMD's with a pending exception only.
-constexpr size_t kX87PointersStart = 6, kX87PointersEnd = 24;
+// FOP, FIP and FDP: the last x87 instruction, where it was and what it accessed. Intel's processors
+// store them always, AMD's with a pending exception only, so the same state may come either way.
+constexpr size_t kX87PointersStart = 6, kX87InstructionPointer = 8, kX87PointersEnd = 24;
+
+void write_initial_x87(ExtendedState& state) {
+  std::fill(state.begin(), state.begin() + 24, 0);
+  std::fill(state.begin() + 32, state.begin() + 160, 0);
+  const uint16_t initial_control_word = 0x37f;
+  std::memcpy(state.data(), &initial_control_word, sizeof(initial_control_word));
+}
 
 // The area with every component that is in its initial state written out as such.
 ExtendedState normalised(ExtendedState state) {
@@ -53,12 +60,7 @@ ExtendedState normalised(ExtendedState state) {
   const uint64_t present = xstate_bv(state);
   std::fill(state.begin() + kX87PointersStart, state.begin() + kX87PointersEnd, 0);
   std::fill(state.begin() + kLegacySoftwareStart, state.begin() + kLegacyBytes, 0);
-  if ((present & 1) == 0) {
-    std::fill(state.begin(), state.begin() + 24, 0);
-    std::fill(state.begin() + 32, state.begin() + 160, 0);
-    const uint16_t initial_control_word = 0x37f;
-    std::memcpy(state.data(), &initial_control_word, sizeof(initial_control_word));
-  }
+  if ((present & 1) == 0) write_initial_x87(state);
   if ((present & 2) == 0) std::fill(state.begin() + 160, state.begin() + 416, 0);
   for (unsigned component = 2; component < 63; ++component) {
     if ((present >> component & 1) != 0) continue;
@@ -99,6 +101,17 @@ std::string describe(const Registers& registers) {
                         ++column % 4 == 0 ? "\n" : " ");
   }
   return text;
+}
+
+void set_x87_pointer(ExtendedState& state, GuestAddress pointer) {
+  if (state.size() < kLegacyBytes + kHeaderBytes) return;
+  uint64_t present = xstate_bv(state);
+  if ((present & 1) == 0) {
+    write_initial_x87(state);
+    present |= 1;
+    std::memcpy(state.data() + kLegacyBytes, &present, sizeof(present));
+  }
+  std::memcpy(state.data() + kX87InstructionPointer, &pointer.value, sizeof(pointer.value));
 }
 
 bool same_extended_state(const ExtendedState& a, const ExtendedState& b) {

@@ -39,6 +39,10 @@ using ExtendedState = std::vector<uint8_t>;
 
 // True if both hold the same values. Components that one side marks as being in their initial
 // state (a clear bit in XSTATE_BV) count as holding their initial values.
+// FOP, FIP and FDP, which tell of the last x87 instruction, are left out.
 bool same_extended_state(const ExtendedState& a, const ExtendedState& b);
+
+// Sets FIP, the address of the last x87 instruction.
+void set_x87_pointer(ExtendedState& state, GuestAddress pointer);
 
 }  // namespace rchk

@@ -325,6 +325,25 @@ Result<void> Puppet::set_registers(const Registers& registers) {
   return process_.set_registers(hardware);
 }
 
+Result<ExtendedState> Puppet::extended_state() const {
+  RCHK_TRY_ASSIGN(ExtendedState state, process_.extended_state());
+  if (translation_.x87_pointer.value != 0) {
+    rchk::set_x87_pointer(state, translation_.x87_pointer);
+  }
+  return state;
+}
+
+Result<void> Puppet::set_extended_state(const ExtendedState& state) {
+  translation_.x87_pointer = {};
+  return process_.set_extended_state(state);
+}
+
+Result<void> Puppet::set_x87_pointer(GuestAddress pointer) {
+  RCHK_TRY_ASSIGN(ExtendedState state, process_.extended_state());
+  rchk::set_x87_pointer(state, pointer);
+  return process_.set_extended_state(state);
+}
+
 Result<translate::HostStop> Puppet::resume(const Registers& registers) {
   RCHK_TRY(set_registers(registers));
   for (;;) {

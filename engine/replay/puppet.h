@@ -101,15 +101,14 @@ class Puppet final : public translate::Host {
   Result<void> remap(const trace::RemapChange& change);
   Result<void> discard(AddressRange range);
 
-  Result<ExtendedState> extended_state() const { return process_.extended_state(); }
-  Result<void> set_extended_state(const ExtendedState& state) {
-    return process_.set_extended_state(state);
-  }
+  Result<ExtendedState> extended_state() const;
+  Result<void> set_extended_state(const ExtendedState& state);
   Result<void> set_registers(const Registers& registers);
   pid_t pid() const { return process_.pid(); }
 
   // translate::Host
   Result<translate::HostStop> resume(const Registers& registers) override;
+  Result<void> set_x87_pointer(GuestAddress pointer) override;
   translate::CodePage code_page(GuestAddress page) override;
   Result<void> protect_code_page(GuestAddress page, bool read_only) override;
   Result<void> map_shared(GuestAddress address, uint64_t size_bytes, int memfd,

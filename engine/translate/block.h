@@ -87,6 +87,7 @@ enum class ExitKind : uint8_t {
   kDirect,         // as kArrive, and can be linked to a block there
   kCandidate,      // the state probe's inline comparison matched at `pc`
   kStale,          // the code of the block at `pc` is not what was translated
+  kX87Pointer,     // at `pc`, whose instruction needs FIP to be right
   kLook,           // at `pc`, whose instruction may access watched memory
   kWatchStop,      // a watchpoint hit; `pc` is behind the instruction
   kRememberedHit,  // no exit: describes a remembered hit

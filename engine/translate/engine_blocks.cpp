@@ -65,6 +65,7 @@ Result<Engine::Impl::Entry> Engine::Impl::make_block(const BlockKey& key, uint8_
   block.tier = tier;
   const ProbeView* probes = breakpoints_.empty() && !probes_.state ? nullptr : this;
   TranslationRequest request{key, depth, probes, watches_reads_, use == BlockUse::kLanding};
+  request.x87_places = &x87_places_;
   if (key.flavour == Flavour::kFast && tier == Tier::kCounted && profile.has_room()) {
     request.profile = &profile;
   }

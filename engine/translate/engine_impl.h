@@ -55,6 +55,7 @@ class Engine::Impl final : public ProbeView {
   // engine_run.cpp
   Result<std::optional<Stop>> advance(Progress& progress);
   Result<std::optional<Stop>> enter(Progress& progress, Block& block, int64_t budget);
+  Result<void> settle_x87_pointer();
   std::optional<Stop> left_through_exit(Progress& progress, int64_t budget);
   Result<std::optional<Stop>> signalled(Progress& progress, const HostStop& stop, int64_t budget);
   void note_inline_hit(const Progress& progress, int64_t budget);
@@ -99,6 +100,7 @@ class Engine::Impl final : public ProbeView {
   CodePages pages_;
   Trace trace_;  // of the block being made
   Translator::Scratch scratch_;
+  X87Places x87_places_;
   std::vector<AddressRange> code_ranges_;
   std::vector<GuestAddress> code_page_list_;
   Host* host_ = nullptr;

@@ -118,10 +118,15 @@ Result<std::optional<Stop>> Engine::Impl::enter(Progress& progress, Block& block
   machine.r11 = static_cast<uint64_t>(-budget);
   machine.rip = block.entry;
   machine.orig_rax = ~0ull;
+  GuestAddress& x87_pointer = host_->translation_state().x87_pointer;
+  state.x87_place = x87_pointer.value == 0 ? X87Places::kInHardware : X87Places::kUnchanged;
   ++statistics_.host_stops;
   RCHK_TRY_ASSIGN(HostStop stop, host_->resume(machine));
   while (stop.signal == SIGSEGV && cache_->is_watched_load(stop.registers.rip)) {
     RCHK_TRY_ASSIGN(stop, forget_watched_word(stop));
+  }
+  if (state.x87_place > X87Places::kUnchanged) {
+    x87_pointer = {x87_places_.place(state.x87_place)};
   }
   const uint64_t orig_rax = guest.orig_rax;
   guest = stop.registers;
@@ -130,7 +135,17 @@ Result<std::optional<Stop>> Engine::Impl::enter(Progress& progress, Block& block
   guest.rax = stop.registers.orig_rax;
   guest.rcx = state.rcx;
   guest.r11 = state.r11;
-  return left_through_exit(progress, budget);
+  auto left = left_through_exit(progress, budget);
+  if (store_.site(state.exit_site).kind == ExitKind::kX87Pointer) RCHK_TRY(settle_x87_pointer());
+  return left;
+}
+
+// Puts the guest's FIP into the unit.
+Result<void> Engine::Impl::settle_x87_pointer() {
+  GuestAddress& pointer = host_->translation_state().x87_pointer;
+  RCHK_TRY(host_->set_x87_pointer(pointer));
+  pointer = {};
+  return {};
 }
 
 void Engine::Impl::note_inline_hit(const Progress& progress, int64_t budget) {
@@ -174,6 +189,9 @@ std::optional<Stop> Engine::Impl::left_through_exit(Progress& progress, int64_t 
       ++statistics_.invalidations;
       store_.remove(*site.owner);
       progress.counts_here = since != 0 || counted_here_;
+      break;
+    case ExitKind::kX87Pointer:
+      progress.counts_here = false;
       break;
     case ExitKind::kLook:
       progress.look_once = true;

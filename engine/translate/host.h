@@ -41,6 +41,8 @@ struct HostTranslationState {
   std::map<GuestAddress, uint64_t> protected_pages;
   uint64_t layout = 0;               // which engine, and which of its layouts, mapped them
   std::vector<AddressRange> mapped;  // base and arenas
+  // The guest's FIP where the thread's is the address of translated code, else 0: see x87.h.
+  GuestAddress x87_pointer;
 };
 
 // The process in which translations run: one kernel thread, stopped between calls, that holds
@@ -52,6 +54,9 @@ class Host {
   // Sets the thread's registers and lets it run until it executes a `syscall` instruction (which
   // is suppressed) or gets a signal. x87 and vector state are the guest's and stay in the thread.
   virtual Result<HostStop> resume(const Registers& registers) = 0;
+
+  // Sets FIP, the address of the last x87 instruction, in the thread's x87 state.
+  virtual Result<void> set_x87_pointer(GuestAddress pointer) = 0;
 
   // Copies guest memory; returns how many bytes from `address` on were readable.
   virtual size_t read_memory(GuestAddress address, std::span<uint8_t> bytes) = 0;

@@ -30,6 +30,7 @@ struct StatePage {
   uint32_t watch_site = 0;  // site of the store being looked at; that of the stop behind it is next
   uint32_t watch_remember = 0;    // whether hits are remembered instead of stopping
   uint32_t hit_probe_plus_1 = 0;  // of the last watchpoint hit
+  uint32_t x87_place = 0;         // the last x87 instruction: see X87Places
 };
 
 // A watched word: `address` is a multiple of 8, `mask` has the bits of the watched bytes set.

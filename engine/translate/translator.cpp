@@ -143,6 +143,11 @@ void Translator::emit_step(const TraceStep& step) {
   if (index_ == check_at_) emit_check(step);
   emit_probes(step);
   if (looks() && touches_memory(step.instruction)) emit_look(step);
+  if (sets_x87_pointer(step.instruction)) {
+    out_.store_imm32(SLOT(x87_place), request_->x87_places->number_of(step.pc));
+  } else if (needs_x87_pointer(step.instruction)) {
+    emit_x87_check(step);
+  }
   switch (step.instruction.kind) {
     case InstructionClass::kJump:
       break;  // the trace follows it, or its end jumps
@@ -225,6 +230,16 @@ void Translator::emit_copy(const TraceStep& step) {
     displacement = static_cast<int32_t>(moved);
     std::memcpy(copy + instruction.displacement_offset, &displacement, 4);
   }
+}
+
+void Translator::emit_x87_check(const TraceStep& step) {
+  take_r11_out();
+  out_.store(SLOT(rcx), kRcx);
+  out_.load32(kRcx, SLOT(x87_place));
+  uint8_t* right = out_.jecxz();
+  out_.jump(cold_stub(add_site(ExitKind::kX87Pointer, step.pc, index_ - added_), true));
+  out_.bind_short(right);
+  out_.load(kRcx, SLOT(rcx));
 }
 
 void Translator::emit_conditional(const TraceStep& step) {

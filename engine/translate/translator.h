@@ -10,6 +10,7 @@
 #include "engine/translate/code_cache.h"
 #include "engine/translate/engine.h"
 #include "engine/translate/trace.h"
+#include "engine/translate/x87.h"
 
 namespace rchk::translate {
 
@@ -34,6 +35,7 @@ struct TranslationRequest {
   bool with_landing = false;
   // Where the block's exits are to be counted; null if they are not.
   EdgeProfile* profile = nullptr;
+  X87Places* x87_places = nullptr;  // not null
 };
 
 // Emits one block for a trace: copies of its instructions, counting, checks and exits.
@@ -106,6 +108,8 @@ class Translator {
   void save_flags();
   void restore_flags();
   void emit_copy(const TraceStep& step);
+  // Leaves in front of an instruction that needs FIP, unless it is right.
+  void emit_x87_check(const TraceStep& step);
   void emit_conditional(const TraceStep& step);
   void emit_counter_jump(const TraceStep& step);
   void emit_call(const TraceStep& step);

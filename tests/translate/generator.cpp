@@ -398,7 +398,9 @@ class Generator {
   void vector() {
     instruction();
     const int x = pick(16), y = pick(16);
-    switch (pick(9)) {
+    switch (pick(__builtin_cpu_is("intel") ? 10 : 9)) {
+      case 9:
+        return x87();
       case 0:
         return vector_memory({0x0f, 0x6f}, 0xf3, x);  // movdqu x, m
       case 1:
@@ -434,6 +436,43 @@ class Generator {
         return bytes({0x66, 0x44, 0x0f, 0xd7, 0xd8});  // pmovmskb r11d, xmm0
     }
   }
+  // Whose stack may overflow, and whose address is stored. (AMD's processors forget the address
+  // when the thread is switched.)
+  void x87() {
+    switch (pick(10)) {
+      case 0:
+        return bytes({0xd9, 0xe8});  // fld1
+      case 1:
+        return bytes({0xd9, 0xeb});  // fldpi
+      case 2:
+        return bytes({0xd9, 0xe0});  // fchs
+      case 3:
+        return bytes({0xde, 0xc1});  // faddp
+      case 4:
+        return x87_memory({0xdc}, 0);  // fadd m64
+      case 5:
+        return x87_memory({0xdd}, 3);  // fstp m64
+      case 6:
+        return x87_memory({0xd9}, 6);  // fnstenv
+      case 7:
+        return x87_memory({0x0f, 0xae}, 0);  // fxsave
+      case 8:
+        x87_memory({0xdd}, 6);  // fnsave; frstor of the same
+        instruction();
+        return repeat_x87_memory({0xdd}, 4);
+      default:
+        return bytes({0xdb, 0xe3});  // fninit
+    }
+  }
+  void x87_memory(std::initializer_list<int> opcode, int operation) {
+    x87_offset_ = static_cast<uint32_t>(pick(128)) * 16;
+    repeat_x87_memory(opcode, operation);
+  }
+  void repeat_x87_memory(std::initializer_list<int> opcode, int operation) {
+    bytes(opcode);
+    bytes({0x83 | operation << 3});
+    dword(x87_offset_);
+  }
   void vector_memory(std::initializer_list<int> opcode, int prefix, int x) {
     bytes({prefix, 0x40 | (x >> 3) << 2});
     bytes(opcode);
@@ -449,6 +488,7 @@ class Generator {
   std::vector<size_t> function_at_;
   int function_count_ = 0;
   int callable_from_ = 0;
+  uint32_t x87_offset_ = 0;
 };
 
 }  // namespace

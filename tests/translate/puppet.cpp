@@ -126,10 +126,19 @@ ExtendedState Puppet::extended_state() const {
   iovec area{state.data(), state.size()};
   RCHK_CHECK(ptrace(PTRACE_GETREGSET, pid_, NT_X86_XSTATE, &area) == 0);
   state.resize(area.iov_len);
+  if (state_.x87_pointer.value != 0) rchk::set_x87_pointer(state, state_.x87_pointer);
   return state;
 }
 
+Result<void> Puppet::set_x87_pointer(GuestAddress pointer) {
+  ExtendedState state = extended_state();
+  rchk::set_x87_pointer(state, pointer);
+  set_extended_state(state);
+  return {};
+}
+
 void Puppet::set_extended_state(const ExtendedState& state) {
+  state_.x87_pointer = {};
   iovec area{const_cast<uint8_t*>(state.data()), state.size()};
   RCHK_CHECK(ptrace(PTRACE_SETREGSET, pid_, NT_X86_XSTATE, &area) == 0);
 }

@@ -42,6 +42,7 @@ class Puppet final : public Host {
 
   Result<HostStop> resume(const Registers& registers) override;
   size_t read_memory(GuestAddress address, std::span<uint8_t> bytes) override;
+  Result<void> set_x87_pointer(GuestAddress pointer) override;
   CodePage code_page(GuestAddress page) override;
   Result<void> protect_code_page(GuestAddress page, bool read_only) override;
   Result<void> map_shared(GuestAddress address, uint64_t size_bytes, int memfd,
