@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Measures rchk against native runs of the same programs, and against the bars it sets itself.
 
-Native and recorded runs take turns, and medians are compared: a machine that gets slower for a
-while slows both. Prints a table and writes docs/benchmarks.md. See ./dev bench."""
+Native and recorded runs take turns, and the fastest are compared: a busy machine makes runs slower,
+never faster. Prints a table and writes docs/benchmarks.md. See ./dev bench."""
 
 import argparse
 import datetime
@@ -70,8 +70,8 @@ def write_document(path, text):
 
 Measured on {date} with `./dev bench`, on {machine.description()}.
 
-A ratio is the median time with rchk over the median time of native runs that took turns with it;
-the other columns are the times themselves. The bar is what rchk sets itself. Ratios carry over to
+A ratio is the fastest time with rchk over the fastest of native runs that took turns with it (of
+redis, and inside the debugger, medians); the other columns are the times themselves. The bar is what rchk sets itself. Ratios carry over to
 other machines, absolute times do not.
 
 {text}

@@ -36,6 +36,7 @@ struct RecordOptions {
   std::vector<std::string> program;
   std::string output;
   std::string chaos;  // random choices of the scheduler: "random", or their seed; empty: none
+  std::optional<uint32_t> checksums_ms;  // time between checksums of memory; 0 for none
 };
 int run_record(const RecordOptions& options);
 

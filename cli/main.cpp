@@ -100,6 +100,9 @@ int command(int argc, char** argv, const std::string& self) {
   record_command->add_flag(
       "--chaos{random}", record.chaos,
       "Switch between tasks at random, to bring out races; --chaos=SEED repeats choices");
+  record_command->add_option(
+      "--checksums", record.checksums_ms,
+      "Checksums of memory so many ms apart, whatever they cost; else 5000, at 1 % of the time");
   record_command->add_option("program", record.program, "The program and its arguments")
       ->required();
 
@@ -143,7 +146,7 @@ int command(int argc, char** argv, const std::string& self) {
 
   CommandLine line;
   if (std::string(argv[1]) == "record") {
-    line = split(argc, argv, 2, {"-o", "--output"});
+    line = split(argc, argv, 2, {"-o", "--output", "--checksums"});
   } else {
     line.own.assign(std::reverse_iterator(argv + argc), std::reverse_iterator(argv + 1));
   }

@@ -67,6 +67,10 @@ Result<int> record(const RecordOptions& options) {
     fmt::print(stderr, "rchk: chaos, seed {0}: --chaos={0} makes the same choices\n",
                *settings.chaos_seed);
   }
+  if (options.checksums_ms) {
+    settings.checksum_interval = std::chrono::milliseconds(*options.checksums_ms);
+    settings.checksum_share = 0;
+  }
   settings.message = [](std::string_view text) { fmt::print(stderr, "rchk: {}\n", text); };
   RCHK_TRY_ASSIGN(const auto writer,
                   trace::TraceWriter::create(path, describe_recording(settings)));

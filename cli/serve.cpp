@@ -9,6 +9,7 @@
 
 #include "cli/commands.h"
 #include "engine/tracee/tracee.h"
+#include "gdb_commands.h"
 #include "gdbserver/protocol/session.h"
 
 namespace rchk::cli {
@@ -39,7 +40,8 @@ int start_gdb(const std::string& self, const std::vector<std::string>& rchk_argu
   };
   std::string remote = "target remote | " + quoted(self);
   for (const std::string& argument : rchk_arguments) remote += " " + quoted(argument);
-  std::vector<std::string> command{"gdb", "-q", "-ex", remote};
+  const std::string commands = std::string("python ") + kGdbCommands;
+  std::vector<std::string> command{"gdb", "-q", "-ex", commands, "-ex", remote};
   command.insert(command.end(), gdb_arguments.begin(), gdb_arguments.end());
   std::vector<char*> argv;
   for (std::string& word : command) argv.push_back(word.data());

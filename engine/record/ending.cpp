@@ -21,8 +21,6 @@ using tracee::ResumeMode;
 using tracee::StopStatus;
 namespace nr = syscalls::nr;
 
-constexpr uint64_t kChecksumShare = 100;  // checksums may cost one part in so many of run time
-
 // MAP_SHARED memory of a file changes with the file, whoever writes it.
 bool belongs_to_others(const trace::Mapping& mapping) {
   return mapping.shared && mapping.backing.has_value();
@@ -48,9 +46,11 @@ Result<void> Recorder::Impl::checksum_if_due(const Registers& registers) {
   const std::chrono::nanoseconds interval = options_.checksum_interval;
   const uint64_t now = now_ns();
   if (interval.count() == 0 || now < next_checksum_ns_) return {};
-  // What the kernel has stored for another task is in the log only when that one's stop is read.
+  // What the kernel has stored for another task is in the log only when that one's stop is read,
+  // and what another task computed only behind its next event.
   for (const auto& [tid, task] : tasks_) {
-    if (task.get() != task_ && (task->unread || task->state == TaskState::kRunning)) return {};
+    if (task.get() == task_) continue;
+    if (task->unread || task->state == TaskState::kRunning || !task->behind_event) return {};
   }
   const bool were_in = task_->space->breakpoints.inserted();
   if (were_in) task_->space->breakpoints.remove_all(task_->tracee);
@@ -60,8 +60,8 @@ Result<void> Recorder::Impl::checksum_if_due(const Registers& registers) {
   if (were_in) task_->space->breakpoints.insert_all(task_->tracee);
   RCHK_TRY(append(std::move(event)));
   const uint64_t end = now_ns();
-  next_checksum_ns_ =
-      end + std::max(static_cast<uint64_t>(interval.count()), kChecksumShare * (end - now));
+  next_checksum_ns_ = end + std::max(static_cast<uint64_t>(interval.count()),
+                                     options_.checksum_share * (end - now));
   return {};
 }
 

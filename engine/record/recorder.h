@@ -25,9 +25,10 @@ struct RecorderOptions {
   // What to run. An empty `cpu` lets the recorder choose the core; it pins the calling thread to it
   // as well, because a stop costs 3 us on one core and 70 across two.
   tracee::SpawnOptions program;
-  // At least so much time between two ChecksumEvents, and more where they would cost above one per
-  // cent; 0 for none.
+  // At least so much time between two ChecksumEvents; 0 for none.
   std::chrono::milliseconds checksum_interval{5000};
+  // They may take one part in so many of the time; 0: any.
+  uint64_t checksum_share = 100;
   // Makes time slices, and the choice of who runs next, random.
   std::optional<uint64_t> chaos_seed;
   // Told once about each thing that is not recorded as it should be. A whole sentence.

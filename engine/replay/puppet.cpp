@@ -91,7 +91,13 @@ Result<void> Puppet::move_gadget(AddressRange range) {
   return {};
 }
 
+uint64_t Puppet::next_serial() {
+  static uint64_t last = 0;
+  return ++last;
+}
+
 Result<std::unique_ptr<Puppet>> Puppet::fork(Sharing sharing) {
+  ++forks_;
   RCHK_TRY_ASSIGN(tracee::Tracee process, process_.fork(gadget_));
   std::unique_ptr<Puppet> puppet(new Puppet(std::move(process)));
   puppet->gadget_ = gadget_;
@@ -246,6 +252,7 @@ Result<void> Puppet::protect(AddressRange range, uint8_t protection) {
 }
 
 Result<void> Puppet::remap(const trace::RemapChange& change) {
+  ++moves_;
   RCHK_TRY(move_gadget(change.to));
   touch_code(change.from);
   touch_code(change.to);

@@ -105,6 +105,11 @@ class Puppet final : public translate::Host {
   Result<void> set_extended_state(const ExtendedState& state);
   Result<void> set_registers(const Registers& registers);
   pid_t pid() const { return process_.pid(); }
+  // Tells puppets apart that have had the same pid.
+  uint64_t serial() const { return serial_; }
+  // How many forks were made of it, and how often it moved memory: for dirty trackers.
+  uint64_t forks() const { return forks_; }
+  uint64_t moves() const { return moves_; }
 
   // translate::Host
   Result<translate::HostStop> resume(const Registers& registers) override;
@@ -118,7 +123,8 @@ class Puppet final : public translate::Host {
   translate::HostTranslationState& translation_state() override { return translation_; }
 
  private:
-  explicit Puppet(tracee::Tracee process) : process_(std::move(process)) {}
+  explicit Puppet(tracee::Tracee process) : process_(std::move(process)), serial_(next_serial()) {}
+  static uint64_t next_serial();
 
   // A system call in the process that must not fail; `what` is for the error.
   Result<int64_t> call(const char* what, int64_t number, std::array<uint64_t, 6> arguments);
@@ -159,6 +165,8 @@ class Puppet final : public translate::Host {
   std::vector<GuestAddress> views_of(GuestAddress page) const;
 
   tracee::Tracee process_;
+  uint64_t serial_;
+  uint64_t forks_ = 0, moves_ = 0;
   GuestAddress gadget_ = kGadgetPage;
   snapshot::AddressSpace space_;
   std::map<GuestAddress, AddressRange> own_ranges_;  // mapped here by the engine

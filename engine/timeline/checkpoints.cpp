@@ -41,11 +41,42 @@ const Checkpoint* Checkpoints::before(const Position& position) const {
   return next == all_.begin() ? nullptr : &std::prev(next)->second;
 }
 
+const Checkpoint* Checkpoints::at(const Position& position) const {
+  const auto found = all_.find(position);
+  return found == all_.end() ? nullptr : &found->second;
+}
+
+bool Checkpoints::unchanged_before(const Position& position, AddressRange range) const {
+  const auto here = all_.find(position);
+  if (here == all_.end() || here == all_.begin() || !here->second.changes) return false;
+  const Changes& changes = *here->second.changes;
+  if (changes.since > std::prev(here)->first) return false;
+  return snapshot::intersection(changes.pages, {range.pages()}).empty();
+}
+
+// What changed on the way to the one that goes counts for the next one then.
+Checkpoints::Map::iterator Checkpoints::erase(Map::iterator dropped) {
+  const auto next = std::next(dropped);
+  if (next != all_.end() && next->second.changes && dropped != all_.begin()) {
+    Changes& changes = *next->second.changes;
+    const Position& before = std::prev(dropped)->first;
+    const std::optional<Changes>& more = dropped->second.changes;
+    if (changes.since <= before) {
+      // Told for the whole way already.
+    } else if (more && changes.since <= dropped->first) {
+      changes.since = more->since;
+      changes.pages.insert(changes.pages.end(), more->pages.begin(), more->pages.end());
+      changes.pages = snapshot::normalized(std::move(changes.pages));
+    } else {
+      next->second.changes.reset();
+    }
+  }
+  return all_.erase(dropped);
+}
+
 void Checkpoints::drop_segment(EventNumber event, uint32_t anchor) {
-  const auto begin = all_.lower_bound({event, anchor, 0, 0});
-  auto end = begin;
-  while (end != all_.end() && end->first.event == event && end->first.anchor == anchor) ++end;
-  all_.erase(begin, end);
+  auto at = all_.lower_bound({event, anchor, 0, 0});
+  while (at != all_.end() && at->first.event == event && at->first.anchor == anchor) at = erase(at);
 }
 
 // Drops the one whose absence costs least: the gap that it would leave, in proportion to how far
@@ -68,7 +99,7 @@ bool Checkpoints::drop_one(int64_t present_ns) {
     }
   }
   if (worst == all_.end()) return false;
-  all_.erase(worst);
+  erase(worst);
   return true;
 }
 

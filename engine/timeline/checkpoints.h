@@ -3,11 +3,19 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 
 #include "base/types.h"
 #include "engine/replay/guest.h"
+#include "snapshot/range_set.h"
 
 namespace rchk::timeline {
+
+// Pages that may have changed between two points; all others did not.
+struct Changes {
+  Position since;
+  snapshot::RangeSet pages;
+};
 
 // A stopped guest to fork from, and how long a replay takes to get there from the start.
 struct Checkpoint {
@@ -16,6 +24,8 @@ struct Checkpoint {
   bool pinned = false;  // never dropped
   // Memory that it alone holds on to; known once the next one has been made behind it.
   uint64_t cost_bytes = 0;
+  // What changed on the way to it, if that is known.
+  std::optional<Changes> changes{};
 };
 
 // The fork snapshots of a timeline, by position. Holds at most `limit` of them, and fewer where
@@ -37,7 +47,12 @@ class Checkpoints {
   const Checkpoint* before(const Position& position) const;
   // Drops those behind `anchor` of `event`, up to the next anchor or event.
   void drop_segment(EventNumber event, uint32_t anchor);
+  // The one at exactly that position, or null.
+  const Checkpoint* at(const Position& position) const;
   bool contains(const Position& position) const { return all_.contains(position); }
+  // Whether nothing in `range` changed between the checkpoint at `position` and the one before it;
+  // false where that is not known, or there is no checkpoint at `position`.
+  bool unchanged_before(const Position& position, AddressRange range) const;
   bool empty() const { return all_.empty(); }
   const std::map<Position, Checkpoint>& all() const { return all_; }
   size_t size() const { return all_.size(); }
@@ -45,6 +60,8 @@ class Checkpoints {
   int64_t latest_ns() const { return all_.empty() ? 0 : all_.rbegin()->second.at_ns; }
 
  private:
+  using Map = std::map<Position, Checkpoint>;
+  Map::iterator erase(Map::iterator dropped);
   static uint64_t memory_of(const replay::Guest& guest);
   // False when all are pinned.
   bool drop_one(int64_t present_ns);
@@ -52,7 +69,7 @@ class Checkpoints {
   size_t limit_;
   uint64_t budget_bytes_;
   CostOf cost_of_;
-  std::map<Position, Checkpoint> all_;
+  Map all_;
 };
 
 }  // namespace rchk::timeline

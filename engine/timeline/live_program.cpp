@@ -51,7 +51,7 @@ Result<void> LiveProgram::join(Timeline& timeline) {
   Registers registers;
   ExtendedState state;
   RCHK_TRY_ASSIGN(replay::Guest guest, fork_guest({}, registers, state));
-  timeline.add_live_snapshot(std::move(guest), 0, 0);
+  timeline.add_live_snapshot(std::move(guest), 0, {});
   position_ = Position{};
   return {};
 }
@@ -138,7 +138,7 @@ Result<void> LiveProgram::snapshot() {
   RCHK_TRY_ASSIGN(replay::Guest guest, take_anchor(anchor, position));
   const auto pages = static_cast<int64_t>(anchor.target.pages.size());
   if (anchor.number == 0) {
-    timeline_->add_live_snapshot(std::move(guest), age_ns(), anchor.target.pages.size());
+    timeline_->add_live_snapshot(std::move(guest), age_ns(), anchor.target.pages);
     return note_snapshot(before, position, pages);
   }
   anchor.target.read = [puppet = guest.puppet.get()](GuestAddress address,

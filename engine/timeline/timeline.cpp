@@ -16,22 +16,6 @@ namespace {
 
 constexpr uint64_t kSegmentEnd = UINT64_MAX;
 
-// What a guest's first write to a page costs that it shares with a fork.
-constexpr int64_t kPageCopyNs = 10'000;
-
-// What another fork of a guest would cost it, told from what the last one did.
-class CopyCost {
- public:
-  explicit CopyCost(const Guest& guest) : pid_(guest.puppet->pid()), faults_(now()) {}
-  int64_t so_far_ns() const { return static_cast<int64_t>(now() - faults_) * kPageCopyNs; }
-  void begin_anew() { faults_ = now(); }
-
- private:
-  uint64_t now() const { return snapshot::minor_faults(pid_); }
-  int pid_;
-  uint64_t faults_;
-};
-
 }  // namespace
 
 Result<std::unique_ptr<Timeline>> Timeline::open(trace::EventSource& source, std::optional<int> cpu,
@@ -127,16 +111,24 @@ Result<void> Timeline::begin_at(EventNumber event) {
 
 void Timeline::add_anchor(EventNumber event, replay::Anchor anchor, Guest snapshot, int64_t at_ns) {
   const uint32_t number = anchor.number;
-  const uint64_t pages = anchor.target.pages.size();
+  const std::vector<GuestAddress> pages = anchor.target.pages;
   anchors_[event].emplace(number, std::move(anchor));
   add_live_snapshot(std::move(snapshot), at_ns, pages);
 }
 
 // What the dirty tracker of the live program compares with has to stay: the last one does.
-void Timeline::add_live_snapshot(Guest snapshot, int64_t at_ns, uint64_t pages) {
+void Timeline::add_live_snapshot(Guest snapshot, int64_t at_ns,
+                                 const std::vector<GuestAddress>& pages) {
   constexpr size_t kMostSnapshots = 40;
-  live_pages_[snapshot.position] = pages;
-  checkpoints_.add({std::move(snapshot), at_ns, true}, at_ns);
+  std::optional<Changes> changes;
+  if (!live_pages_.empty()) {
+    changes = Changes{live_pages_.rbegin()->first, {}};
+    for (const GuestAddress page : pages) {
+      snapshot::append_in_order(changes->pages, range_of(page, kPageSize));
+    }
+  }
+  live_pages_[snapshot.position] = pages.size();
+  checkpoints_.add({std::move(snapshot), at_ns, true, 0, std::move(changes)}, at_ns);
   for (;;) {
     // A page that the program wrote to between two forks of it is there twice.
     uint64_t total = 0;
@@ -205,9 +197,8 @@ Result<Outcome> Timeline::advance(Guest& guest, AdvanceRequest request, int64_t&
   constexpr int64_t kCopyDivisor = 8;
   const uint64_t whole = request.slice_instructions;
   uint64_t used = 0;
-  int64_t since_checkpoint_ns = 0;
-  CopyCost copying(guest);
   for (;;) {
+    Trail& trail = trail_of(guest);
     const int64_t before_ns = now_ns();
     const uint64_t retired = replayer_->instructions();
     request.slice_instructions = std::min(kSlice, whole - used);
@@ -215,19 +206,31 @@ Result<Outcome> Timeline::advance(Guest& guest, AdvanceRequest request, int64_t&
     used += std::min(whole - used, replayer_->instructions() - retired);
     const int64_t took_ns = now_ns() - before_ns;
     at_ns += took_ns;
-    since_checkpoint_ns += took_ns;
+    trail.ran(took_ns);
     if (outcome.stop != AdvanceStop::kSlice || used >= whole) return outcome;
     request.report_at_start = true;
     if (interrupted && interrupted()) return outcome;
-    if (since_checkpoint_ns >= kCheckpointEveryNs &&
-        since_checkpoint_ns >= kCopyDivisor * copying.so_far_ns() &&
-        !checkpoints_.contains(guest.position)) {
-      RCHK_TRY_ASSIGN(Guest copy, guest.fork());
-      checkpoints_.add({std::move(copy), at_ns, false}, present_ns_);
-      since_checkpoint_ns = 0;
-      copying.begin_anew();
+    if (trail.since_ns() >= kCheckpointEveryNs &&
+        trail.since_ns() >= kCopyDivisor * trail.copying_ns()) {
+      RCHK_TRY(keep_checkpoint(guest, at_ns, present_ns_));
     }
   }
+}
+
+Trail& Timeline::trail_of(const Guest& guest) {
+  if (!trail_ || !trail_->follows(guest)) trail_.emplace(guest, checkpoints_.at(guest.position));
+  return *trail_;
+}
+
+// Keeps a fork of a guest that has run there.
+Result<void> Timeline::keep_checkpoint(const Guest& guest, int64_t at_ns, int64_t present_ns) {
+  if (checkpoints_.contains(guest.position)) return {};
+  Trail& trail = trail_of(guest);
+  std::optional<Changes> changes = trail.changes(guest, checkpoints_);
+  RCHK_TRY_ASSIGN(Guest copy, guest.fork());
+  checkpoints_.add({std::move(copy), at_ns, false, 0, std::move(changes)}, present_ns);
+  trail.begin(guest, checkpoints_.at(guest.position));
+  return {};
 }
 
 Result<Guest> Timeline::guest_at(const Position& target, bool approach) {
@@ -250,7 +253,6 @@ Result<Guest> Timeline::guest_at(const Position& target, bool approach) {
         ErrorKind::kDivergence,
         fmt::format("position {} was not reached: the replay stands at {}", limit, guest.position));
   };
-  CopyCost copying(guest);
   while (approach) {
     Position way = guest.position;
     if (target.event.value - way.event.value > kNearEvents) {
@@ -267,13 +269,11 @@ Result<Guest> Timeline::guest_at(const Position& target, bool approach) {
       break;
     }
     const int64_t before_ns = at_ns;
-    copying.begin_anew();
+    const int64_t copied_ns = trail_of(guest).copying_ns();
     RCHK_TRY(go(way));
     // What is left takes about a third as long. Not worth a fork that costs more than that.
-    if (copying.so_far_ns() > (at_ns - before_ns) / 3) continue;
-    if (checkpoints_.contains(guest.position)) continue;
-    RCHK_TRY_ASSIGN(Guest copy, guest.fork());
-    checkpoints_.add({std::move(copy), at_ns, false}, at_ns);
+    if (trail_of(guest).copying_ns() - copied_ns > (at_ns - before_ns) / 3) continue;
+    RCHK_TRY(keep_checkpoint(guest, at_ns, at_ns));
   }
   RCHK_TRY(go(target));
   present_ns_ = at_ns;

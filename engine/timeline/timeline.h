@@ -8,6 +8,7 @@
 #include "engine/replay/replayer.h"
 #include "engine/timeline/checkpoints.h"
 #include "engine/timeline/stop_points.h"
+#include "engine/timeline/trail.h"
 #include "engine/timeline/window.h"
 #include "snapshot/memory_cost.h"
 
@@ -88,6 +89,13 @@ class Timeline final : public replay::AnchorSource {
   Result<void> seek(const Position& target);
   Result<void> seek_to_end();
 
+  // Where `range` changed last before the present, told without running: between two checkpoints.
+  struct Touch {
+    Position begin, end;
+    bool known = false;  // false: it may as well not have changed there, but it did not since
+  };
+  Result<Touch> last_touch(AddressRange range);
+
   // A copy of the guest as it is now, that can be changed and thrown away.
   Result<replay::Guest> diversion();
 
@@ -96,9 +104,10 @@ class Timeline final : public replay::AnchorSource {
 
   // For LiveEnd: a new anchor at the end of history, with the fork snapshot that made it.
   void add_anchor(EventNumber event, replay::Anchor anchor, replay::Guest snapshot, int64_t at_ns);
-  // A fork snapshot without an anchor, exactly behind an event. `pages` changed since the last one.
-  // REQUIRES: !has_checkpoint(its position)
-  void add_live_snapshot(replay::Guest snapshot, int64_t at_ns, uint64_t pages);
+  // A fork snapshot without an anchor, exactly behind an event. `pages`, in order, changed since
+  // the last one. REQUIRES: !has_checkpoint(its position)
+  void add_live_snapshot(replay::Guest snapshot, int64_t at_ns,
+                         const std::vector<GuestAddress>& pages);
   bool has_checkpoint(const Position& position) const { return checkpoints_.contains(position); }
 
   // replay::AnchorSource
@@ -155,6 +164,9 @@ class Timeline final : public replay::AnchorSource {
   };
   Result<Search> search_interval(const Checkpoint& from, const Position& end,
                                  const RunCommand& command);
+  // Whether nothing that is looked for can have happened between the checkpoint at `end` and the
+  // one before it.
+  bool can_skip_to(const Position& end) const;
   Result<TimelineStop> continue_backward(const RunCommand& command);
   Result<bool> step_back();
   // tasks.cpp
@@ -165,6 +177,8 @@ class Timeline final : public replay::AnchorSource {
   // Advances, making checkpoints on the way when it takes long; stops early when interrupted.
   Result<replay::Outcome> advance(replay::Guest& guest, replay::AdvanceRequest request,
                                   int64_t& at_ns, const std::function<bool()>& interrupted);
+  Trail& trail_of(const replay::Guest& guest);
+  Result<void> keep_checkpoint(const replay::Guest& guest, int64_t at_ns, int64_t present_ns);
   // A guest of its own at `target`, or at the end of its segment. With `approach`, checkpoints
   // are left ever closer to it on the way.
   Result<replay::Guest> guest_at(const Position& target, bool approach);
@@ -192,7 +206,8 @@ class Timeline final : public replay::AnchorSource {
   std::unique_ptr<replay::Replayer> replayer_;
   // Forks of the live program may hold on to so much memory, and those of replays to half of it.
   const uint64_t memory_budget_bytes_ = snapshot::usable_memory_bytes() / 8;
-  Checkpoints checkpoints_{24, memory_budget_bytes_ / 2};
+  Checkpoints checkpoints_{64, memory_budget_bytes_ / 2};
+  std::optional<Trail> trail_;  // of the guest that ran last
   std::map<EventNumber, std::map<uint32_t, replay::Anchor>> anchors_;
   std::map<Position, uint64_t> live_pages_;  // that changed in front of each live snapshot
 

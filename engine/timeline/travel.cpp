@@ -293,7 +293,10 @@ Result<TimelineStop> Timeline::continue_backward(const RunCommand& command) {
     const Checkpoint* from = checkpoints_.before(end);
     if (from == nullptr) break;
     const Position start = std::max(from->guest.position, beginning());
-    RCHK_TRY_ASSIGN(const Search search, search_interval(*from, end, command));
+    Search search;
+    if (!can_skip_to(end)) {
+      RCHK_TRY_ASSIGN(search, search_interval(*from, end, command));
+    }
     if (search.interrupted) return stop(StopKind::kInterrupted);
     const bool hit = search.hit && search.hit->position >= start;
     RCHK_TRY_ASSIGN(const auto landmark, previous_landmark(start, end));
@@ -310,6 +313,29 @@ Result<TimelineStop> Timeline::continue_backward(const RunCommand& command) {
   }
   RCHK_TRY(seek(beginning()));
   return stop(StopKind::kHistoryBegin);
+}
+
+bool Timeline::can_skip_to(const Position& end) const {
+  if (!points_.breakpoints.empty()) return false;
+  return std::all_of(points_.watches.begin(), points_.watches.end(), [&](const Watch& watch) {
+    return watch.kind == translate::WatchKind::kWrite &&
+           checkpoints_.unchanged_before(end, watch.range);
+  });
+}
+
+Result<Timeline::Touch> Timeline::last_touch(AddressRange range) {
+  if (!at_live_end_) {
+    RCHK_TRY(stand());
+    RCHK_TRY(keep_checkpoint(*guest_, present_ns_, present_ns_));
+  }
+  RCHK_TRY_ASSIGN(const Position present, position());
+  const Checkpoint* end = checkpoints_.at_or_before(present);
+  while (end != nullptr && checkpoints_.unchanged_before(end->guest.position, range)) {
+    end = checkpoints_.before(end->guest.position);
+  }
+  const Checkpoint* begin = end == nullptr ? nullptr : checkpoints_.before(end->guest.position);
+  if (begin == nullptr) return Touch{beginning(), end == nullptr ? present : end->guest.position};
+  return Touch{begin->guest.position, end->guest.position, end->changes.has_value()};
 }
 
 // Looks for the last hit in [from, end).

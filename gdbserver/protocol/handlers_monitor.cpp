@@ -4,6 +4,7 @@
 
 #include "gdbserver/protocol/handlers.h"
 #include "gdbserver/protocol/hex.h"
+#include "gdbserver/protocol/run_control.h"
 
 namespace rchk::protocol::handlers {
 namespace {
@@ -77,7 +78,9 @@ void monitor(Context& context, std::string_view arguments, Reply& reply) {
   if (const auto own = own_command(context.reverse, *command)) {
     text = *own;
   } else if (target_monitor != nullptr) {
-    const Result<target::Monitor::Answer> answer = target_monitor->monitor_command(*command);
+    SessionRunControl control(context.stream);
+    const Result<target::Monitor::Answer> answer =
+        target_monitor->monitor_command(*command, control);
     text = answer ? answer->text : answer.error().message() + "\n";
     if (answer && answer->moved) {
       context.last_stop = context.target.current_stop();

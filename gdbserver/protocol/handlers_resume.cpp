@@ -3,6 +3,7 @@
 
 #include "gdbserver/protocol/handlers.h"
 #include "gdbserver/protocol/hex.h"
+#include "gdbserver/protocol/run_control.h"
 #include "gdbserver/protocol/stop_reply.h"
 
 namespace rchk::protocol::handlers {
@@ -11,17 +12,6 @@ namespace {
 using target::Direction;
 using target::ResumeKind;
 using target::ResumeRequest;
-
-class SessionRunControl : public target::RunControl {
- public:
-  explicit SessionRunControl(PacketStream& stream) : stream_(stream) {}
-  bool interrupted() override { return stream_.interrupt_pending(); }
-  // A debugger that is gone is found out about by the next read.
-  void console(std::string_view text) override { (void)stream_.send_console(text); }
-
- private:
-  PacketStream& stream_;
-};
 
 // Lets the reverse mode, or what was armed, have its say.
 ResumeRequest directed(ReverseControl& reverse, ResumeRequest request) {

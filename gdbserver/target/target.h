@@ -172,12 +172,13 @@ class Monitor {
  public:
   virtual ~Monitor() = default;
   // Does a command and returns what to show. A command that moves the target says so in
-  // `moved`: the debugger must then be told to drop what it knows (gdb: flushregs).
+  // `moved`: the debugger must then be told to drop what it knows (gdb: flushregs). One that takes
+  // long asks `control` now and then.
   struct Answer {
     std::string text;
     bool moved = false;
   };
-  virtual Result<Answer> monitor_command(std::string_view command) = 0;
+  virtual Result<Answer> monitor_command(std::string_view command, RunControl& control) = 0;
 };
 
 // `run`: back to the start of the recording.

@@ -1,7 +1,6 @@
 #include "gdbserver/target/timeline_target.h"
 
 #include <algorithm>
-#include <charconv>
 #include <csignal>
 
 #include "gdbserver/target/proc_files.h"
@@ -50,13 +49,6 @@ translate::WatchKind watch_kind(StopPointKind kind) {
 Result<void> require_thread(const replay::Guest& guest, Tid thread) {
   if (guest.has_task(thread)) return {};
   return fail(ErrorKind::kGone, fmt::format("there is no thread {} at this point", thread.value));
-}
-
-std::optional<uint64_t> number_in(std::string_view text) {
-  uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
 }
 
 }  // namespace
@@ -340,56 +332,6 @@ Result<Bytes> TimelineTarget::read_siginfo(Tid) {
 }
 
 Result<void> TimelineTarget::write_siginfo(Tid, ByteView) { return {}; }
-
-Result<std::string> TimelineTarget::describe_present() {
-  RCHK_TRY_ASSIGN(const Position position, timeline_.position());
-  return fmt::format("position {} of {} events{}\n", position, timeline_.source().event_count(),
-                     timeline_.is_live() ? " (live)" : "");
-}
-
-Result<Monitor::Answer> TimelineTarget::monitor_command(std::string_view command) {
-  Answer answer;
-  const size_t space = command.find(' ');
-  const std::string_view verb = command.substr(0, space);
-  const std::string_view rest =
-      space == std::string_view::npos ? std::string_view() : command.substr(space + 1);
-  if (verb == "when") {
-    RCHK_TRY_ASSIGN(answer.text, describe_present());
-    return answer;
-  }
-  if (verb == "goto") {
-    if (rest == "start") {
-      RCHK_TRY(timeline_.seek({}));
-    } else if (rest == "end") {
-      RCHK_TRY(timeline_.seek_to_end());
-    } else if (const auto number = number_in(rest)) {
-      RCHK_TRY(timeline_.seek({{*number}, 0, 0, 0}));
-    } else if (const auto mark = bookmarks_.find(rest); mark != bookmarks_.end()) {
-      RCHK_TRY(timeline_.seek(mark->second));
-    } else {
-      return fail(ErrorKind::kMisuse, "usage: monitor goto EVENT | start | end | BOOKMARK");
-    }
-    diversion_.reset();
-    RCHK_TRY_ASSIGN(answer.text, describe_present());
-    stop_ = make_stop(StepDone{});
-    answer.moved = true;
-    return answer;
-  }
-  if (verb == "bookmark" && !rest.empty()) {
-    RCHK_TRY_ASSIGN(bookmarks_[std::string(rest)], timeline_.position());
-    answer.text = fmt::format("bookmark {} set; `monitor goto {}` comes back\n", rest, rest);
-    return answer;
-  }
-  if (verb == "help" || verb.empty()) {
-    answer.text =
-        "monitor when             where the present is in the history\n"
-        "monitor goto EVENT       go behind event number EVENT; also: start, end, a bookmark\n"
-        "monitor bookmark NAME    remember the present\n";
-    return answer;
-  }
-  return fail(ErrorKind::kMisuse,
-              fmt::format("there is no command '{}'; see `monitor help`", verb));
-}
 
 Result<Stop> TimelineTarget::restart_program() {
   diversion_.reset();

@@ -69,7 +69,7 @@ class TimelineTarget final : public Target,
   Result<std::string> executable_path() override;
   Result<Bytes> read_siginfo(Tid thread) override;
   Result<void> write_siginfo(Tid thread, ByteView siginfo) override;
-  Result<Answer> monitor_command(std::string_view command) override;
+  Result<Answer> monitor_command(std::string_view command, RunControl& control) override;
   Result<Stop> restart_program() override;
   void set_silent_signals(const std::vector<int>& signals) override;
   void set_caught_syscalls(const std::optional<std::vector<int>>& numbers) override {
@@ -86,7 +86,12 @@ class TimelineTarget final : public Target,
   // The one whose instructions the debuggee stands among.
   Tid running_thread();
   void pass_output(RunControl& control);
+  // timeline_monitor.cpp
   Result<std::string> describe_present();
+  Result<Answer> moved();
+  Result<Answer> go_to(std::string_view where);
+  Result<Answer> go_to_last_change(AddressRange range, RunControl& control);
+  Result<Answer> tell_last_touch(GuestAddress address);
   std::optional<ByteView> process_file(std::string_view path);
 
   timeline::Timeline& timeline_;

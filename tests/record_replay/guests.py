@@ -22,5 +22,7 @@ def run_guest(guest, options):
         stops=guest.stops is not None,
         varies=guest.varies,
         timeout=TIMEOUT_S,
+        # So that a difference shows where it arises.
+        record_options=["--checksums", "5"],
     )
     return Cycle(subject, options.keep).run(options.repeat, options.soak)

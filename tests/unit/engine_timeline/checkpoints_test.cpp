@@ -101,5 +101,60 @@ TEST(Checkpoints, OfASegmentAreDroppedTogether) {
   EXPECT_TRUE(all.contains(at(0)));
 }
 
+AddressRange page(uint64_t number) { return range_of({number * kPageSize}, kPageSize); }
+
+Checkpoint changed_since(Position since, Position position, snapshot::RangeSet pages) {
+  Checkpoint made = checkpoint(position, static_cast<int64_t>(position.event.value));
+  made.changes = Changes{since, std::move(pages)};
+  return made;
+}
+
+TEST(Checkpoints, KnowWhatDidNotChangeBetweenThem) {
+  Checkpoints all(10, kNoLimit, nothing);
+  all.add(checkpoint(at(0), 0, true), 0);
+  all.add(changed_since(at(0), at(10), {page(1)}), 0);
+  all.add(changed_since(at(10), at(20), {page(2)}), 0);
+  all.add(checkpoint(at(30), 30), 0);
+  EXPECT_FALSE(all.unchanged_before(at(10), page(1)));
+  EXPECT_TRUE(all.unchanged_before(at(10), page(2)));
+  EXPECT_TRUE(all.unchanged_before(at(20), page(1)));
+  EXPECT_FALSE(all.unchanged_before(at(20), {page(2).begin + 8, page(2).begin + 16}));
+  EXPECT_FALSE(all.unchanged_before(at(30), page(1))) << "nothing is known of the way there";
+  EXPECT_FALSE(all.unchanged_before(at(15), page(1))) << "there is no checkpoint";
+  EXPECT_FALSE(all.unchanged_before(at(0), page(1))) << "there is none before";
+}
+
+TEST(Checkpoints, OneThatGoesLeavesWhatItKnowsToTheNext) {
+  Checkpoints all(10, kNoLimit, nothing);
+  all.add(checkpoint(at(0), 0, true), 0);
+  all.add(changed_since(at(0), at(10), {page(1)}), 0);
+  all.add(changed_since(at(10), at(20), {page(2)}), 0);
+  all.drop_segment({10}, 0);
+  EXPECT_FALSE(all.unchanged_before(at(20), page(1)));
+  EXPECT_FALSE(all.unchanged_before(at(20), page(2)));
+  EXPECT_TRUE(all.unchanged_before(at(20), page(3)));
+}
+
+TEST(Checkpoints, OneOfWhichNothingIsKnownTakesTheNextOnesKnowledgeAlong) {
+  Checkpoints all(10, kNoLimit, nothing);
+  all.add(checkpoint(at(0), 0, true), 0);
+  all.add(checkpoint(at(10), 10), 0);
+  all.add(changed_since(at(10), at(20), {page(2)}), 0);
+  all.drop_segment({10}, 0);
+  EXPECT_FALSE(all.unchanged_before(at(20), page(3)));
+}
+
+TEST(Checkpoints, OneMadeInBetweenLeavesTheNextOnesKnowledge) {
+  Checkpoints all(10, kNoLimit, nothing);
+  all.add(checkpoint(at(0), 0, true), 0);
+  all.add(changed_since(at(0), at(20), {page(2)}), 0);
+  all.add(checkpoint(at(10), 10), 0);
+  EXPECT_TRUE(all.unchanged_before(at(20), page(3)));
+  EXPECT_FALSE(all.unchanged_before(at(10), page(3)));
+  all.drop_segment({10}, 0);
+  EXPECT_TRUE(all.unchanged_before(at(20), page(3)));
+  EXPECT_FALSE(all.unchanged_before(at(20), page(2)));
+}
+
 }  // namespace
 }  // namespace rchk::timeline

@@ -243,7 +243,8 @@ Result<target::LibraryList> FakeTarget::library_list() {
   return list;
 }
 
-Result<target::Monitor::Answer> FakeTarget::monitor_command(std::string_view command) {
+Result<target::Monitor::Answer> FakeTarget::monitor_command(std::string_view command,
+                                                            target::RunControl&) {
   if (command == "fail") return fail(ErrorKind::kMisuse, "it failed");
   if (command == "seek 0") {
     position_ = 0;

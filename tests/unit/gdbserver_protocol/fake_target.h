@@ -95,7 +95,7 @@ class FakeTarget : public target::Target,
   Result<Bytes> read_siginfo(Tid) override;
   Result<void> write_siginfo(Tid, ByteView siginfo) override;
   Result<target::LibraryList> library_list() override;
-  Result<Answer> monitor_command(std::string_view command) override;
+  Result<Answer> monitor_command(std::string_view command, target::RunControl& control) override;
   Result<target::Stop> restart_program() override;
   void set_silent_signals(const std::vector<int>& signals) override { silent_signals = signals; }
   void set_caught_syscalls(const std::optional<std::vector<int>>& numbers) override {

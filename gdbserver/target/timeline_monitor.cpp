@@ -1,0 +1,167 @@
+// `monitor` commands of a timeline: where the present is, and moving it.
+
+#include <charconv>
+
+#include "gdbserver/target/timeline_target.h"
+
+namespace rchk::target {
+
+namespace {
+
+constexpr std::string_view kHelp =
+    "when                       where the present is in the history\n"
+    "goto EVENT                 go behind event number EVENT; also: start, end, a bookmark, and\n"
+    "                           50%, where half of the recorded time had passed\n"
+    "bookmark NAME              remember the present\n"
+    "last ADDRESS LENGTH        go back to the instruction that last changed that memory; again:\n"
+    "                           to the one before\n"
+    "touched ADDRESS            when that page changed last, as far as it is known without "
+    "running\n";
+
+std::string_view next_word(std::string_view& text) {
+  const size_t begin = std::min(text.find_first_not_of(' '), text.size());
+  text.remove_prefix(begin);
+  const size_t end = std::min(text.find(' '), text.size());
+  const std::string_view word = text.substr(0, end);
+  text.remove_prefix(end);
+  return word;
+}
+
+// Decimal, or hexadecimal behind 0x.
+std::optional<uint64_t> number_in(std::string_view text) {
+  const bool hexadecimal = text.starts_with("0x");
+  if (hexadecimal) text.remove_prefix(2);
+  uint64_t number = 0;
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), number, hexadecimal ? 16 : 10);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+// The last event that came before `percent` of the recorded time had passed.
+Result<EventNumber> event_at_percent(trace::EventSource& source, uint64_t percent) {
+  RCHK_TRY_ASSIGN(const auto first, source.event({0}));
+  RCHK_TRY_ASSIGN(const auto last, source.event({source.event_count() - 1}));
+  const uint64_t wanted = first->time_ns + (last->time_ns - first->time_ns) / 100 * percent;
+  uint64_t low = 0, high = source.event_count() - 1;
+  while (low < high) {
+    const uint64_t middle = low + (high - low + 1) / 2;
+    RCHK_TRY_ASSIGN(const auto event, source.event({middle}));
+    if (event->time_ns <= wanted) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  return EventNumber{low};
+}
+
+}  // namespace
+
+Result<std::string> TimelineTarget::describe_present() {
+  RCHK_TRY_ASSIGN(const Position position, timeline_.position());
+  return fmt::format("position {} of {} events{}\n", position, timeline_.source().event_count(),
+                     timeline_.is_live() ? " (live)" : "");
+}
+
+Result<Monitor::Answer> TimelineTarget::moved() {
+  diversion_.reset();
+  stop_ = make_stop(StepDone{});
+  RCHK_TRY_ASSIGN(std::string text, describe_present());
+  return Answer{std::move(text), true};
+}
+
+Result<Monitor::Answer> TimelineTarget::go_to(std::string_view where) {
+  if (where == "start") {
+    RCHK_TRY(timeline_.seek({}));
+  } else if (where == "end") {
+    RCHK_TRY(timeline_.seek_to_end());
+  } else if (const auto number = number_in(where)) {
+    RCHK_TRY(timeline_.seek({{*number}, 0, 0, 0}));
+  } else if (const auto mark = bookmarks_.find(where); mark != bookmarks_.end()) {
+    RCHK_TRY(timeline_.seek(mark->second));
+  } else {
+    const bool percent = where.ends_with('%');
+    const auto part = number_in(where.substr(0, where.size() - (percent ? 1 : 0)));
+    if (!percent || !part || *part > 100) {
+      return fail(ErrorKind::kMisuse,
+                  "usage: monitor goto EVENT | PERCENT% | start | end | BOOKMARK");
+    }
+    RCHK_TRY_ASSIGN(const EventNumber event, event_at_percent(timeline_.source(), *part));
+    RCHK_TRY(timeline_.seek({event, 0, 0, 0}));
+  }
+  return moved();
+}
+
+// Goes back to where `range` was last changed: a watchpoint that nobody sees.
+Result<Monitor::Answer> TimelineTarget::go_to_last_change(AddressRange range, RunControl& control) {
+  RCHK_TRY_ASSIGN(const Position before, timeline_.position());
+  timeline::StopPoints points;
+  points.watches.push_back({range, translate::WatchKind::kWrite, {}});
+  points.quiet_signals = ~uint64_t{0};
+  timeline_.set_stop_points(std::move(points));
+  timeline::RunCommand command;
+  command.interrupted = [&control, asked = std::make_shared<bool>(false)] {
+    if (!*asked) *asked = control.interrupted();
+    return *asked;
+  };
+  timeline::StopKind kind;
+  do {
+    RCHK_TRY_ASSIGN(const timeline::TimelineStop stop, timeline_.backward(command));
+    kind = stop.kind;
+  } while (kind == timeline::StopKind::kExec);
+  if (kind == timeline::StopKind::kWatchpoint) return moved();
+  RCHK_TRY(timeline_.seek(before));
+  RCHK_TRY_ASSIGN(Answer answer, moved());
+  answer.text = kind == timeline::StopKind::kInterrupted
+                    ? "interrupted; back where the search began\n"
+                    : fmt::format(
+                          "no instruction changed {} bytes at {} between the beginning and "
+                          "here\n",
+                          range.size(), range.begin);
+  return answer;
+}
+
+Result<Monitor::Answer> TimelineTarget::tell_last_touch(GuestAddress address) {
+  RCHK_TRY_ASSIGN(const auto found, timeline_.last_touch(range_of(address, 1)));
+  const AddressRange page = range_of(address, 1).pages();
+  return Answer{fmt::format("the page at {} changed last between {} and {}{}\n", page.begin,
+                            found.begin, found.end, found.known ? "" : ", or did not change there"),
+                false};
+}
+
+Result<Monitor::Answer> TimelineTarget::monitor_command(std::string_view command,
+                                                        RunControl& control) {
+  std::string_view rest = command;
+  const std::string_view verb = next_word(rest);
+  const std::string_view first = next_word(rest);
+  const std::string_view second = next_word(rest);
+  if (verb == "when") {
+    RCHK_TRY_ASSIGN(std::string text, describe_present());
+    return Answer{std::move(text), false};
+  }
+  if (verb == "goto") return go_to(first);
+  if (verb == "bookmark" && !first.empty()) {
+    RCHK_TRY_ASSIGN(bookmarks_[std::string(first)], timeline_.position());
+    return Answer{fmt::format("bookmark {} set; `monitor goto {}` comes back\n", first, first),
+                  false};
+  }
+  if (verb == "last") {
+    const auto address = number_in(first);
+    const auto length = number_in(second);
+    if (!address || !length || *length == 0) {
+      return fail(ErrorKind::kMisuse, "usage: monitor last ADDRESS LENGTH");
+    }
+    return go_to_last_change(range_of({*address}, *length), control);
+  }
+  if (verb == "touched") {
+    const auto address = number_in(first);
+    if (!address) return fail(ErrorKind::kMisuse, "usage: monitor touched ADDRESS");
+    return tell_last_touch({*address});
+  }
+  if (verb == "help" || verb.empty()) return Answer{std::string(kHelp), false};
+  return fail(ErrorKind::kMisuse,
+              fmt::format("there is no command '{}'; see `monitor help`", verb));
+}
+
+}  // namespace rchk::target

@@ -1,0 +1,58 @@
+"""`monitor last` and rchk-last: back to what changed memory last, however long ago."""
+
+import os
+
+import gdb
+
+from gdb_side import check, check_at, check_equal, go, run_to, value
+
+PROGRAM_SOURCE = "seldom.c"
+
+
+def load_commands():
+    rchk_gdb = os.path.join(os.path.dirname(os.environ["E2E_SCENARIO"]), "../../../cli/rchk_gdb.py")
+    gdb.execute(f"source {rchk_gdb}")
+
+
+def run():
+    load_commands()
+    run_to("end")
+    text = go("monitor when")
+    check("position" in text, text)
+    # Twice, then once, then never before that.
+    for mark, before in [("twice", 1), ("once", 0)]:
+        go("rchk-last twice.value")
+        check_at(mark)
+        check_equal("twice.value", before, value("twice.value"))
+        go("stepi")
+        check_equal("after it", before + 1, value("twice.value"))
+        go("reverse-stepi")
+    text = go("rchk-last twice.value")
+    check("no instruction changed 8 bytes" in text, text)
+    check_at("once")
+    # From the end again: what was written long ago, and never.
+    go("monitor goto end")
+    go("maintenance flush register-cache")
+    text = go("rchk-last never.value")
+    check("no instruction changed" in text, text)
+    go("rchk-last early.value")
+    check_at("early")
+    check_equal("early.value", 0, value("early.value"))
+    # A watchpoint finds the same.
+    go("monitor goto end")
+    go("maintenance flush register-cache")
+    watch = gdb.Breakpoint("early.value", gdb.BP_WATCHPOINT)
+    go("reverse-continue")
+    check_at("early")
+    check_equal("early.value", 0, value("early.value"))
+    watch.delete()
+    check("changed last between" in go(f"monitor touched {value('(long)&early'):#x}"),
+          "no answer where the page was touched")
+    # Places by time, and bookmarks.
+    go("monitor bookmark here")
+    check("position" in go("monitor goto 50%"), "no place in the middle")
+    go("monitor goto here")
+    go("maintenance flush register-cache")
+    check_at("early")
+    for wrong in ("goto nowhere", "goto 101%", "last", "last 0x1000", "touched"):
+        check("usage" in go(f"monitor {wrong}"), f"no help with monitor {wrong}")
