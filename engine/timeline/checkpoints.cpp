@@ -1,5 +1,6 @@
 #include "engine/timeline/checkpoints.h"
 
+#include <algorithm>
 #include <cmath>
 #include <iterator>
 
@@ -54,22 +55,65 @@ bool Checkpoints::unchanged_before(const Position& position, AddressRange range)
   return snapshot::intersection(changes.pages, {range.pages()}).empty();
 }
 
-// What changed on the way to the one that goes counts for the next one then.
+void Checkpoints::note_unvisited(const Position& begin, const Position& end,
+                                 const std::vector<GuestAddress>& instructions) {
+  const auto first = all_.lower_bound(begin);
+  if (first == all_.end() || instructions.empty()) return;
+  Position before = first->first;
+  for (auto at = std::next(first); at != all_.end() && at->first <= end; ++at) {
+    std::optional<Unvisited>& known = at->second.unvisited;
+    if (known && known->since <= before) {
+      std::vector<GuestAddress> both;
+      std::set_union(known->instructions.begin(), known->instructions.end(), instructions.begin(),
+                     instructions.end(), std::back_inserter(both));
+      known->instructions = std::move(both);
+    } else {
+      known = Unvisited{before, instructions};
+    }
+    before = at->first;
+  }
+}
+
+bool Checkpoints::unvisited_before(const Position& position, GuestAddress instruction) const {
+  const auto here = all_.find(position);
+  if (here == all_.end() || here == all_.begin() || !here->second.unvisited) return false;
+  const Unvisited& known = *here->second.unvisited;
+  return known.since <= std::prev(here)->first &&
+         std::binary_search(known.instructions.begin(), known.instructions.end(), instruction);
+}
+
+void Checkpoints::merge_changes(const Position& before, Checkpoint& dropped, Checkpoint& next) {
+  if (!next.changes || next.changes->since <= before) return;
+  if (!dropped.changes || next.changes->since > dropped.guest.position) {
+    next.changes.reset();
+    return;
+  }
+  snapshot::RangeSet& pages = dropped.changes->pages;
+  pages.insert(pages.end(), next.changes->pages.begin(), next.changes->pages.end());
+  next.changes = Changes{dropped.changes->since, snapshot::normalized(std::move(pages))};
+}
+
+void Checkpoints::merge_unvisited(const Position& before, const Checkpoint& dropped,
+                                  Checkpoint& next) {
+  if (!next.unvisited || next.unvisited->since <= before) return;
+  if (!dropped.unvisited || next.unvisited->since > dropped.guest.position) {
+    next.unvisited.reset();
+    return;
+  }
+  const std::vector<GuestAddress>& a = dropped.unvisited->instructions;
+  const std::vector<GuestAddress>& b = next.unvisited->instructions;
+  std::vector<GuestAddress> neither;
+  std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(neither));
+  next.unvisited = Unvisited{dropped.unvisited->since, std::move(neither)};
+}
+
+// What is known of the way to the one that goes is known of the way to the next one then.
 Checkpoints::Map::iterator Checkpoints::erase(Map::iterator dropped) {
   const auto next = std::next(dropped);
-  if (next != all_.end() && next->second.changes && dropped != all_.begin()) {
-    Changes& changes = *next->second.changes;
+  if (next != all_.end() && dropped != all_.begin()) {
     const Position& before = std::prev(dropped)->first;
-    const std::optional<Changes>& more = dropped->second.changes;
-    if (changes.since <= before) {
-      // Told for the whole way already.
-    } else if (more && changes.since <= dropped->first) {
-      changes.since = more->since;
-      changes.pages.insert(changes.pages.end(), more->pages.begin(), more->pages.end());
-      changes.pages = snapshot::normalized(std::move(changes.pages));
-    } else {
-      next->second.changes.reset();
-    }
+    merge_changes(before, dropped->second, next->second);
+    merge_unvisited(before, dropped->second, next->second);
   }
   return all_.erase(dropped);
 }

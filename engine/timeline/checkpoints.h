@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <vector>
 
 #include "base/types.h"
 #include "engine/replay/guest.h"
@@ -17,6 +18,12 @@ struct Changes {
   snapshot::RangeSet pages;
 };
 
+// Instructions that are known not to have been come to between two points, the second excluded.
+struct Unvisited {
+  Position since;
+  std::vector<GuestAddress> instructions;  // in order
+};
+
 // A stopped guest to fork from, and how long a replay takes to get there from the start.
 struct Checkpoint {
   replay::Guest guest;
@@ -26,6 +33,8 @@ struct Checkpoint {
   uint64_t cost_bytes = 0;
   // What changed on the way to it, if that is known.
   std::optional<Changes> changes{};
+  // Where the guest did not come by on the way to it, as far as that is known.
+  std::optional<Unvisited> unvisited{};
 };
 
 // The fork snapshots of a timeline, by position. Holds at most `limit` of them, and fewer where
@@ -53,6 +62,12 @@ class Checkpoints {
   // Whether nothing in `range` changed between the checkpoint at `position` and the one before it;
   // false where that is not known, or there is no checkpoint at `position`.
   bool unchanged_before(const Position& position, AddressRange range) const;
+  // A run from `begin` to `end` came to none of the instructions, which are in order.
+  void note_unvisited(const Position& begin, const Position& end,
+                      const std::vector<GuestAddress>& instructions);
+  // Whether the guest did not come to the instruction between the checkpoint at `position` and the
+  // one before it; false where that is not known.
+  bool unvisited_before(const Position& position, GuestAddress instruction) const;
   bool empty() const { return all_.empty(); }
   const std::map<Position, Checkpoint>& all() const { return all_; }
   size_t size() const { return all_.size(); }
@@ -62,6 +77,8 @@ class Checkpoints {
  private:
   using Map = std::map<Position, Checkpoint>;
   Map::iterator erase(Map::iterator dropped);
+  static void merge_changes(const Position& before, Checkpoint& dropped, Checkpoint& next);
+  static void merge_unvisited(const Position& before, const Checkpoint& dropped, Checkpoint& next);
   static uint64_t memory_of(const replay::Guest& guest);
   // False when all are pinned.
   bool drop_one(int64_t present_ns);

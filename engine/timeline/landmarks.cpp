@@ -152,6 +152,8 @@ Result<std::optional<TimelineStop>> Timeline::run_on(const Position& limit,
                                                      const RunCommand& command) {
   using Answer = std::optional<TimelineStop>;
   RCHK_TRY(replayer_->set_probes(points_.probes(HitPolicy::kStop)));
+  Position since = guest_->position;
+  GuestAddress not_reported = guest_->registers.pc();
   AdvanceRequest request;
   PacedQuestion asked(command.interrupted);
   for (;;) {
@@ -159,6 +161,11 @@ Result<std::optional<TimelineStop>> Timeline::run_on(const Position& limit,
     request.limit = std::min(limit, ahead.position);
     RCHK_TRY_ASSIGN(const Outcome outcome,
                     advance(*guest_, request, present_ns_, command.interrupted));
+    checkpoints_.note_unvisited(since, guest_->position, breakpoint_addresses(not_reported));
+    if (outcome.stop != AdvanceStop::kLimit) {
+      since = guest_->position;
+      not_reported = guest_->registers.pc();
+    }
     if (outcome.stop == AdvanceStop::kLimit) {
       const bool told = ahead.landmark && ahead.position <= limit && tell(*ahead.landmark);
       if (told) return Answer(ahead.landmark->stop);

@@ -167,6 +167,7 @@ class Timeline final : public replay::AnchorSource {
   // Whether nothing that is looked for can have happened between the checkpoint at `end` and the
   // one before it.
   bool can_skip_to(const Position& end) const;
+  std::vector<GuestAddress> breakpoint_addresses(GuestAddress but) const;
   Result<TimelineStop> continue_backward(const RunCommand& command);
   Result<bool> step_back();
   // tasks.cpp

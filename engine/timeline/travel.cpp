@@ -316,11 +316,24 @@ Result<TimelineStop> Timeline::continue_backward(const RunCommand& command) {
 }
 
 bool Timeline::can_skip_to(const Position& end) const {
-  if (!points_.breakpoints.empty()) return false;
+  for (const Breakpoint& point : points_.breakpoints) {
+    if (!checkpoints_.unvisited_before(end, point.address)) return false;
+  }
   return std::all_of(points_.watches.begin(), points_.watches.end(), [&](const Watch& watch) {
     return watch.kind == translate::WatchKind::kWrite &&
            checkpoints_.unchanged_before(end, watch.range);
   });
+}
+
+// In order; `but` is left out.
+std::vector<GuestAddress> Timeline::breakpoint_addresses(GuestAddress but) const {
+  std::vector<GuestAddress> all;
+  for (const Breakpoint& point : points_.breakpoints) {
+    if (point.address != but) all.push_back(point.address);
+  }
+  std::sort(all.begin(), all.end());
+  all.erase(std::unique(all.begin(), all.end()), all.end());
+  return all;
 }
 
 Result<Timeline::Touch> Timeline::last_touch(AddressRange range) {
@@ -343,7 +356,9 @@ Result<Timeline::Search> Timeline::search_interval(const Checkpoint& from, const
                                                    const RunCommand& command) {
   if (points_.breakpoints.empty() && points_.watches.empty()) return Search{};
   RCHK_TRY_ASSIGN(Guest guest, from.guest.fork());
-  int64_t at_ns = from.at_ns;  // `from` may go while checkpoints are made
+  // `from` may go while checkpoints are made.
+  int64_t at_ns = from.at_ns;
+  const Position start = guest.position;
   // A hit at `end` does not count. While an anchor is still being looked for, hits at it are
   // remembered: say where it is by a count.
   Position limit = end;
@@ -358,6 +373,7 @@ Result<Timeline::Search> Timeline::search_interval(const Checkpoint& from, const
   request.limit = limit;
   request.report_at_start = true;
   std::optional<FoundHit> last;
+  bool refused = false;  // hits that did not count, or came too late
   PacedQuestion asked(command.interrupted);
   for (;;) {
     RCHK_TRY_ASSIGN(const Outcome outcome, advance(guest, request, at_ns, command.interrupted));
@@ -368,6 +384,7 @@ Result<Timeline::Search> Timeline::search_interval(const Checkpoint& from, const
     const Condition& condition = breakpoint ? points_.breakpoints[outcome.probe].condition
                                             : points_.watches[outcome.probe].condition;
     if (asked.now()) return Search{{}, true};
+    refused = true;
     if (guest.position >= limit || !counts(condition, guest)) continue;
     Position position = guest.position;
     if (!breakpoint) {
@@ -378,6 +395,9 @@ Result<Timeline::Search> Timeline::search_interval(const Checkpoint& from, const
     last = FoundHit{position, !breakpoint, outcome.probe};
   }
   if (!conditional) last = replayer_->last_hit();
+  if (!last && !refused) {
+    checkpoints_.note_unvisited(start, end, breakpoint_addresses(GuestAddress{}));
+  }
   return Search{last, false};
 }
 

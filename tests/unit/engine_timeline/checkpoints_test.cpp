@@ -156,5 +156,27 @@ TEST(Checkpoints, OneMadeInBetweenLeavesTheNextOnesKnowledge) {
   EXPECT_FALSE(all.unchanged_before(at(20), page(2)));
 }
 
+TEST(Checkpoints, KnowWhereTheGuestDidNotComeBy) {
+  const GuestAddress one{0x1000}, two{0x2000};
+  Checkpoints all(10, kNoLimit, nothing);
+  for (const uint64_t event : {0, 10, 20, 30}) all.add(checkpoint(at(event), 1, event == 0), 0);
+  EXPECT_FALSE(all.unvisited_before(at(10), one));
+  all.note_unvisited(at(5), at(25), {one});  // the whole way from 10 to 20 only
+  EXPECT_FALSE(all.unvisited_before(at(10), one));
+  EXPECT_TRUE(all.unvisited_before(at(20), one));
+  EXPECT_FALSE(all.unvisited_before(at(20), two));
+  EXPECT_FALSE(all.unvisited_before(at(30), one));
+  all.note_unvisited(at(10), at(30), {two});
+  EXPECT_TRUE(all.unvisited_before(at(20), one));
+  EXPECT_TRUE(all.unvisited_before(at(20), two));
+  EXPECT_TRUE(all.unvisited_before(at(30), two));
+  all.drop_segment({20}, 0);
+  EXPECT_TRUE(all.unvisited_before(at(30), two));
+  EXPECT_FALSE(all.unvisited_before(at(30), one));
+  all.add(checkpoint(at(15), 1), 0);
+  EXPECT_TRUE(all.unvisited_before(at(30), two));
+  EXPECT_FALSE(all.unvisited_before(at(15), two));
+}
+
 }  // namespace
 }  // namespace rchk::timeline
