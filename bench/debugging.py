@@ -5,7 +5,7 @@ import pathlib
 import statistics
 
 from harness import process
-from row import Row, judged, limited
+from row import Row, judged, limited, seconds
 from running import FOLDER, BenchmarkFailed, built, timed
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -78,6 +78,21 @@ def many_hits(options):
                    measured_s=found["refused"], bar=None, note=f"{calls:,} hits")]
 
 
+def last_write(options):
+    rounds = 10_000 if options.quick else 100_000
+    program = built("seldom", "-g", "-no-pie")
+    native = timed([program, str(rounds)])
+    recording = record("seldom", [program, str(rounds)])
+    found = session("last_write", program, mode="recorded", recording=recording)
+    faster = found["searched"] / found["indexed"]
+    return [limited("reverse-continue to a variable's only write", native_s=native,
+                    measured_s=found["indexed"], limit_s=0.5,
+                    note="near the beginning; other pages are dirtied all the time"),
+            Row("the same without the index", seconds(native), seconds(found["searched"]), faster,
+                "20.00 x", "ok" if faster >= 20 else "under",
+                "the ratio: how much faster the index is")]
+
+
 def small_steps(_options):
     program = built("hits", "-g", "-no-pie")
     recording = record("hits", [program, "10000", "100"])
@@ -119,6 +134,7 @@ def benchmarks(options):
     return [
         Measurement("reverse_continue", lambda: long_way_back(options)),
         Measurement("many_hits", lambda: many_hits(options)),
+        Measurement("last_write", lambda: last_write(options)),
         Measurement("reverse_steps", lambda: small_steps(options)),
         Measurement("first_step", lambda: first_step_back(options)),
         Measurement("gdb_record", lambda: gdb_record(options)),

@@ -70,6 +70,21 @@ def many_hits():
     check_in("begin")
 
 
+def last_write():
+    """The second time the index is of no use: nothing is known of that breakpoint."""
+    for name, breakpoint in (("indexed", None), ("searched", "never")):
+        run_to("end")
+        points = [gdb.Breakpoint("seldom[0]", gdb.BP_WATCHPOINT)]
+        if breakpoint:
+            points.append(gdb.Breakpoint(breakpoint))
+        report(name, timed("reverse-continue"))
+        check_in("main")
+        if int(gdb.parse_and_eval("seldom[0]")) != 0:
+            raise gdb.GdbError("stopped behind another write")
+        for point in points:
+            point.delete()
+
+
 def reverse_steps():
     run_to("end")
     back = [timed("reverse-stepi") for _ in range(1000)]

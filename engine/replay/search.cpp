@@ -118,6 +118,7 @@ Result<std::optional<Outcome>> Replayer::at_state(Guest& guest, const AdvanceReq
         engine_->run_rep_iterations(guest.registers, distance.rep_iterations - at.rep_iterations));
     at.rep_iterations = distance.rep_iterations;
   }
+  RCHK_TRY(StateMatcher::store_ahead(segment.target(), guest, *engine_));
   if (segment.anchor == nullptr) {
     // A limit inside of this segment that lies behind its end means its end.
     if (limit_is_here) return std::optional<Outcome>(Outcome{AdvanceStop::kLimit});

@@ -125,6 +125,15 @@ bool StateMatcher::same_memory(Guest& guest, AddressRange range) {
   // A page that is not mapped in the target was unmapped since: it is no part of the state.
   if (!readable) return wanted == 0;
   if (std::memcmp(want_.data(), have_.data(), range.size()) == 0) return true;
+  if (probe_.inside_rep && guest.registers.rcx == target_.registers.rcx) {
+    if (range.size() == kPageSize && is_ahead(guest, range.begin)) return true;
+    if (range.size() > kPageSize) {
+      for (GuestAddress page = range.begin; page < range.end; page = page + kPageSize) {
+        if (!same_memory(guest, range_of(page, kPageSize))) return false;
+      }
+      return true;
+    }
+  }
   // The last word that differs changes latest in the common loops over an array.
   for (size_t offset = range.size(); offset >= sizeof(uint64_t);) {
     offset -= sizeof(uint64_t);
@@ -136,6 +145,62 @@ bool StateMatcher::same_memory(Guest& guest, AddressRange range) {
     break;
   }
   return false;
+}
+
+namespace {
+
+std::optional<StringStores> string_stores(const Registers& registers, Guest& guest) {
+  uint8_t code[8] = {};
+  const size_t got = guest.puppet->read_memory(registers.pc(), code);
+  return StringStores::of({code, got}, registers);
+}
+
+// Takes from `want`, the content of `page`, what `stores` will store there into `have`. False if
+// they differ in more than that.
+bool take_stored_ahead(const StringStores& stores, Guest& guest, GuestAddress page,
+                       std::span<const uint8_t> want, std::span<uint8_t> have) {
+  const auto read = [&guest](GuestAddress address, std::span<uint8_t> bytes) {
+    return guest.puppet->read_memory(address, bytes);
+  };
+  bool all = true;
+  for (size_t i = 0; i < want.size(); ++i) {
+    if (want[i] == have[i]) continue;
+    uint8_t stored = 0;
+    const bool ahead = stores.range().contains(page + i) &&
+                       stores.bytes(page + i, {&stored, 1}, read) == 1 && stored == want[i];
+    if (ahead) have[i] = stored;
+    all = all && ahead;
+  }
+  return all;
+}
+
+}  // namespace
+
+bool StateMatcher::is_ahead(Guest& guest, GuestAddress page) {
+  const auto stores = string_stores(target_.registers, guest);
+  if (!stores) return false;
+  std::vector<uint8_t> have = have_;
+  return take_stored_ahead(*stores, guest, page, want_, have);
+}
+
+Result<void> StateMatcher::store_ahead(const StateTarget& target, Guest& guest,
+                                       translate::Engine& engine) {
+  const auto stores = string_stores(target.registers, guest);
+  if (!stores || guest.registers.rcx != target.registers.rcx) return {};
+  std::vector<uint8_t> want(kPageSize), have(kPageSize);
+  for (const GuestAddress page : target.pages) {
+    const AddressRange range = range_of(page, kPageSize);
+    if (!stores->range().overlaps(range)) continue;
+    if (target.read(page, want) != kPageSize) continue;
+    if (guest.puppet->read_memory(page, have) != kPageSize) continue;
+    const std::vector<uint8_t> before = have;
+    take_stored_ahead(*stores, guest, page, want, have);
+    if (have == before) continue;
+    RCHK_TRY(engine.attach(*guest.puppet));
+    engine.invalidate(range);
+    RCHK_TRY(guest.puppet->write_memory(page, have));
+  }
+  return {};
 }
 
 void StateMatcher::refine(GuestAddress word, uint64_t expected) {

@@ -8,6 +8,7 @@
 #include "base/registers.h"
 #include "base/result.h"
 #include "engine/replay/guest.h"
+#include "engine/replay/stored_ahead.h"
 #include "engine/translate/engine.h"
 
 namespace rchk::replay {
@@ -42,11 +43,18 @@ class StateMatcher {
 
   uint64_t candidates() const { return candidates_; }
 
+  // `guest` stands in the midst of the string instruction of `target`: gives its memory what that
+  // one had stored ahead of its registers.
+  static Result<void> store_ahead(const StateTarget& target, Guest& guest,
+                                  translate::Engine& engine);
+
  private:
   Result<bool> matches(Guest& guest);
   // Compares the target's pages, all or those outside of `left_out`.
   bool same_pages(Guest& guest, AddressRange left_out = {});
   bool same_memory(Guest& guest, AddressRange range);
+  // Whether want_ differs from have_, both of `page`, in what is stored ahead only.
+  bool is_ahead(Guest& guest, GuestAddress page);
   void refine(GuestAddress word, uint64_t expected);
 
   const StateTarget& target_;

@@ -207,7 +207,7 @@ class Timeline final : public replay::AnchorSource {
   std::unique_ptr<replay::Replayer> replayer_;
   // Forks of the live program may hold on to so much memory, and those of replays to half of it.
   const uint64_t memory_budget_bytes_ = snapshot::usable_memory_bytes() / 8;
-  Checkpoints checkpoints_{64, memory_budget_bytes_ / 2};
+  Checkpoints checkpoints_{128, memory_budget_bytes_ / 2};
   std::optional<Trail> trail_;  // of the guest that ran last
   std::map<EventNumber, std::map<uint32_t, replay::Anchor>> anchors_;
   std::map<Position, uint64_t> live_pages_;  // that changed in front of each live snapshot
