@@ -43,6 +43,29 @@ AddressRange surroundings(const snapshot::AddressSpace& space, GuestAddress next
   return range;
 }
 
+std::optional<StringStores> string_stores(const Registers& registers, Guest& guest) {
+  uint8_t code[8] = {};
+  const size_t got = guest.puppet->read_memory(registers.pc(), code);
+  return StringStores::of({code, got}, registers);
+}
+
+// Takes from `want`, the content of `page`, what `stores` will store there into `have`. False if
+// they differ in more than that.
+bool take_stored_ahead(const StringStores& stores, Guest& guest, GuestAddress page,
+                       std::span<const uint8_t> want, std::span<uint8_t> have) {
+  const GuestAddress begin = std::max(stores.range().begin, page);
+  const GuestAddress end = std::min(stores.range().end, page + kPageSize);
+  std::vector<uint8_t> stored(begin < end ? end - begin : 0);
+  stored.resize(stores.bytes(begin, stored, [&guest](GuestAddress at, std::span<uint8_t> bytes) {
+    return guest.puppet->read_memory(at, bytes);
+  }));
+  for (size_t i = 0; i < stored.size(); ++i) {
+    const size_t offset = begin - page + i;
+    if (stored[i] == want[offset]) have[offset] = stored[i];
+  }
+  return std::equal(want.begin(), want.end(), have.begin());
+}
+
 }  // namespace
 
 StateMatcher::StateMatcher(const StateTarget& target, translate::Engine& engine)
@@ -116,7 +139,10 @@ bool StateMatcher::same_memory(Guest& guest, AddressRange range) {
   const size_t wanted = target_.read(range.begin, want_);
   const size_t got = guest.puppet->read_memory(range.begin, have_);
   const bool readable = wanted == range.size() && got == range.size();
-  if (!readable && range.size() > kPageSize) {
+  const bool equal = readable && std::memcmp(want_.data(), have_.data(), range.size()) == 0;
+  if (equal) return true;
+  const bool inside_rep = probe_.inside_rep && guest.registers.rcx == target_.registers.rcx;
+  if ((!readable || inside_rep) && range.size() > kPageSize) {
     for (GuestAddress page = range.begin; page < range.end; page = page + kPageSize) {
       if (!same_memory(guest, range_of(page, kPageSize))) return false;
     }
@@ -124,16 +150,7 @@ bool StateMatcher::same_memory(Guest& guest, AddressRange range) {
   }
   // A page that is not mapped in the target was unmapped since: it is no part of the state.
   if (!readable) return wanted == 0;
-  if (std::memcmp(want_.data(), have_.data(), range.size()) == 0) return true;
-  if (probe_.inside_rep && guest.registers.rcx == target_.registers.rcx) {
-    if (range.size() == kPageSize && is_ahead(guest, range.begin)) return true;
-    if (range.size() > kPageSize) {
-      for (GuestAddress page = range.begin; page < range.end; page = page + kPageSize) {
-        if (!same_memory(guest, range_of(page, kPageSize))) return false;
-      }
-      return true;
-    }
-  }
+  if (inside_rep && is_ahead(guest, range.begin)) return true;
   // The last word that differs changes latest in the common loops over an array.
   for (size_t offset = range.size(); offset >= sizeof(uint64_t);) {
     offset -= sizeof(uint64_t);
@@ -146,35 +163,6 @@ bool StateMatcher::same_memory(Guest& guest, AddressRange range) {
   }
   return false;
 }
-
-namespace {
-
-std::optional<StringStores> string_stores(const Registers& registers, Guest& guest) {
-  uint8_t code[8] = {};
-  const size_t got = guest.puppet->read_memory(registers.pc(), code);
-  return StringStores::of({code, got}, registers);
-}
-
-// Takes from `want`, the content of `page`, what `stores` will store there into `have`. False if
-// they differ in more than that.
-bool take_stored_ahead(const StringStores& stores, Guest& guest, GuestAddress page,
-                       std::span<const uint8_t> want, std::span<uint8_t> have) {
-  const auto read = [&guest](GuestAddress address, std::span<uint8_t> bytes) {
-    return guest.puppet->read_memory(address, bytes);
-  };
-  bool all = true;
-  for (size_t i = 0; i < want.size(); ++i) {
-    if (want[i] == have[i]) continue;
-    uint8_t stored = 0;
-    const bool ahead = stores.range().contains(page + i) &&
-                       stores.bytes(page + i, {&stored, 1}, read) == 1 && stored == want[i];
-    if (ahead) have[i] = stored;
-    all = all && ahead;
-  }
-  return all;
-}
-
-}  // namespace
 
 bool StateMatcher::is_ahead(Guest& guest, GuestAddress page) {
   const auto stores = string_stores(target_.registers, guest);

@@ -24,7 +24,7 @@ class StringStores {
 
   // All that it has still to store to.
   AddressRange range() const { return range_; }
-  // What it will store at `range`, which lies in range(); returns how many bytes are known.
+  // What it will store from `address` on, inside of range(); returns how many bytes are known.
   size_t bytes(GuestAddress address, std::span<uint8_t> out, const Read& read) const;
 
  private:

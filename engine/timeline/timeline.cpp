@@ -269,10 +269,10 @@ Result<Guest> Timeline::guest_at(const Position& target, bool approach) {
       break;
     }
     const int64_t before_ns = at_ns;
-    const int64_t copied_ns = trail_of(guest).copying_ns();
+    const CopyCost copying(guest);
     RCHK_TRY(go(way));
     // What is left takes about a third as long. Not worth a fork that costs more than that.
-    if (trail_of(guest).copying_ns() - copied_ns > (at_ns - before_ns) / 3) continue;
+    if (copying.so_far_ns() > (at_ns - before_ns) / 3) continue;
     RCHK_TRY(keep_checkpoint(guest, at_ns, at_ns));
   }
   RCHK_TRY(go(target));

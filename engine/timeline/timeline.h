@@ -89,12 +89,12 @@ class Timeline final : public replay::AnchorSource {
   Result<void> seek(const Position& target);
   Result<void> seek_to_end();
 
-  // Where `range` changed last before the present, told without running: between two checkpoints.
-  struct Touch {
+  // The latest stretch before the present in which `range` may have changed; it did not since.
+  // Told without running, from what the checkpoints know.
+  struct Stretch {
     Position begin, end;
-    bool known = false;  // false: it may as well not have changed there, but it did not since
   };
-  Result<Touch> last_touch(AddressRange range);
+  Result<Stretch> last_touch(AddressRange range);
 
   // A copy of the guest as it is now, that can be changed and thrown away.
   Result<replay::Guest> diversion();

@@ -7,32 +7,25 @@ namespace rchk::timeline {
 
 namespace {
 
-// What a guest's first write to a page costs that it shares with a fork.
-constexpr int64_t kPageCopyNs = 10'000;
 // Looking for changed pages may take one part in so many of the time.
 constexpr int64_t kCollectingDivisor = 16;
 
 }  // namespace
 
-int64_t Trail::copying_ns() const {
-  return static_cast<int64_t>(snapshot::minor_faults(pid_) - faults_) * kPageCopyNs;
-}
-
 void Trail::begin(const replay::Guest& guest, const Checkpoint* here) {
   puppet_ = guest.puppet->serial();
-  pid_ = guest.puppet->pid();
-  faults_ = snapshot::minor_faults(pid_);
+  copying_ = CopyCost(guest);
   since_ns_ = 0;
   tracker_.reset();
   if (here == nullptr) return;
   // Without PAGEMAP_SCAN the tracker would have to be told of all memory that is discarded.
-  const auto pagemap = snapshot::Pagemap::open(pid_);
+  const auto pagemap = snapshot::Pagemap::open(guest.puppet->pid());
   if (!pagemap || !pagemap->can_scan()) return;
   since_ = here->guest.position;
   reference_ = here->guest.puppet->serial();
   forks_ = guest.puppet->forks();
   moves_ = guest.puppet->moves();
-  tracker_ = snapshot::make_tracker(snapshot::TrackerKind::kExclusive, pid_);
+  tracker_ = snapshot::make_tracker(snapshot::TrackerKind::kExclusive, guest.puppet->pid());
   if (!tracker_->begin(here->guest.puppet->pid())) tracker_.reset();
 }
 

@@ -10,6 +10,23 @@
 
 namespace rchk::timeline {
 
+// What another fork of a guest would cost it, told from what the last one did.
+class CopyCost {
+ public:
+  explicit CopyCost(const replay::Guest& guest)
+      : pid_(guest.puppet->pid()), faults_(snapshot::minor_faults(pid_)) {}
+  int64_t so_far_ns() const {
+    return static_cast<int64_t>(snapshot::minor_faults(pid_) - faults_) * kPageCopyNs;
+  }
+
+ private:
+  // What a guest's first write to a page costs that it shares with a fork.
+  static constexpr int64_t kPageCopyNs = 10'000;
+
+  int pid_;
+  uint64_t faults_;
+};
+
 // What a guest that runs has done since its last checkpoint: for how long it ran, what copying the
 // pages that it shares with the checkpoint has cost, and which pages it changed.
 //
@@ -19,13 +36,14 @@ namespace rchk::timeline {
 class Trail {
  public:
   // `guest` is about to run on; `here` is the checkpoint at its position, or null.
-  Trail(const replay::Guest& guest, const Checkpoint* here) { begin(guest, here); }
+  Trail(const replay::Guest& guest, const Checkpoint* here) : copying_(guest) {
+    begin(guest, here);
+  }
 
   bool follows(const replay::Guest& guest) const { return puppet_ == guest.puppet->serial(); }
   void ran(int64_t ns) { since_ns_ += ns; }
   int64_t since_ns() const { return since_ns_; }
-  // What another fork of the guest would cost it, told from what the last one did.
-  int64_t copying_ns() const;
+  int64_t copying_ns() const { return copying_.so_far_ns(); }
 
   // The pages that changed since the checkpoint, if they are known. The guest is stopped.
   std::optional<Changes> changes(const replay::Guest& guest, const Checkpoints& checkpoints);
@@ -34,8 +52,7 @@ class Trail {
 
  private:
   uint64_t puppet_ = 0;
-  int pid_ = 0;
-  uint64_t faults_ = 0;  // at the checkpoint
+  CopyCost copying_;
   int64_t since_ns_ = 0;
   Position since_;                  // where the checkpoint is
   uint64_t reference_ = 0;          // its puppet

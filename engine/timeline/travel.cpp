@@ -336,19 +336,16 @@ std::vector<GuestAddress> Timeline::breakpoint_addresses(GuestAddress but) const
   return all;
 }
 
-Result<Timeline::Touch> Timeline::last_touch(AddressRange range) {
+Result<Timeline::Stretch> Timeline::last_touch(AddressRange range) {
   if (!at_live_end_) {
     RCHK_TRY(stand());
     RCHK_TRY(keep_checkpoint(*guest_, present_ns_, present_ns_));
   }
-  RCHK_TRY_ASSIGN(const Position present, position());
-  const Checkpoint* end = checkpoints_.at_or_before(present);
-  while (end != nullptr && checkpoints_.unchanged_before(end->guest.position, range)) {
-    end = checkpoints_.before(end->guest.position);
-  }
-  const Checkpoint* begin = end == nullptr ? nullptr : checkpoints_.before(end->guest.position);
-  if (begin == nullptr) return Touch{beginning(), end == nullptr ? present : end->guest.position};
-  return Touch{begin->guest.position, end->guest.position, end->changes.has_value()};
+  RCHK_TRY_ASSIGN(Position end, position());
+  while (checkpoints_.unchanged_before(end, range)) end = checkpoints_.before(end)->guest.position;
+  const Checkpoint* begin = checkpoints_.before(end);
+  return Stretch{begin == nullptr ? beginning() : std::max(begin->guest.position, beginning()),
+                 end};
 }
 
 // Looks for the last hit in [from, end).

@@ -9,8 +9,8 @@ namespace rchk::translate {
 // block's pc, and gives the guest its rcx back. Flags stay as they are. What is left of the target
 // when the pc was taken away is compared with 0 by `jrcxz`, or, where `loop` is one operation as on
 // AMD's processors, with 1 by that: it decrements rcx and jumps unless it is 0 then, so that the
-// way in has no taken branch. Intel's take seven operations for it: lua's replay needed half as
-// long again.
+// way in has no taken branch. Intel's take seven operations for it, and lua's replay twice
+// as long.
 //
 //   mov rcx, [target]             mov rcx, [target]
 //   lea rcx, [rcx - pc]           lea rcx, [rcx - low]      leaves high << 32

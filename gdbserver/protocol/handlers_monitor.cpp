@@ -1,28 +1,20 @@
-#include <algorithm>
-
 #include <fmt/format.h>
 
 #include "gdbserver/protocol/handlers.h"
 #include "gdbserver/protocol/hex.h"
 #include "gdbserver/protocol/run_control.h"
+#include "gdbserver/target/words.h"
 
 namespace rchk::protocol::handlers {
 namespace {
+
+using target::next_word;
 
 constexpr std::string_view kHelp =
     "reverse-mode on|off        let every resume go back; an interrupt ends it\n"
     "arm backward               let the next resume go back\n"
     "arm range BEGIN END        let the next resume step back until pc is outside of the range\n"
     "arm refresh                let the next resume report the stop once more, and run nothing\n";
-
-std::string_view next_word(std::string_view& text) {
-  const size_t begin = std::min(text.find_first_not_of(' '), text.size());
-  text.remove_prefix(begin);
-  const size_t end = std::min(text.find(' '), text.size());
-  const std::string_view word = text.substr(0, end);
-  text.remove_prefix(end);
-  return word;
-}
 
 std::optional<GuestAddress> next_address(std::string_view& text) {
   std::string_view word = next_word(text);

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "gdbserver/target/timeline_target.h"
+#include "gdbserver/target/words.h"
 
 namespace rchk::target {
 
@@ -17,15 +18,6 @@ constexpr std::string_view kHelp =
     "                           to the one before\n"
     "touched ADDRESS            when that page changed last, as far as it is known without "
     "running\n";
-
-std::string_view next_word(std::string_view& text) {
-  const size_t begin = std::min(text.find_first_not_of(' '), text.size());
-  text.remove_prefix(begin);
-  const size_t end = std::min(text.find(' '), text.size());
-  const std::string_view word = text.substr(0, end);
-  text.remove_prefix(end);
-  return word;
-}
 
 // Decimal, or hexadecimal behind 0x.
 std::optional<uint64_t> number_in(std::string_view text) {
@@ -123,10 +115,10 @@ Result<Monitor::Answer> TimelineTarget::go_to_last_change(AddressRange range, Ru
 }
 
 Result<Monitor::Answer> TimelineTarget::tell_last_touch(GuestAddress address) {
-  RCHK_TRY_ASSIGN(const auto found, timeline_.last_touch(range_of(address, 1)));
-  const AddressRange page = range_of(address, 1).pages();
-  return Answer{fmt::format("the page at {} changed last between {} and {}{}\n", page.begin,
-                            found.begin, found.end, found.known ? "" : ", or did not change there"),
+  RCHK_TRY_ASSIGN(const auto span, timeline_.last_touch(range_of(address, 1)));
+  return Answer{fmt::format("the page at {} can have changed last between {} and {}, and did not "
+                            "since\n",
+                            address.page_floor(), span.begin, span.end),
                 false};
 }
 

@@ -101,5 +101,42 @@ TEST(LiveHistory, FindsAStateInsideOfAStringInstruction) {
   EXPECT_GT(from_beginning, 0);
 }
 
+// A processor may have stored more than the registers say when it is interrupted; here the recorded
+// state is made to look so.
+TEST(LiveHistory, FindsAStateThatHasMoreStoredThanItsRegistersSay) {
+  constexpr size_t kAhead = 64;
+  LiveGuest guest(TinyGuest::kFill);
+  Timeline& timeline = guest.timeline();
+  State here;
+  do {
+    ASSERT_EQ(StopKind::kInterrupted, value_of(timeline.forward(for_milliseconds(20))).kind);
+    here = state_of(timeline);
+  } while (here.registers.rcx < kAhead || here.registers.rcx >= kFillBytes);
+  replay::Anchor* anchor = timeline.next_anchor(here.position.event, here.position.anchor - 1);
+  ASSERT_NE(nullptr, anchor);
+  ASSERT_EQ(here.position.anchor, anchor->number);
+  const auto stored = static_cast<uint8_t>(here.registers.rax);
+  const AddressRange ahead = range_of({here.registers.rdi}, kAhead);
+  anchor->target.read = [read = anchor->target.read, ahead, stored](GuestAddress address,
+                                                                    std::span<uint8_t> bytes) {
+    const size_t got = read(address, bytes);
+    for (size_t i = 0; i < got; ++i) {
+      if (ahead.contains(address + i)) bytes[i] = stored;
+    }
+    return got;
+  };
+  replay::Guest again = value_of(timeline.replayer().start());
+  replay::AdvanceRequest request;
+  request.limit = here.position;
+  ASSERT_EQ(replay::AdvanceStop::kLimit,
+            value_of(timeline.replayer().advance(again, request)).stop);
+  EXPECT_EQ(here.position, again.position);
+  EXPECT_EQ(here.registers.rcx, again.registers.rcx);
+  Bytes bytes(kAhead + 1);
+  ASSERT_EQ(bytes.size(), again.puppet->read_memory(ahead.begin, bytes));
+  EXPECT_EQ(Bytes(kAhead, stored), Bytes(bytes.begin(), bytes.end() - 1));
+  EXPECT_NE(stored, bytes.back()) << "more than what was stored ahead";
+}
+
 }  // namespace
 }  // namespace rchk::timeline::test
