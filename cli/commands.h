@@ -37,6 +37,8 @@ struct RecordOptions {
   std::string output;
   std::string chaos;  // random choices of the scheduler: "random", or their seed; empty: none
   std::optional<uint32_t> checksums_ms;  // time between checksums of memory; 0 for none
+  double snapshot_overhead_percent = 5;  // that page snapshots may cost; 0 for none
+  std::optional<uint32_t> snapshots_ms;  // at least so much time between them
 };
 int run_record(const RecordOptions& options);
 
@@ -51,7 +53,11 @@ struct ReplayOptions {
 };
 int run_replay(const ReplayOptions& options, const std::string& self);
 
-int run_verify(const std::string& file);
+struct VerifyOptions {
+  std::string file;
+  bool restore = false;  // every page snapshot as well, and compare all memory
+};
+int run_verify(const VerifyOptions& options);
 int run_info(const std::string& file);
 
 struct DumpOptions {

@@ -81,6 +81,28 @@ Result<int> ps(const std::string& file) {
   return 0;
 }
 
+Result<void> describe_snapshots(trace::TraceReader& reader) {
+  trace::SnapshotSource* const snapshots = reader.snapshots();
+  if (snapshots == nullptr) return {};
+  const auto count = static_cast<uint32_t>(snapshots->marks().size());
+  std::vector<uint64_t> pauses_ns;
+  uint64_t pages = 0;
+  for (trace::SnapshotNumber number; number.value < count; ++number.value) {
+    RCHK_TRY_ASSIGN(const auto taken, snapshots->snapshot(number));
+    RCHK_TRY_ASSIGN(const auto changes, snapshots->changes(number));
+    pauses_ns.push_back(taken->pause_ns);
+    pages += changes.size();
+  }
+  std::sort(pauses_ns.begin(), pauses_ns.end());
+  const auto ms = [](uint64_t ns) { return static_cast<double>(ns) / 1e6; };
+  fmt::print("page snapshots {} ({} pages, {} bytes, {} a page)\n", count, pages,
+             reader.snapshots_stored_bytes(),
+             reader.snapshots_stored_bytes() / std::max<uint64_t>(pages, 1));
+  fmt::print("               pauses of {:.2f} ms in the middle, {:.2f} ms at most\n",
+             ms(pauses_ns[count / 2]), ms(pauses_ns.back()));
+  return {};
+}
+
 Result<int> info(const std::string& file) {
   RCHK_TRY_ASSIGN(const std::string path, recording_path(file));
   RCHK_TRY_ASSIGN(const auto reader, trace::TraceReader::open(path));
@@ -104,6 +126,7 @@ Result<int> info(const std::string& file) {
     fmt::print("ends with      {}\n",
                trace::describe({reader->event_count() - 1}, *last, syscall_name));
   }
+  RCHK_TRY(describe_snapshots(*reader));
   fmt::print("files inside   {} ({} bytes, {} unpacked)\n", reader->files().size(),
              reader->file_contents_stored_bytes(), embedded);
   for (const trace::FileInfo& item : reader->files()) {

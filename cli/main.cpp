@@ -103,6 +103,12 @@ int command(int argc, char** argv, const std::string& self) {
   record_command->add_option(
       "--checksums", record.checksums_ms,
       "Checksums of memory so many ms apart, whatever they cost; else 5000, at 1 % of the time");
+  record_command->add_option(
+      "--snapshot-overhead", record.snapshot_overhead_percent,
+      "Percent of the time that page snapshots may take, without which a replay of a long "
+      "recording always begins at its start; else 5; 0 for none");
+  record_command->add_option("--snapshots", record.snapshots_ms,
+                             "Page snapshots so many ms apart, whatever they cost");
   record_command->add_option("program", record.program, "The program and its arguments")
       ->required();
 
@@ -125,7 +131,10 @@ int command(int argc, char** argv, const std::string& self) {
   std::string file;
   CLI::App* verify_command = app.add_subcommand(
       "verify", "Replay all of a recording with every check; prints events and instructions");
-  verify_command->add_option("file", file, "The recording; without it the newest");
+  VerifyOptions verify;
+  verify_command->add_flag("--restore", verify.restore,
+                           "Restore every page snapshot as well, and compare all memory");
+  verify_command->add_option("file", verify.file, "The recording; without it the newest");
   CLI::App* info_command = app.add_subcommand("info", "What a recording is of");
   info_command->add_option("file", file, "The recording; without it the newest");
 
@@ -146,7 +155,7 @@ int command(int argc, char** argv, const std::string& self) {
 
   CommandLine line;
   if (std::string(argv[1]) == "record") {
-    line = split(argc, argv, 2, {"-o", "--output", "--checksums"});
+    line = split(argc, argv, 2, {"-o", "--output", "--checksums", "--snapshot-overhead", "--snapshots"});
   } else {
     line.own.assign(std::reverse_iterator(argv + argc), std::reverse_iterator(argv + 1));
   }
@@ -160,7 +169,7 @@ int command(int argc, char** argv, const std::string& self) {
     return run_record(record);
   }
   if (*replay_command) return run_replay(replay, self);
-  if (*verify_command) return run_verify(file);
+  if (*verify_command) return run_verify(verify);
   if (*info_command) return run_info(file);
   if (*ps_command) return run_ps(file);
   if (*dump_command) return run_dump(dump);

@@ -71,6 +71,12 @@ Result<int> record(const RecordOptions& options) {
     settings.checksum_interval = std::chrono::milliseconds(*options.checksums_ms);
     settings.checksum_share = 0;
   }
+  settings.snapshot_overhead_percent = options.snapshot_overhead_percent;
+  if (options.snapshots_ms) {
+    settings.snapshot_interval = std::chrono::milliseconds(*options.snapshots_ms);
+    // Whatever they cost.
+    settings.snapshot_overhead_percent = 1e9;
+  }
   settings.message = [](std::string_view text) { fmt::print(stderr, "rchk: {}\n", text); };
   RCHK_TRY_ASSIGN(const auto writer,
                   trace::TraceWriter::create(path, describe_recording(settings)));

@@ -43,30 +43,38 @@ struct Summary {
   uint64_t events = 0;
   uint64_t instructions = 0;
   uint64_t checksums = 0;
+  uint64_t snapshot_pages = 0;
+  uint64_t snapshots_restored = 0;
   std::optional<trace::ExitEvent> exit;
 };
 
 using OnEvent = std::function<Result<void>(EventNumber, const trace::Event&, const replay::Guest&)>;
 
 // Replays all processes from the start to the end.
-Result<Summary> replay_tree(trace::EventSource& source, OnEvent on_event) {
+Result<Summary> replay_tree(trace::EventSource& source, OnEvent on_event, bool restore) {
   RCHK_TRY_ASSIGN(const int cpu, pin_here());
   RCHK_TRY_ASSIGN(const auto tree, replay::TreeReplay::create(source, cpu, syscall_name));
   tree->on_event(std::move(on_event));
+  if (restore) tree->restore_snapshots();
   RCHK_TRY(tree->run());
-  return Summary{source.event_count(), tree->instructions(), tree->checksums_verified(),
-                 tree->exit()};
+  return Summary{source.event_count(),   tree->instructions(),       tree->checksums_verified(),
+                 tree->pages_verified(), tree->snapshots_restored(), tree->exit()};
 }
 
 // Replays one process from the start to the end.
-Result<Summary> replay_all(trace::EventSource& source, OnEvent on_event) {
+Result<Summary> replay_all(trace::EventSource& source, OnEvent on_event, bool restore) {
   RCHK_TRY_ASSIGN(const int cpu, pin_here());
   RCHK_TRY_ASSIGN(const auto replayer, replay::Replayer::create(source, cpu));
   replayer->name_syscalls_with(syscall_name);
   replayer->on_event(std::move(on_event));
+  if (restore) replayer->restore_snapshots();
   RCHK_TRY_ASSIGN(replay::Guest guest, replayer->start());
   RCHK_TRY_ASSIGN(const replay::Outcome outcome, replayer->advance(guest, {}));
-  Summary summary{source.event_count(), replayer->instructions(), replayer->checksums_verified(),
+  Summary summary{source.event_count(),
+                  replayer->instructions(),
+                  replayer->checksums_verified(),
+                  replayer->pages_verified(),
+                  replayer->snapshots_restored(),
                   std::nullopt};
   if (outcome.stop == replay::AdvanceStop::kExit) {
     RCHK_TRY_ASSIGN(const auto event, source.event(outcome.event));
@@ -75,10 +83,11 @@ Result<Summary> replay_all(trace::EventSource& source, OnEvent on_event) {
   return summary;
 }
 
-Result<Summary> replay_everything(trace::EventSource& recording, OnEvent on_event) {
+Result<Summary> replay_everything(trace::EventSource& recording, OnEvent on_event,
+                                  bool restore = false) {
   const auto count = recording.task_count();
-  if (count && count->processes == 1) return replay_all(recording, std::move(on_event));
-  return replay_tree(recording, std::move(on_event));
+  if (count && count->processes == 1) return replay_all(recording, std::move(on_event), restore);
+  return replay_tree(recording, std::move(on_event), restore);
 }
 
 int exit_status_of(const Summary& summary) {
@@ -103,7 +112,7 @@ Result<int> autopilot(const ReplayOptions& options) {
     return {};
   };
   RCHK_TRY_ASSIGN(const Summary summary, chosen.source != nullptr
-                                             ? replay_all(*chosen.source, repeat)
+                                             ? replay_all(*chosen.source, repeat, false)
                                              : replay_everything(*reader, repeat));
   if (!summary.exit) {
     fmt::print(stderr, "rchk: the recording ends before the program does\n");
@@ -135,8 +144,8 @@ Result<int> serve_recording(const ReplayOptions& options) {
   return 0;
 }
 
-Result<int> verify(const std::string& file) {
-  RCHK_TRY_ASSIGN(const auto reader, open_recording(file));
+Result<int> verify(const VerifyOptions& options) {
+  RCHK_TRY_ASSIGN(const auto reader, open_recording(options.file));
   RCHK_TRY(reader->verify());
   const auto start = std::chrono::steady_clock::now();
   auto shown = start;
@@ -150,15 +159,21 @@ Result<int> verify(const std::string& file) {
     }
     return {};
   };
-  RCHK_TRY_ASSIGN(const Summary summary, replay_everything(*reader, progress));
+  RCHK_TRY_ASSIGN(const Summary summary, replay_everything(*reader, progress, options.restore));
   if (terminal && shown != start) fmt::print(stderr, "\r\033[K");
   std::string note;
   if (!summary.exit)
     note = "; the recording ends before the program does";
   else if (!summary.exit->message.empty())
     note = "; " + summary.exit->message;
-  fmt::print("verified: {} events, {} instructions, {} memory checksums{}\n", summary.events,
-             summary.instructions, summary.checksums, note);
+  std::string snapshots;
+  if (reader->snapshots() != nullptr) {
+    snapshots = fmt::format(", {} page snapshots ({} pages)", reader->snapshots()->marks().size(),
+                            summary.snapshot_pages);
+  }
+  if (options.restore) snapshots += fmt::format(", {} restored", summary.snapshots_restored);
+  fmt::print("verified: {} events, {} instructions, {} memory checksums{}{}\n", summary.events,
+             summary.instructions, summary.checksums, snapshots, note);
   return 0;
 }
 
@@ -183,6 +198,6 @@ int run_replay(const ReplayOptions& options, const std::string& self) {
   return start_gdb(self, command, options.gdb_arguments);
 }
 
-int run_verify(const std::string& file) { return status_of(verify(file)); }
+int run_verify(const VerifyOptions& options) { return status_of(verify(options)); }
 
 }  // namespace rchk::cli

@@ -5,20 +5,14 @@
 #include <cstring>
 #include <utility>
 
-#include <xxhash.h>
-
 #include "base/check.h"
 
 namespace rchk::snapshot {
 
 namespace {
 
-constexpr size_t kChunkBytes = PageStore::kChunkPages * kPageSize;
-
 // Pages are read this many at a time where they are neighbours.
 constexpr uint64_t kPagesAtOnce = 64;
-
-uint64_t hash_of(std::span<const uint8_t> page) { return XXH3_64bits(page.data(), page.size()); }
 
 bool is_zero(std::span<const uint8_t> page) {
   return page[0] == 0 && std::memcmp(page.data(), page.data() + 1, page.size() - 1) == 0;
@@ -95,7 +89,7 @@ void PageStore::reset_pages(uint32_t line, SnapshotId id, const RangeSet& reset)
   }
   for (const GuestAddress page : pages) {
     const auto last = find(id, page);
-    if (!last || last->version().kind == Kind::kReset) continue;
+    if (!last || last->version().page.kind == Kind::kReset) continue;
     lines_[line].pages[page.value].push_back({.snapshot = id});
     snapshots_[id.value].changed.push_back(page);
     ++versions_;
@@ -105,12 +99,13 @@ void PageStore::reset_pages(uint32_t line, SnapshotId id, const RangeSet& reset)
 void PageStore::add_page(uint32_t line, SnapshotId id, GuestAddress page, const Page& content,
                          const Page* before) {
   const auto last = find(id, page);
-  const bool kept = last && last->version().kind != Kind::kReset;
+  const bool kept = last && last->version().page.kind != Kind::kReset;
   const bool same_as_before = before != nullptr && *before == content;
-  Version version{.snapshot = id, .xxh3 = hash_of(content)};
+  Version version{.snapshot = id};
+  version.page.xxh3 = checksum_of_page(content);
   // Without a version it is what its mapping began with, before and now.
   const bool unchanged =
-      kept ? version.xxh3 == last->version().xxh3 && (before == nullptr || same_as_before)
+      kept ? version.page.xxh3 == last->version().page.xxh3 && (before == nullptr || same_as_before)
            : same_as_before && !last;
   if (unchanged) {
     ++unchanged_;
@@ -118,20 +113,21 @@ void PageStore::add_page(uint32_t line, SnapshotId id, GuestAddress page, const 
   }
   Versions& versions = lines_[line].pages[page.value];
   const bool has_base = kept && last->versions == &versions &&
-                        last->version().kind != Kind::kZero &&
-                        last->version().differences < kMostDifferences && before != nullptr &&
-                        hash_of(*before) == last->version().xxh3;
+                        last->version().page.kind != Kind::kZero &&
+                        last->version().differences < PageChunk::kMostDifferences && before != nullptr &&
+                        checksum_of_page(*before) == last->version().page.xxh3;
   if (is_zero(content)) {
-    version.kind = Kind::kZero;
+    version.page.kind = Kind::kZero;
   } else if (has_base) {
-    version.kind = Kind::kDifference;
+    version.page.kind = Kind::kDifference;
     version.differences = static_cast<uint8_t>(last->version().differences + 1);
     Page difference = content;
     apply_difference(difference, before->data());
-    place(version, difference);
+    const PageVersion& base = last->version().page;
+    place(version, difference, {.chunk = base.chunk, .slot = base.slot, .is_difference = 1});
   } else {
-    version.kind = Kind::kWhole;
-    place(version, content);
+    version.page.kind = Kind::kWhole;
+    place(version, content, {});
   }
   // A page that was reset by this same snapshot has one version of it.
   if (!versions.empty() && versions.back().snapshot == id) {
@@ -143,24 +139,24 @@ void PageStore::add_page(uint32_t line, SnapshotId id, GuestAddress page, const 
   ++versions_;
 }
 
-void PageStore::place(Version& version, std::span<const uint8_t, kPageSize> content) {
-  if (filling_.empty()) slots_used_.push_back(0);
-  version.chunk = static_cast<uint32_t>(slots_used_.size() - 1);
-  version.slot = static_cast<uint8_t>(filling_.size() / kPageSize);
-  filling_.insert(filling_.end(), content.begin(), content.end());
+void PageStore::place(Version& version, std::span<const uint8_t, kPageSize> content,
+                      const PageChunk::Base& base) {
+  if (filling_.is_empty()) slots_used_.push_back(0);
+  version.page.chunk = static_cast<uint32_t>(slots_used_.size() - 1);
+  version.page.slot = filling_.add(content, base);
   ++slots_used_.back();
-  if (filling_.size() == kChunkBytes) flush();
+  if (filling_.is_full()) flush();
 }
 
 void PageStore::flush() {
-  if (filling_.empty()) return;
+  if (filling_.is_empty()) return;
   const ChunkId id{static_cast<uint32_t>(slots_used_.size() - 1)};
-  if (slots_used_.back() != 0) keeper_.put(id, filling_);
-  filling_.clear();
+  Bytes chunk = filling_.take();
+  if (slots_used_.back() != 0) keeper_.put(id, std::move(chunk));
 }
 
 Result<std::shared_ptr<const Bytes>> PageStore::chunk(uint32_t id) {
-  if (is_filling(id)) return std::make_shared<const Bytes>(filling_);
+  if (is_filling(id)) return std::make_shared<const Bytes>(filling_.bytes());
   return keeper_.get({id});
 }
 
@@ -185,37 +181,9 @@ std::optional<PageStore::Found> PageStore::find(SnapshotId snapshot, GuestAddres
 Result<bool> PageStore::read(SnapshotId snapshot, GuestAddress page,
                              std::span<uint8_t, kPageSize> out) {
   const auto found = find(snapshot, page);
-  if (!found || found->version().kind == Kind::kReset) return false;
-  RCHK_TRY(read_version(*found, out));
-  if (hash_of(out) != found->version().xxh3) {
-    return fail(ErrorKind::kBadTrace,
-                fmt::format("page {} of snapshot {} has another checksum than when it was taken",
-                            page, snapshot.value));
-  }
+  if (!found || found->version().page.kind == Kind::kReset) return false;
+  RCHK_TRY(read_page(found->version().page, [this](uint32_t id) { return chunk(id); }, out));
   return true;
-}
-
-Result<void> PageStore::read_version(const Found& found, std::span<uint8_t, kPageSize> out) {
-  const Versions& versions = *found.versions;
-  const size_t root = found.index - found.version().differences;
-  if (versions[root].kind == Kind::kZero) {
-    std::memset(out.data(), 0, out.size());
-    return {};
-  }
-  for (size_t i = root; i <= found.index; ++i) {
-    RCHK_TRY_ASSIGN(const auto bytes, chunk(versions[i].chunk));
-    const size_t offset = versions[i].slot * kPageSize;
-    if (offset + kPageSize > bytes->size()) {
-      return fail(ErrorKind::kBadTrace,
-                  fmt::format("chunk {} of pages is too short", versions[i].chunk));
-    }
-    if (i == root) {
-      std::memcpy(out.data(), bytes->data() + offset, kPageSize);
-    } else {
-      apply_difference(out, bytes->data() + offset);
-    }
-  }
-  return {};
 }
 
 std::vector<GuestAddress> PageStore::pages_of(SnapshotId snapshot) const {
@@ -229,13 +197,25 @@ std::vector<GuestAddress> PageStore::pages_of(SnapshotId snapshot) const {
   pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
   std::erase_if(pages, [this, snapshot](GuestAddress page) {
     const auto found = find(snapshot, page);
-    return !found || found->version().kind == Kind::kReset;
+    return !found || found->version().page.kind == Kind::kReset;
   });
   return pages;
 }
 
-std::vector<GuestAddress> PageStore::changed_in(SnapshotId snapshot) const {
-  return snapshots_[snapshot.value].changed;
+std::vector<PageChange> PageStore::changed_in(SnapshotId snapshot) const {
+  std::vector<PageChange> changes;
+  for (const GuestAddress page : snapshots_[snapshot.value].changed) {
+    changes.push_back({page, find(snapshot, page)->version().page});
+  }
+  return changes;
+}
+
+std::vector<PageChange> PageStore::versions_of(SnapshotId snapshot) const {
+  std::vector<PageChange> versions;
+  for (const GuestAddress page : pages_of(snapshot)) {
+    versions.push_back({page, find(snapshot, page)->version().page});
+  }
+  return versions;
 }
 
 std::optional<SnapshotId> PageStore::last_change(SnapshotId last, GuestAddress page) const {
@@ -246,10 +226,10 @@ std::optional<SnapshotId> PageStore::last_change(SnapshotId last, GuestAddress p
 
 void PageStore::release(const Version& version) {
   --versions_;
-  if (version.kind != Kind::kWhole && version.kind != Kind::kDifference) return;
-  RCHK_CHECK(slots_used_[version.chunk] > 0, "chunk {} is not in use", version.chunk);
-  if (--slots_used_[version.chunk] == 0 && !is_filling(version.chunk))
-    keeper_.drop({version.chunk});
+  if (!version.page.is_kept()) return;
+  const uint32_t chunk = version.page.chunk;
+  RCHK_CHECK(slots_used_[chunk] > 0, "chunk {} is not in use", chunk);
+  if (--slots_used_[chunk] == 0 && !is_filling(chunk)) keeper_.drop({chunk});
 }
 
 void PageStore::drop_before(SnapshotId first) {

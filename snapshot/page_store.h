@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "base/types.h"
 #include "snapshot/chunk_keeper.h"
+#include "snapshot/page_version.h"
 #include "snapshot/range_set.h"
 
 namespace rchk::snapshot {
@@ -30,17 +31,13 @@ using ReadMemory = std::function<size_t(GuestAddress, std::span<uint8_t>)>;
 // nothing, or with a snapshot of another line (fork).
 //
 // What changed is kept by page, as the difference (exclusive or) to the page's version before, in
-// chunks of kChunkPages pages that a ChunkKeeper compresses. Every kMostDifferences versions a page
-// is kept whole, so that any page of any snapshot is had by looking at a bounded number of chunks.
+// PageChunks that a ChunkKeeper compresses. Every kMostDifferences versions a page is kept whole, so that any page of any snapshot is had by looking at a bounded number of chunks.
 // Each version has a checksum of the page's content, which every read compares.
 //
 // It is an index as well: which snapshot saw a page changed is told without looking at contents.
 // docs/notes/page-store.md draws the layout. Knows nothing of processes or events.
 class PageStore {
  public:
-  static constexpr uint32_t kChunkPages = 16;
-  static constexpr uint8_t kMostDifferences = 15;
-
   // `keeper` outlives it.
   explicit PageStore(ChunkKeeper& keeper) : keeper_(keeper) {}
 
@@ -68,8 +65,10 @@ class PageStore {
   // All pages that read() has contents of.
   std::vector<GuestAddress> pages_of(SnapshotId snapshot) const;
 
-  // The pages that a snapshot found changed, in no particular order.
-  std::vector<GuestAddress> changed_in(SnapshotId snapshot) const;
+  // The pages that a snapshot found changed, in no particular order, and what they were then.
+  std::vector<PageChange> changed_in(SnapshotId snapshot) const;
+  // All pages of a snapshot that are not as their mapping began, in order of address.
+  std::vector<PageChange> versions_of(SnapshotId snapshot) const;
   // The latest snapshot of the line of `last`, or of those that it came from, up to and including
   // `last`, that found the page changed.
   std::optional<SnapshotId> last_change(SnapshotId last, GuestAddress page) const;
@@ -86,18 +85,10 @@ class PageStore {
   uint64_t unchanged_count() const { return unchanged_; }
 
  private:
-  enum class Kind : uint8_t {
-    kReset,       // as the mapping began
-    kZero,        // nothing but zeros
-    kWhole,       // in its slot
-    kDifference,  // to the version before
-  };
+  using Kind = PageVersion::Kind;
   struct Version {
     SnapshotId snapshot;
-    uint32_t chunk = 0;
-    uint64_t xxh3 = 0;  // of the content
-    Kind kind = Kind::kReset;
-    uint8_t slot = 0;         // in the chunk
+    PageVersion page{};
     uint8_t differences = 0;  // from the last version that is no difference to this one
   };
   using Versions = std::vector<Version>;  // of one page, in the order of time
@@ -119,13 +110,13 @@ class PageStore {
   };
 
   std::optional<Found> find(SnapshotId snapshot, GuestAddress page) const;
-  Result<void> read_version(const Found& found, std::span<uint8_t, kPageSize> out);
   Result<std::shared_ptr<const Bytes>> chunk(uint32_t id);
   bool is_filling(uint32_t chunk) const {
-    return !filling_.empty() && chunk + 1 == slots_used_.size();
+    return !filling_.is_empty() && chunk + 1 == slots_used_.size();
   }
   // Puts content into a slot of the chunk that is being filled.
-  void place(Version& version, std::span<const uint8_t, kPageSize> content);
+  void place(Version& version, std::span<const uint8_t, kPageSize> content,
+             const PageChunk::Base& base);
   void add_page(uint32_t line, SnapshotId id, GuestAddress page, const Page& content,
                 const Page* before);
   static bool page_from(GuestAddress page, const std::vector<uint8_t>& run, size_t offset,
@@ -139,7 +130,7 @@ class PageStore {
   std::vector<Line> lines_;
   std::vector<Snapshot> snapshots_;
   std::vector<uint8_t> slots_used_;  // by chunk: how many of its slots a version needs
-  Bytes filling_;                    // the last chunk, while it is not full
+  PageChunk filling_;                // the last chunk, while it is not full
   uint64_t versions_ = 0;
   uint64_t unchanged_ = 0;
 };

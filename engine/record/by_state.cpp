@@ -21,10 +21,9 @@ constexpr uint64_t kMostPagesOfOldReference = 64;
 }  // namespace
 
 void Recorder::Impl::before_fork(const RunLimits* limits) {
-  if (task_->space->reference) {
-    // An error shows again when the tracker is asked.
-    (void)task_->space->reference->tracker->about_to_fork();
-  }
+  // Errors show again when the trackers are asked.
+  if (task_->space->reference) (void)task_->space->reference->tracker->about_to_fork();
+  if (task_->space->snapshots.tracker) (void)task_->space->snapshots.tracker->about_to_fork();
   if (limits != nullptr && limits->before_fork && debugged(*task_)) {
     const TscMirror::Pause pause(tsc_mirror_);
     limits->before_fork();
@@ -39,15 +38,16 @@ pid_t Recorder::Impl::lasting_task() const {
   return stays ? leader->first : task_->tid;
 }
 
+// A task that has ended shows no memory any more.
+bool Recorder::Impl::is_lost(pid_t tracked) const {
+  const auto task = tasks_.find(tracked);
+  return task == tasks_.end() || task->second->in_exit_stop ||
+         task->second->space != task_->space;
+}
+
 Result<std::vector<trace::PageContents>> Recorder::Impl::changed_pages() {
   Space& space = *task_->space;
-  if (space.reference) {
-    // A task that has ended shows no memory any more.
-    const auto tracked = tasks_.find(space.reference->tracked);
-    const bool lost = tracked == tasks_.end() || tracked->second->in_exit_stop ||
-                      tracked->second->space != task_->space;
-    if (lost) space.reference.reset();
-  }
+  if (space.reference && is_lost(space.reference->tracked)) space.reference.reset();
   RCHK_TRY(grow_stacks(task_->tid, space.memory));
   const bool were_in = space.breakpoints.inserted();
   if (were_in) space.breakpoints.remove_all(task_->tracee);
@@ -80,29 +80,48 @@ Result<void> Recorder::Impl::renew_reference() {
   Space& space = *task_->space;
   if (task_->in_group_stop || task_->in_exit_stop || task_->signal || task_->call) return {};
   if (space.reference && space.reference->dirty_pages <= kMostPagesOfOldReference) return {};
-  // The parent of a process that is not the first one must not hear of it.
-  const bool is_first = task_->process->pid == first_pid_;
-  const pid_t old = space.reference ? space.reference->fork.pid() : -1;
-  space.reference.reset();
-  if (!is_first && old > 0) {
-    RCHK_TRY(task_->tracee.remote_syscall(space.confinement.gadget, SYS_wait4,
-                                          {static_cast<uint64_t>(old), 0, __WCLONE | WNOHANG, 0}));
+  if (space.reference) {
+    tracee::Tracee old = std::move(space.reference->fork);
+    space.reference.reset();
+    RCHK_TRY(end_reference(old));
   }
-  if (!is_first && has_adopters_) return {};
+  if (!can_fork_reference()) return {};
+  RCHK_TRY_ASSIGN(tracee::Tracee forked, fork_reference());
+  const pid_t tracked = lasting_task();
+  Reference reference{std::move(forked), 0,
+                      snapshot::make_tracker(snapshot::TrackerKind::kExclusive, tracked), tracked};
+  RCHK_TRY(reference.tracker->begin(reference.fork.pid()));
+  space.reference = std::move(reference);
+  return {};
+}
+
+// The parent of a process that is not the first one must not hear of a reference.
+bool Recorder::Impl::can_fork_reference() const {
+  return task_->process->pid == first_pid_ || !has_adopters_;
+}
+
+// A fork of task_'s memory that does not run. REQUIRES: as renew_reference().
+Result<tracee::Tracee> Recorder::Impl::fork_reference() {
+  Space& space = *task_->space;
+  const bool is_first = task_->process->pid == first_pid_;
   before_fork(limits_);
   const bool were_in = space.breakpoints.inserted();
   if (were_in) space.breakpoints.remove_all(task_->tracee);
   Result<tracee::Tracee> forked =
       task_->tracee.fork(space.confinement.gadget, is_first ? Kinship::kSibling : Kinship::kChild);
   if (were_in) space.breakpoints.insert_all(task_->tracee);
-  if (!forked) return Failure(forked.error());
+  if (!forked) return forked;
   // An open end of a pipe in it would keep the other one waiting.
   RCHK_TRY(forked->remote_syscall(space.confinement.gadget, SYS_close_range, {0, ~0u, 0}));
-  const pid_t tracked = lasting_task();
-  Reference reference{std::move(*forked), 0,
-                      snapshot::make_tracker(snapshot::TrackerKind::kExclusive, tracked), tracked};
-  RCHK_TRY(reference.tracker->begin(reference.fork.pid()));
-  space.reference = std::move(reference);
+  return forked;
+}
+
+Result<void> Recorder::Impl::end_reference(tracee::Tracee& fork) {
+  const pid_t pid = fork.pid();
+  fork.kill();
+  if (task_->process->pid == first_pid_) return {};
+  RCHK_TRY(task_->tracee.remote_syscall(task_->space->confinement.gadget, SYS_wait4,
+                                        {static_cast<uint64_t>(pid), 0, __WCLONE | WNOHANG, 0}));
   return {};
 }
 
@@ -112,7 +131,7 @@ Result<ForkSnapshot> Recorder::Impl::fork_snapshot() {
   RCHK_TRY_ASSIGN(ExtendedState extended, task_->tracee.extended_state());
   RCHK_TRY(grow_stacks(task_->tid, task_->space->memory));
   keep_states_ = true;
-  if (task_->space->reference) RCHK_TRY(task_->space->reference->tracker->about_to_fork());
+  before_fork(nullptr);
   Result<tracee::Tracee> forked = task_->tracee.fork(task_->space->confinement.gadget);
   RCHK_TRY(restore_signal_stop());
   if (!forked) return Failure(forked.error());

@@ -232,7 +232,8 @@ Result<void> Recorder::Impl::prepare_call(PendingCall& call, const Call& made, R
     registers.rdi &= ~static_cast<uint64_t>(CLONE_UNTRACED);
     RCHK_TRY(task_->tracee.set_registers(registers));
   }
-  if (keep_states_ && tasks_.size() > 1) {
+  const bool snapshots = options_.snapshot_overhead_percent != 0 && may_block(call);
+  if ((keep_states_ || snapshots) && tasks_.size() > 1) {
     RCHK_TRY_ASSIGN(states_[task_->tid], task_->tracee.extended_state());
   }
   if (!call.answer && is_doubtful(call)) {
@@ -349,6 +350,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
     if (child != tasks_.end()) RCHK_TRY(spawned_by_call(*child->second));
   } else {
     RCHK_TRY(checksum_if_due(task_->last_registers));
+    RCHK_TRY(snapshot_if_due());
   }
   return stop;
 }

@@ -184,16 +184,18 @@ Result<void> set_free(tracee::Tracee& tracee, const Confinement& confinement) {
   return {};
 }
 
+uint64_t stack_limit_bytes(pid_t pid) {
+  rlimit limit{};
+  return prlimit(pid, RLIMIT_STACK, nullptr, &limit) == 0 ? limit.rlim_cur : 0;
+}
+
 Result<trace::ExecEvent> describe_image(tracee::Tracee& tracee, FileStore& files,
                                         const Confinement& confinement, const Note& note) {
   trace::ExecEvent event;
   RCHK_TRY_ASSIGN(event.registers, tracee.registers());
   RCHK_TRY_ASSIGN(event.extended_state, tracee.extended_state());
   event.pid = tracee.pid();
-  rlimit limit{};
-  if (prlimit(tracee.pid(), RLIMIT_STACK, nullptr, &limit) == 0) {
-    event.stack_limit_bytes = limit.rlim_cur;
-  }
+  event.stack_limit_bytes = stack_limit_bytes(tracee.pid());
   event.executable = read_proc_link(tracee.pid(), "exe");
   RCHK_TRY_ASSIGN(const GuestAddress auxv, find_auxv(tracee, {event.registers.rsp}));
   RCHK_TRY_ASSIGN(event.auxv, read_auxv(tracee, auxv));
@@ -209,10 +211,10 @@ Result<trace::ExecEvent> describe_image(tracee::Tracee& tracee, FileStore& files
   return event;
 }
 
-Result<std::vector<trace::PageContents>> own_pages(const tracee::Tracee& tracee,
-                                                   const std::vector<trace::Mapping>& mappings) {
+Result<snapshot::RangeSet> own_page_ranges(const tracee::Tracee& tracee,
+                                           const std::vector<trace::Mapping>& mappings) {
   RCHK_TRY_ASSIGN(const snapshot::Pagemap pagemap, snapshot::Pagemap::open(tracee.pid()));
-  std::vector<trace::PageContents> runs;
+  snapshot::RangeSet pages;
   std::vector<snapshot::PageEntry> entries;
   for (const trace::Mapping& mapping : mappings) {
     RCHK_TRY_ASSIGN(const auto populated, pagemap.populated(mapping.range));
@@ -222,16 +224,29 @@ Result<std::vector<trace::PageContents>> own_pages(const tracee::Tracee& tracee,
       for (size_t i = 0; i < entries.size(); ++i) {
         if (!entries[i].in_table()) continue;
         if (!mapping.shared && mapping.backing && entries[i].file_or_shared()) continue;
-        const GuestAddress page = part.range.begin + i * kPageSize;
-        Bytes bytes(kPageSize);
-        if (tracee.read_memory(page, bytes) != kPageSize) continue;
-        const bool joins = !runs.empty() && runs.back().address + runs.back().bytes.size() == page;
-        if (joins) {
-          runs.back().bytes.insert(runs.back().bytes.end(), bytes.begin(), bytes.end());
-        } else {
-          runs.push_back({page, std::move(bytes)});
-        }
+        snapshot::append_in_order(pages, range_of(part.range.begin + i * kPageSize, kPageSize));
       }
+    }
+  }
+  return pages;
+}
+
+Result<std::vector<trace::PageContents>> own_pages(const tracee::Tracee& tracee,
+                                                   const std::vector<trace::Mapping>& mappings) {
+  RCHK_TRY_ASSIGN(const snapshot::RangeSet pages, own_page_ranges(tracee, mappings));
+  return copy_pages(tracee, pages);
+}
+
+std::vector<trace::PageContents> copy_pages(const tracee::Tracee& tracee,
+                                            const snapshot::RangeSet& pages) {
+  constexpr uint64_t kPieceBytes = 1 << 20;
+  std::vector<trace::PageContents> runs;
+  for (const AddressRange& range : pages) {
+    for (GuestAddress at = range.begin; at < range.end;) {
+      trace::PageContents run{at, Bytes(std::min(kPieceBytes, range.end - at))};
+      run.bytes.resize(tracee.read_memory(at, run.bytes) / kPageSize * kPageSize);
+      at = at + std::max<uint64_t>(run.bytes.size(), kPageSize);
+      if (!run.bytes.empty()) runs.push_back(std::move(run));
     }
   }
   return runs;

@@ -36,8 +36,17 @@ Result<trace::ExecEvent> describe_image(tracee::Tracee& tracee, FileStore& files
 // True for the mappings that the kernel makes for itself.
 bool is_kernel_mapping(const snapshot::ProcMapsEntry& entry);
 
+// How far stacks of a process may grow (RLIMIT_STACK); 0 if it is not known.
+uint64_t stack_limit_bytes(pid_t pid);
+
+// Copies of pages, in runs; what cannot be read is left out.
+std::vector<trace::PageContents> copy_pages(const tracee::Tracee& tracee,
+                                            const snapshot::RangeSet& pages);
+
 // The contents of a process's own pages in `mappings`: those in its page table that are neither the
 // kernel's page of zeros nor, in a private mapping of a file, the file's.
+Result<snapshot::RangeSet> own_page_ranges(const tracee::Tracee& tracee,
+                                           const std::vector<trace::Mapping>& mappings);
 Result<std::vector<trace::PageContents>> own_pages(const tracee::Tracee& tracee,
                                                    const std::vector<trace::Mapping>& mappings);
 

@@ -131,7 +131,8 @@ Result<void> Recorder::Impl::take_image() {
   task.interrupted.reset();
   task.clear_child_tid = {};
   task.robust_list = {};
-  task.space = new_space();
+  const std::shared_ptr<Space> left = std::exchange(task.space, new_space());
+  if (left.use_count() == 1) RCHK_TRY(sink_.end_space(left->number));
   if (debugged(task)) {
     for (const GuestAddress address : debugger_breakpoints_) task.space->breakpoints.add(address);
   }
@@ -162,6 +163,7 @@ Result<void> Recorder::Impl::take_image() {
   task.space->brk = event.brk;
   task.last_registers = event.registers;
   set_hooks(event);
+  task.space->program = {event_count_};
   return append(std::move(event));
 }
 
@@ -170,10 +172,16 @@ Result<void> Recorder::Impl::append_of(Task& task, trace::EventBody body) {
   if (!std::holds_alternative<trace::MemoryEvent>(event.body)) {
     task.signal_event_is_last = std::holds_alternative<trace::SignalEvent>(event.body);
   }
+  const auto* change = std::get_if<trace::SwitchEvent>(&event.body);
+  if (!std::holds_alternative<trace::MemoryEvent>(event.body)) {
+    task.stands_in_call = change != nullptr && change->place == trace::Place::kAtCall;
+  }
   RCHK_TRY(sink_.append(event));
+  note_for_snapshots(*task.space, event.body);
   ++event_count_;
   task.behind_event = true;
-  return {};
+  const bool ends = std::holds_alternative<trace::ExitEvent>(event.body);
+  return ends ? sink_.end_space(task.space->number) : Result<void>();
 }
 
 uint64_t Recorder::Impl::now_ns() const { return monotonic_ns() - start_ns_; }

@@ -29,6 +29,10 @@ struct RecorderOptions {
   std::chrono::milliseconds checksum_interval{5000};
   // They may take one part in so many of the time; 0: any.
   uint64_t checksum_share = 100;
+  // Page snapshots are taken so often that they cost at most this part of the time; 0: none.
+  double snapshot_overhead_percent = 0;
+  // At least so far apart, and the first one so late. Without it, some 100 ms.
+  std::optional<std::chrono::milliseconds> snapshot_interval;
   // Makes time slices, and the choice of who runs next, random.
   std::optional<uint64_t> chaos_seed;
   // Told once about each thing that is not recorded as it should be. A whole sentence.

@@ -31,10 +31,14 @@ class GuestReader final : public syscalls::MemoryReader {
   const tracee::Tracee& tracee_;
 };
 
+// Whether the kernel may let others run before it comes back from the call.
+bool may_block(const PendingCall& call);
+
 // The recorder's state and loop. Its parts: recorder.cpp (start, the debugger's requests),
 // run_loop.cpp, schedule.cpp (whose turn it is), call_stops.cpp, restarts.cpp (interrupted calls),
 // signal_stops.cpp, handlers.cpp, spawns.cpp, foreign_memory.cpp, ending.cpp, release.cpp (the
-// recording ends before the guest), by_state.cpp (what changed since; fork snapshots).
+// recording ends before the guest), by_state.cpp (what changed since; fork snapshots),
+// page_snapshots.cpp.
 class Recorder::Impl {
  public:
   Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tracee tracee);
@@ -226,11 +230,25 @@ class Recorder::Impl {
   // After a remote system call at a signal stop: brings the guest back to one of the same signal.
   Result<void> restore_signal_stop();
 
+  // page_snapshots.cpp
+  Result<void> snapshot_if_due();
+  Result<void> take_page_snapshot();
+  Result<trace::Snapshot> describe_snapshot();
+  Result<trace::PageDelta> changed_since_snapshot();
+  Result<void> begin_tracking();
+  bool is_at_rest() const;
+  uint64_t interval_ns(uint64_t usual_ns) const;
+  void note_for_snapshots(Space& space, const trace::EventBody& body);
+
   // by_state.cpp What may have changed since the task's last event.
   Result<std::vector<trace::PageContents>> changed_pages();
   pid_t lasting_task() const;
   Result<void> renew_reference();
   void before_fork(const RunLimits* limits);
+  bool is_lost(pid_t tracked) const;
+  bool can_fork_reference() const;
+  Result<tracee::Tracee> fork_reference();
+  Result<void> end_reference(tracee::Tracee& fork);
 
   Result<void> append(trace::EventBody body) { return append_of(*task_, std::move(body)); }
   Result<void> append_of(Task& task, trace::EventBody body);

@@ -30,23 +30,6 @@ constexpr uint64_t kChaosTickNs = 500'000, kHoldTickNs = 1'000'000, kTickNs = 5'
 // With random choices one point in so many at which a task could leave, it does.
 constexpr uint64_t kChaosLeaveOneIn = 6;
 
-bool may_block(const PendingCall& call) {
-  const syscalls::Syscall* row = syscalls::find(call.entry.call.number);
-  if (call.answer) return false;
-  if (row == nullptr) return true;
-  switch (row->call_class) {
-    case syscalls::Class::kBlocks:
-    case syscalls::Class::kLife:
-    case syscalls::Class::kSignals:
-      return true;
-    case syscalls::Class::kOutputs:
-    case syscalls::Class::kAddressSpace:
-    case syscalls::Class::kRefused:
-      return false;
-  }
-  return true;
-}
-
 // True if a task seems to go round in a small loop that changes next to nothing.
 bool are_of_one_loop(const Registers& a, const Registers& b) {
   constexpr uint64_t kLoopBytes = 128;
@@ -73,6 +56,23 @@ bool writes_before_it_blocks(const syscalls::Call& call) {
 }
 
 }  // namespace
+
+bool may_block(const PendingCall& call) {
+  const syscalls::Syscall* row = syscalls::find(call.entry.call.number);
+  if (call.answer) return false;
+  if (row == nullptr) return true;
+  switch (row->call_class) {
+    case syscalls::Class::kBlocks:
+    case syscalls::Class::kLife:
+    case syscalls::Class::kSignals:
+      return true;
+    case syscalls::Class::kOutputs:
+    case syscalls::Class::kAddressSpace:
+    case syscalls::Class::kRefused:
+      return false;
+  }
+  return true;
+}
 
 // Where to leave by state is dear, tasks run for longer.
 uint64_t Recorder::Impl::whole_slice_ns() const {

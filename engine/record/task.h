@@ -65,6 +65,17 @@ struct Reference {
   pid_t tracked = -1;  // the task by which the tracker looks at the memory
 };
 
+// What the page snapshots of some memory need to know.
+struct PageSnapshots {
+  bool begun = false;      // there is one
+  uint64_t next_ns = 0;    // when the next one is due
+  // Mapped, unmapped, moved or thrown away since the last one.
+  snapshot::RangeSet replaced;
+  std::unique_ptr<snapshot::DirtyTracker> tracker;
+  pid_t tracked = -1;  // the task by which the tracker looks at the memory
+  std::optional<tracee::Tracee> reference;  // where the tracker compares with one
+};
+
 // Memory that one or more tasks use.
 struct Space {
   uint32_t number = 0;  // Event::space
@@ -75,6 +86,9 @@ struct Space {
   std::unordered_set<GuestAddress> known_call_sites;
   bool fork_advised = false;  // MADV_DONTFORK or MADV_WIPEONFORK was given for parts of it
   std::optional<Reference> reference;
+  EventNumber program;     // the exec that began it, or that its parent's began with
+  EventNumber last_event;  // of those in it
+  PageSnapshots snapshots;
 };
 
 // Signals that the recorder's own traps raise.
@@ -119,6 +133,8 @@ struct Task {
   // No instruction of it has run since its last event (one that blocks in a call has a
   // SwitchEvent): others may have theirs.
   bool behind_event = true;
+  // To the log it stands in a call that has begun (SwitchEvent).
+  bool stands_in_call = false;
   // For how long it may compute without a call, where it seems to spin until others act; 0: for its
   // whole slice.
   uint64_t patience_ns = 0;

@@ -121,6 +121,9 @@ Result<std::optional<Outcome>> Replayer::take_event(Guest& guest, const trace::E
   RCHK_TRY(perform(guest, event));
   guest.position = {number, 0, 0, 0};
   if (on_event_) RCHK_TRY(on_event_(number, event, guest));
+  if (const auto taken = snapshot_behind(number, event.space)) {
+    RCHK_TRY(check_snapshot(guest, *taken));
+  }
   RCHK_TRY(settle(guest));
   if (const std::optional<uint32_t> probe = watched_change(guest, watched)) {
     if (probes_.policy == translate::HitPolicy::kStop) {

@@ -100,6 +100,12 @@ class Replayer {
   // memory that those processes share.
   Result<Guest> start_as_child(const Guest& parent);
 
+  // A guest behind the event of a page snapshot, made of what the snapshot holds. kMisuse if that is
+  // of a process that the source is not of. REQUIRES: the source has snapshots.
+  Result<Guest> start_at(trace::SnapshotNumber number);
+  // The snapshot that was taken behind an event of an address space, if one was.
+  std::optional<trace::SnapshotNumber> snapshot_behind(EventNumber event, uint32_t space) const;
+
   // Runs `guest` forward until something of `request` or the probes happens.
   Result<Outcome> advance(Guest& guest, const AdvanceRequest& request);
 
@@ -123,6 +129,10 @@ class Replayer {
   trace::EventSource& source() { return source_; }
   uint64_t instructions() const { return instructions_; }  // retired in all advances so far
   uint64_t checksums_verified() const { return checksums_verified_; }
+  uint64_t pages_verified() const { return pages_verified_; }  // of snapshots
+  // From now on every snapshot that the guest comes by is restored as well, and all memory compared.
+  void restore_snapshots() { restores_ = true; }
+  uint64_t snapshots_restored() const { return snapshots_restored_; }
 
  private:
   Replayer(trace::EventSource& source, std::optional<int> cpu) : source_(source), cpu_(cpu) {}
@@ -169,6 +179,11 @@ class Replayer {
   Result<void> check_stand(const Guest& guest, const Registers& expected);
   Result<void> check_memory(const Guest& guest, const std::vector<trace::MemoryChecksum>& memory);
 
+  // restore.cpp
+  Result<void> check_snapshot(Guest& guest, trace::SnapshotNumber number);
+  Result<void> check_task(const Guest& guest, Tid tid, Registers expected);
+  Result<void> compare_restored(Guest& guest, trace::SnapshotNumber number);
+
   // Watchpoints against what the kernel wrote.
   struct WatchedBytes {
     uint32_t probe;
@@ -195,6 +210,9 @@ class Replayer {
   std::unordered_map<uint64_t, StateDistance> distances_;
   uint64_t instructions_ = 0;
   uint64_t checksums_verified_ = 0;
+  uint64_t pages_verified_ = 0;
+  uint64_t snapshots_restored_ = 0;
+  bool restores_ = false;
   bool exit_memory_checked_ = false;
 };
 

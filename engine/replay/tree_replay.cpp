@@ -20,6 +20,10 @@ class TreeReplay::Strand final : public trace::PartOfRecording {
     return number.value < runs_.size() ? runs_.at(number.value)
                                        : EventNumber{recording_.event_count()};
   }
+  std::optional<EventNumber> local_number(EventNumber global) const override {
+    const std::optional<uint64_t> index = runs_.find(global);
+    return index ? std::optional(EventNumber{*index}) : std::nullopt;
+  }
 
  private:
   trace::EventRuns runs_;
@@ -93,6 +97,7 @@ Result<void> TreeReplay::begin(ProcessIndex index) {
   }
   const Replayer& relative = forked ? *parent->replayer : *root_;
   RCHK_TRY_ASSIGN(member.replayer, Replayer::create_beside(relative, member.strand, forked));
+  if (restores_) member.replayer->restore_snapshots();
   if (on_event_) {
     member.replayer->on_event(
         [this, &member](EventNumber number, const trace::Event& event, const Guest& guest) {
@@ -125,6 +130,8 @@ Result<void> TreeReplay::advance(const Step& step) {
 void TreeReplay::end(Member& member) {
   instructions_ += member.replayer->instructions();
   checksums_ += member.replayer->checksums_verified();
+  pages_ += member.replayer->pages_verified();
+  restored_ += member.replayer->snapshots_restored();
   member.guest.reset();
   member.replayer.reset();
   member.ended = true;

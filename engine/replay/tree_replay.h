@@ -33,6 +33,10 @@ class TreeReplay {
 
   uint64_t instructions() const;
   uint64_t checksums_verified() const;
+  uint64_t pages_verified() const { return pages_; }  // of page snapshots, of processes that ended
+  // Every page snapshot is restored on the way, and compared.
+  void restore_snapshots() { restores_ = true; }
+  uint64_t snapshots_restored() const { return restored_; }  // of processes that ended
   // The end of the first process, if the recording has it.
   const std::optional<trace::ExitEvent>& exit() const { return exit_; }
   const trace::ProcessTable& table() const { return table_; }
@@ -63,6 +67,9 @@ class TreeReplay {
   std::optional<trace::ExitEvent> exit_;
   uint64_t instructions_ = 0;  // of those that ended, as are the checksums
   uint64_t checksums_ = 0;
+  uint64_t pages_ = 0;
+  uint64_t restored_ = 0;
+  bool restores_ = false;
 };
 
 }  // namespace rchk::replay

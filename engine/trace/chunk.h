@@ -18,7 +18,7 @@ inline constexpr std::string_view kFrontText =
     "rchk recording, not closed as a core file; the recording begins at offset 65536\n";
 
 inline constexpr uint16_t kMajorVersion = 1;
-inline constexpr uint16_t kMinorVersion = 1;
+inline constexpr uint16_t kMinorVersion = 2;
 
 // Stands behind the front, and is laid out like this in every version.
 struct FileHeader {
@@ -41,6 +41,10 @@ enum class ChunkType : uint16_t {
   kIndex = 5,         // where the chunks before it are
   kEnd = 6,           // the trailer; key: offset of the index chunk
   kTaskCount = 7,     // TaskCount, of a recording that was closed
+  kPages = 8,         // key: number of the chunk (snapshot::PageChunk)
+  kSnapshot = 9,      // label: space; key: number of the event that it is behind
+  // label: SnapshotNumber; key: the space. All its pages.
+  kPageDirectory = 10,
 };
 
 // The version of what chunks of a type hold, as this rchk writes and reads it.

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "engine/trace/event.h"
+#include "engine/trace/snapshot.h"
 #include "engine/trace/source.h"
 
 namespace rchk::trace {
@@ -71,6 +72,20 @@ Result<FileInfo> decode_file_info(ByteView bytes, const std::string& what, uint6
 
 Bytes encode_task_count(const TaskCount& count);
 Result<TaskCount> decode_task_count(ByteView bytes, const std::string& what, uint64_t base_offset);
+
+// The image of a snapshot is coded as a batch of its own. `event` and `space` are in the chunk's
+// header.
+Bytes encode_snapshot(const Snapshot& snapshot, const std::vector<snapshot::PageChange>& changes);
+struct DecodedSnapshot {
+  Snapshot snapshot;
+  std::vector<snapshot::PageChange> changes;
+};
+Result<DecodedSnapshot> decode_snapshot(ByteView bytes, const std::string& what,
+                                        uint64_t base_offset);
+
+Bytes encode_pages(const std::vector<snapshot::PageChange>& pages);
+Result<std::vector<snapshot::PageChange>> decode_pages(ByteView bytes, const std::string& what,
+                                                       uint64_t base_offset);
 
 // A batch is closed when it reaches one of these.
 inline constexpr uint64_t kBatchBytes = 256 * 1024;

@@ -10,6 +10,7 @@
 #include "base/registers.h"
 #include "base/types.h"
 #include "snapshot/address_space.h"
+#include "snapshot/page_recorder.h"
 
 namespace rchk::trace {
 
@@ -96,12 +97,7 @@ struct TrapEvent {
   bool operator==(const TrapEvent&) const = default;
 };
 
-// Contents of guest pages; `address` is page-aligned and `bytes` whole pages.
-struct PageContents {
-  GuestAddress address;
-  Bytes bytes;
-  bool operator==(const PageContents&) const = default;
-};
+using PageContents = snapshot::PageRun;
 
 // Where in a task's execution something happened that its instructions do not bring about.
 enum class Place : uint8_t {

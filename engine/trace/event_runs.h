@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
+#include <optional>
 #include <vector>
 
 #include "base/types.h"
@@ -28,6 +29,17 @@ class EventRuns {
                          [](uint64_t value, const Run& run) { return value < run.index; });
     const Run& run = *std::prev(next);
     return {run.event + (index - run.index)};
+  }
+  // The index of an event, if it is one of them.
+  std::optional<uint64_t> find(EventNumber event) const {
+    const auto next =
+        std::upper_bound(runs_.begin(), runs_.end(), event.value,
+                         [](uint64_t value, const Run& run) { return value < run.event; });
+    if (next == runs_.begin()) return std::nullopt;
+    const Run& run = *std::prev(next);
+    const uint64_t index = run.index + (event.value - run.event);
+    const uint64_t end = next == runs_.end() ? size_ : next->index;
+    return index < end ? std::optional(index) : std::nullopt;
   }
 
  private:

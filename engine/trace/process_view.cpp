@@ -117,6 +117,13 @@ EventNumber ProcessView::global_number(EventNumber number) const {
   return number.value < runs_.size() ? runs_.at(number.value) : EventNumber{table_.event_count()};
 }
 
+std::optional<EventNumber> ProcessView::local_number(EventNumber global) const {
+  if (is_everything()) return global;
+  std::lock_guard lock(mutex_);
+  const std::optional<uint64_t> index = runs_.find(global);
+  return index ? std::optional(EventNumber{*index}) : std::nullopt;
+}
+
 Result<EventNumber> ProcessView::beginning() {
   std::lock_guard lock(mutex_);
   catch_up();

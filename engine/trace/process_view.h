@@ -33,6 +33,7 @@ class ProcessView final : public PartOfRecording {
   uint64_t event_count() const override;
   Result<std::shared_ptr<const Event>> event(EventNumber number) override;
   EventNumber global_number(EventNumber number) const override;
+  std::optional<EventNumber> local_number(EventNumber global) const override;
 
   // The number of the event with which the process itself begins, behind what comes before.
   Result<EventNumber> beginning();

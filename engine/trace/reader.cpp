@@ -10,6 +10,7 @@
 #include "engine/trace/container.h"
 #include "engine/trace/piece_map.h"
 #include "engine/trace/recently_used.h"
+#include "engine/trace/snapshot_reader.h"
 
 namespace rchk::trace {
 namespace {
@@ -46,6 +47,7 @@ class TraceReader::Impl {
   uint64_t event_count() const { return event_count_; }
   const std::optional<TaskCount>& task_count() const { return task_count_; }
   std::vector<FileInfo> files() const { return files_; }
+  SnapshotReader& snapshots() { return snapshots_; }
 
   Result<std::shared_ptr<const Event>> event(EventNumber number) {
     if (number.value >= event_count_) {
@@ -102,6 +104,9 @@ class TraceReader::Impl {
         case ChunkType::kFileInfo:
         case ChunkType::kFileContents:
         case ChunkType::kTaskCount:
+        case ChunkType::kPages:
+        case ChunkType::kSnapshot:
+        case ChunkType::kPageDirectory:
           RCHK_TRY(container_.load(chunk, decoder_));
           continue;
         case ChunkType::kIndex:
@@ -157,6 +162,10 @@ class TraceReader::Impl {
         RCHK_TRY_ASSIGN(task_count_, decode_task_count(raw.view(), place_of(chunk), 0));
         return {};
       }
+      case ChunkType::kPages:
+      case ChunkType::kSnapshot:
+      case ChunkType::kPageDirectory:
+        return snapshots_.take_in(chunk);
       case ChunkType::kIndex:
       case ChunkType::kEnd:
         break;
@@ -179,6 +188,7 @@ class TraceReader::Impl {
   }
 
   Container container_;
+  SnapshotReader snapshots_{container_};
   RecordingInfo info_;
   uint64_t event_count_ = 0;
   std::optional<TaskCount> task_count_;
@@ -215,6 +225,10 @@ Result<std::shared_ptr<const Event>> TraceReader::event(EventNumber number) {
   return impl_->event(number);
 }
 std::optional<TaskCount> TraceReader::task_count() const { return impl_->task_count(); }
+SnapshotSource* TraceReader::snapshots() {
+  return impl_->snapshots().empty() ? nullptr : &impl_->snapshots();
+}
+uint64_t TraceReader::snapshots_stored_bytes() const { return impl_->snapshots().stored_bytes(); }
 std::vector<FileInfo> TraceReader::files() const { return impl_->files(); }
 Result<FileInfo> TraceReader::file_info(FileId file) const { return impl_->file_info(file); }
 Result<Bytes> TraceReader::file_bytes(FileId file, uint64_t offset_bytes, uint64_t size_bytes) {

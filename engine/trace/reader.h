@@ -27,6 +27,7 @@ class TraceReader final : public EventSource {
   uint64_t event_count() const override;
   Result<std::shared_ptr<const Event>> event(EventNumber number) override;
   std::optional<TaskCount> task_count() const override;
+  SnapshotSource* snapshots() override;
   std::vector<FileInfo> files() const override;
   Result<FileInfo> file_info(FileId file) const override;
   Result<Bytes> file_bytes(FileId file, uint64_t offset_bytes, uint64_t size_bytes) override;
@@ -38,6 +39,8 @@ class TraceReader final : public EventSource {
   std::string torn_tail_note() const;
   // What the contents of files take of the recording's file, of which files() tells the sizes.
   uint64_t file_contents_stored_bytes() const;
+  // What page snapshots take of it.
+  uint64_t snapshots_stored_bytes() const;
   // Reads and decodes everything; the first damage found is the error.
   Result<void> verify();
 

@@ -30,6 +30,16 @@ Result<EventNumber> TeeSink::append(const Event& event) {
   return first;
 }
 
+Result<void> TeeSink::add_snapshot(Snapshot snapshot, PageDelta delta) {
+  RCHK_TRY(first_.add_snapshot(snapshot, delta));
+  return second_.add_snapshot(std::move(snapshot), std::move(delta));
+}
+
+Result<void> TeeSink::end_space(uint32_t space) {
+  RCHK_TRY(first_.end_space(space));
+  return second_.end_space(space);
+}
+
 Result<void> TeeSink::flush() {
   RCHK_TRY(first_.flush());
   return second_.flush();

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "base/types.h"
 #include "engine/trace/event.h"
+#include "engine/trace/snapshot.h"
 
 namespace rchk::trace {
 
@@ -25,6 +26,10 @@ class EventSink {
   virtual Result<void> add_file_range(FileId file, uint64_t offset_bytes, ByteView bytes) = 0;
   // Adds the next event. The files that it maps must have been added, with the mapped ranges.
   virtual Result<EventNumber> append(const Event& event) = 0;
+  // Adds a page snapshot, behind the event that was appended last. Sinks that keep none do nothing.
+  virtual Result<void> add_snapshot(Snapshot /*snapshot*/, PageDelta /*delta*/) { return {}; }
+  // There will be no more snapshots of an address space.
+  virtual Result<void> end_space(uint32_t /*space*/) { return {}; }
   // Returns when everything so far has left this process (for a file: reached the kernel).
   virtual Result<void> flush() = 0;
   // Ends the recording: nothing may be added afterwards.
@@ -55,6 +60,11 @@ class EventSource {
   // The number that an event has in the whole recording, where this is only a part of one.
   virtual EventNumber global_number(EventNumber number) const { return number; }
 
+  // The other way round; nothing where the event is not a part of this.
+  virtual std::optional<EventNumber> local_number(EventNumber global) const { return global; }
+  // The page snapshots of the whole recording, or null if it has none.
+  virtual SnapshotSource* snapshots() { return nullptr; }
+
   // Of the whole recording, if that is known without reading it.
   virtual std::optional<TaskCount> task_count() const { return std::nullopt; }
 
@@ -70,6 +80,7 @@ class EventSource {
 class PartOfRecording : public EventSource {
  public:
   const RecordingInfo& info() const final { return recording_.info(); }
+  SnapshotSource* snapshots() final { return recording_.snapshots(); }
   std::vector<FileInfo> files() const final { return recording_.files(); }
   Result<FileInfo> file_info(FileId file) const final { return recording_.file_info(file); }
   Result<Bytes> file_bytes(FileId file, uint64_t offset_bytes, uint64_t size_bytes) final {
@@ -89,6 +100,8 @@ class TeeSink final : public EventSink {
   Result<FileId> add_file(const FileInfo& info) override;
   Result<void> add_file_range(FileId file, uint64_t offset_bytes, ByteView bytes) override;
   Result<EventNumber> append(const Event& event) override;
+  Result<void> add_snapshot(Snapshot snapshot, PageDelta delta) override;
+  Result<void> end_space(uint32_t space) override;
   Result<void> flush() override;
   Result<void> close() override;
 

@@ -22,6 +22,8 @@
 #include "engine/trace/codec.h"
 #include "engine/trace/index.h"
 #include "engine/trace/piece_map.h"
+#include "engine/trace/snapshot_writer.h"
+#include "snapshot/memory_cost.h"
 
 namespace rchk::trace {
 namespace {
@@ -46,14 +48,29 @@ constexpr std::chrono::milliseconds kLongestWait(100);
 // How much may wait to be written before the recording waits for it.
 constexpr uint64_t kQueueBytes = 64 << 20;
 
-// A chunk that the worker is to compress and write.
+// What the worker is to compress and write: a chunk, a snapshot, or that a space has ended.
 struct Draft {
   ChunkHeader header;
   Bytes raw;
+  std::optional<Snapshot> snapshot{};
+  PageDelta delta{};
+  std::optional<uint32_t> ended_space{};
+
+  uint64_t size_bytes() const {
+    uint64_t bytes = raw.size();
+    for (const snapshot::PageRun& run : delta.pages) bytes += run.bytes.size();
+    return bytes;
+  }
 };
 
+// Contents of pages for differences to be made from.
+uint64_t page_budget_bytes() {
+  constexpr uint64_t kMost = 512 << 20;
+  return std::min(kMost, snapshot::usable_memory_bytes() / 16);
+}
+
 // The file, written from front to back by one thread at a time.
-class Output {
+class Output final : public ChunkOutput {
  public:
   Output(FileDescriptor file, std::string path, uint64_t recording_id)
       : file_(std::move(file)), path_(std::move(path)), encoder_(recording_id) {}
@@ -70,7 +87,10 @@ class Output {
     return write({reinterpret_cast<const uint8_t*>(&header), sizeof header});
   }
 
-  Result<void> chunk(ChunkHeader header, ByteView raw, Encoding encoding = Encoding::kZstd) {
+  Result<void> chunk(ChunkHeader header, ByteView raw) override {
+    return chunk(header, raw, Encoding::kZstd);
+  }
+  Result<void> chunk(ChunkHeader header, ByteView raw, Encoding encoding) {
     const uint64_t offset = offset_;
     RCHK_TRY(write(encoder_.encode(header, raw, encoding)));
     index_.push_back(IndexEntry::of(header, offset));
@@ -118,7 +138,7 @@ class Output {
 class TraceWriter::Impl {
  public:
   Impl(FileDescriptor file, const std::string& path, uint64_t recording_id)
-      : output_(std::move(file), path, recording_id) {}
+      : output_(std::move(file), path, recording_id), snapshots_(output_, page_budget_bytes()) {}
 
   Result<void> begin(uint64_t recording_id, const RecordingInfo& info) {
     RCHK_TRY(output_.begin(recording_id));
@@ -195,6 +215,29 @@ class TraceWriter::Impl {
     return number;
   }
 
+  Result<void> add_snapshot(Snapshot snapshot, PageDelta delta) {
+    std::unique_lock lock(mutex_);
+    RCHK_TRY(ready(lock));
+    if (event_count_ == 0) return fail(ErrorKind::kMisuse, "a snapshot in front of all events");
+    snapshot.event = {event_count_ - 1};
+    // Behind the events in front of it, also in the file.
+    seal_batch(lock);
+    Draft draft;
+    draft.snapshot = std::move(snapshot);
+    draft.delta = std::move(delta);
+    push(lock, std::move(draft));
+    return {};
+  }
+
+  Result<void> end_space(uint32_t space) {
+    std::unique_lock lock(mutex_);
+    RCHK_TRY(ready(lock));
+    Draft draft;
+    draft.ended_space = space;
+    push(lock, std::move(draft));
+    return {};
+  }
+
   Result<void> flush() {
     std::unique_lock lock(mutex_);
     RCHK_TRY(ready(lock));
@@ -221,7 +264,7 @@ class TraceWriter::Impl {
 
   void push(std::unique_lock<std::mutex>& lock, Draft draft) {
     room_.wait(lock, [&] { return queued_bytes_ < kQueueBytes || failure_; });
-    queued_bytes_ += draft.raw.size();
+    queued_bytes_ += draft.size_bytes();
     queue_.push_back(std::move(draft));
     work_.notify_one();
   }
@@ -254,18 +297,29 @@ class TraceWriter::Impl {
         if (queue_.empty() && batch_is_due()) queue_.push_back(take_counted_batch());
         continue;
       }
-      const Draft draft = std::move(queue_.front());
+      Draft draft = std::move(queue_.front());
       queue_.pop_front();
+      const uint64_t size_bytes = draft.size_bytes();
       busy_ = true;
       lock.unlock();
-      const Result<void> written = output_.chunk(draft.header, draft.raw);
+      const Result<void> written = write(draft);
       lock.lock();
       busy_ = false;
-      queued_bytes_ -= draft.raw.size();
+      queued_bytes_ -= size_bytes;
       if (!written) failure_ = written.error();
       room_.notify_all();
       if (queue_.empty() || failure_) drained_.notify_all();
     }
+  }
+
+  // REQUIRES: the mutex is not held.
+  Result<void> write(Draft& draft) {
+    if (draft.snapshot) return snapshots_.add(*draft.snapshot, draft.delta);
+    if (draft.ended_space) {
+      snapshots_.end_space(*draft.ended_space);
+      return {};
+    }
+    return output_.chunk(draft.header, draft.raw);
   }
 
   Draft take_counted_batch() {
@@ -300,7 +354,9 @@ class TraceWriter::Impl {
   TaskCount task_count_;
   std::vector<PieceMap> files_;  // by FileId
 
-  Output output_;  // the worker's while it runs
+  // The worker's while it runs.
+  Output output_;
+  SnapshotWriter snapshots_;
   std::thread worker_;
 };
 
@@ -326,6 +382,10 @@ Result<void> TraceWriter::add_file_range(FileId file, uint64_t offset_bytes, Byt
   return impl_->add_file_range(file, offset_bytes, bytes);
 }
 Result<EventNumber> TraceWriter::append(const Event& event) { return impl_->append(event); }
+Result<void> TraceWriter::add_snapshot(Snapshot snapshot, PageDelta delta) {
+  return impl_->add_snapshot(std::move(snapshot), std::move(delta));
+}
+Result<void> TraceWriter::end_space(uint32_t space) { return impl_->end_space(space); }
 Result<void> TraceWriter::flush() { return impl_->flush(); }
 Result<void> TraceWriter::close() { return impl_->close(); }
 

@@ -27,7 +27,7 @@ def under_chaos(name, options):
     guest = guests.named(name)
     subject = Subject(name=f"chaos/{name}", command=[str(guest.program()), *guest.args],
                       status=guest.status, varies=guest.varies,
-                      record_options=["--chaos", "--checksums", "1"])
+                      record_options=["--chaos", "--checksums", "1", "--snapshots", "2"])
     for _ in range(SEEDS):  # each run draws its own
         cycle = Cycle(subject, options.keep)
         cycle.run(options.repeat, options.soak)

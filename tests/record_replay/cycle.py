@@ -107,7 +107,9 @@ class Cycle:
         return done
 
     def verify(self):
-        self.replay_mode("verify", [process.RCHK, "verify", self.recording], 0)
+        # Where they are taken often, page snapshots are restored as well.
+        restore = ["--restore"] if "--snapshots" in self.subject.record_options else []
+        self.replay_mode("verify", [process.RCHK, "verify", *restore, self.recording], 0)
 
     def replay(self, recorded):
         command = [process.RCHK, "replay", "-a", self.recording]

@@ -23,6 +23,6 @@ def run_guest(guest, options):
         varies=guest.varies,
         timeout=TIMEOUT_S,
         # So that a difference shows where it arises.
-        record_options=["--checksums", "5"],
+        record_options=["--checksums", "5", "--snapshots", "10"],
     )
     return Cycle(subject, options.keep).run(options.repeat, options.soak)

@@ -1,0 +1,134 @@
+// Page snapshots: beginning a replay at one, and checking a guest that comes by against it.
+
+#include <algorithm>
+
+#include "engine/replay/segment.h"
+#include "snapshot/checksum.h"
+#include "snapshot/range_set.h"
+
+namespace rchk::replay {
+
+namespace {
+
+using snapshot::PageChange;
+using snapshot::PageVersion;
+
+const trace::ExecEvent& image_of(const trace::Snapshot& taken) {
+  return std::get<trace::ExecEvent>(taken.image.body);
+}
+
+bool is_zero(std::span<const uint8_t> bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte == 0; });
+}
+
+}  // namespace
+
+std::optional<trace::SnapshotNumber> Replayer::snapshot_behind(EventNumber event,
+                                                               uint32_t space) const {
+  trace::SnapshotSource* const snapshots = source_.snapshots();
+  if (snapshots == nullptr) return std::nullopt;
+  const EventNumber global = source_.global_number(event);
+  const auto& marks = snapshots->marks();
+  auto mark = std::lower_bound(
+      marks.begin(), marks.end(), global,
+      [](const trace::SnapshotMark& item, EventNumber value) { return item.event < value; });
+  for (; mark != marks.end() && mark->event == global; ++mark) {
+    if (mark->space == space) return trace::SnapshotNumber{static_cast<uint32_t>(mark - marks.begin())};
+  }
+  return std::nullopt;
+}
+
+Result<Guest> Replayer::start_at(trace::SnapshotNumber number) {
+  trace::SnapshotSource& snapshots = *source_.snapshots();
+  RCHK_TRY_ASSIGN(const auto taken, snapshots.snapshot(number));
+  const std::optional<EventNumber> event = source_.local_number(taken->event);
+  if (!event) {
+    return fail(ErrorKind::kMisuse, fmt::format("snapshot {} is of another process", number.value));
+  }
+  const trace::ExecEvent& image = image_of(*taken);
+  Guest guest;
+  guest.tid = taken->image.tid;
+  guest.pid = image.pid;
+  guest.position.event = *event;
+  RCHK_TRY(apply(guest, image));
+  RCHK_TRY_ASSIGN(const std::vector<PageChange> pages, snapshots.pages(number));
+  RCHK_TRY(snapshot::read_pages(
+      pages, [&snapshots](uint32_t chunk) { return snapshots.page_chunk(chunk); },
+      [&](GuestAddress page, std::span<const uint8_t, kPageSize> content) -> Result<void> {
+        if (guest.puppet->space().find(page) == nullptr) {
+          return fail(ErrorKind::kBadTrace, fmt::format("snapshot {} has a page at {}, where "
+                                                        "nothing is mapped",
+                                                        number.value, page));
+        }
+        return guest.puppet->write_memory(page, content);
+      }));
+  for (const trace::WaitingTask& task : taken->others) {
+    guest.others.insert_or_assign(
+        task.tid, WaitingTask{task.registers, task.extended_state, task.in_call});
+  }
+  // What was written may be code.
+  for (const auto& [begin, mapping] : guest.puppet->space().mappings()) {
+    if (mapping.executable() && mapping.writable()) engine_->invalidate(mapping.range);
+  }
+  return guest;
+}
+
+Result<void> Replayer::check_snapshot(Guest& guest, trace::SnapshotNumber number) {
+  trace::SnapshotSource& snapshots = *source_.snapshots();
+  RCHK_TRY_ASSIGN(const auto taken, snapshots.snapshot(number));
+  RCHK_TRY(check_task(guest, taken->image.tid, image_of(*taken).registers));
+  for (const trace::WaitingTask& task : taken->others) {
+    RCHK_TRY(check_task(guest, task.tid, task.registers));
+  }
+  RCHK_TRY_ASSIGN(const std::vector<PageChange> changes, snapshots.changes(number));
+  RCHK_TRY(guest.puppet->grow_stacks());
+  std::vector<AddressRange> unsettled;
+  for (const AddressRange& range : taken->unsettled) unsettled.push_back(range.pages());
+  unsettled = snapshot::normalized(std::move(unsettled));
+  Bytes content(kPageSize);
+  for (const PageChange& change : changes) {
+    if (change.version.kind == PageVersion::Kind::kReset) continue;
+    if (snapshot::contains(unsettled, change.page)) continue;
+    const bool readable = guest.puppet->read_memory(change.page, content) == kPageSize;
+    const bool same = readable && (change.version.kind == PageVersion::Kind::kZero
+                                       ? is_zero(content)
+                                       : snapshot::checksum_of_page(content) == change.version.xxh3);
+    if (same) continue;
+    return divergence(guest, fmt::format("the page at {} is not as snapshot {} has it\n",
+                                         change.page, number.value));
+  }
+  pages_verified_ += changes.size();
+  return restores_ ? compare_restored(guest, number) : Result<void>();
+}
+
+Result<void> Replayer::check_task(const Guest& guest, Tid tid, Registers expected) {
+  if (!guest.has_task(tid)) {
+    return divergence(guest, fmt::format("task {} is not there\n", tid.value));
+  }
+  const Registers& found = tid == guest.tid ? guest.registers : guest.others.at(tid).registers;
+  // At a system call, rcx and r11 are the hardware's.
+  expected.rcx = found.rcx;
+  expected.r11 = found.r11;
+  if (same_guest_state(expected, found)) return {};
+  return divergence(guest, fmt::format("registers of task {} differ from the snapshot's:\n",
+                                       tid.value) +
+                               describe_difference(expected, found));
+}
+
+// Makes the guest anew from the snapshot, and compares all of its memory with that of `guest`.
+Result<void> Replayer::compare_restored(Guest& guest, trace::SnapshotNumber number) {
+  RCHK_TRY_ASSIGN(const auto other, create(source_, cpu_));
+  RCHK_TRY_ASSIGN(Guest restored, other->start_at(number));
+  RCHK_TRY(restored.puppet->grow_stacks());
+  RCHK_TRY_ASSIGN(const auto expected,
+                  snapshot::checksum_memory(guest.puppet->pid(), guest.puppet->space()));
+  RCHK_TRY_ASSIGN(const auto found,
+                  snapshot::checksum_memory(restored.puppet->pid(), restored.puppet->space()));
+  ++snapshots_restored_;
+  const std::optional<AddressRange> difference = snapshot::first_difference(expected, found);
+  if (!difference) return {};
+  return divergence(guest, fmt::format("memory in {} differs from what snapshot {} restores\n",
+                                       *difference, number.value));
+}
+
+}  // namespace rchk::replay

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/registers.h"
+#include "base/result.h"
+#include "base/types.h"
+#include "engine/trace/event.h"
+#include "snapshot/page_recorder.h"
+#include "snapshot/page_version.h"
+
+namespace rchk::trace {
+
+// A task that waits for its turn.
+struct WaitingTask {
+  Tid tid;
+  bool in_call = false;  // it stands at a system call that has begun already
+  Registers registers;
+  ExtendedState extended_state;
+  bool operator==(const WaitingTask&) const = default;
+};
+
+// A page snapshot: all that a replay needs to begin behind an event, but for the contents of pages.
+struct Snapshot {
+  EventNumber event;    // behind which it was taken
+  EventNumber program;  // the ExecEvent of what runs
+  // As a program that begins there: mappings, and the registers of the task that `event` is of.
+  // It has no contents; time_ns is when the snapshot was taken.
+  Event image;
+  std::vector<WaitingTask> others;
+  // Where calls that have begun may be storing: what is there is not to be compared.
+  std::vector<AddressRange> unsettled;
+  uint64_t cpu_ns = 0;    // processor time that the process had had
+  uint64_t pause_ns = 0;  // for so long the program stood still for it
+  bool operator==(const Snapshot&) const = default;
+};
+
+// What pages a snapshot has that differ from those of the space's last one.
+struct PageDelta {
+  // As their mapping began again, or not mapped any more; normalized. Counts before `pages`.
+  snapshot::RangeSet reset;
+  std::vector<snapshot::PageRun> pages;  // in order of address
+};
+
+// Numbers the page snapshots of a recording from 0.
+struct SnapshotNumber {
+  uint32_t value = 0;
+  auto operator<=>(const SnapshotNumber&) const = default;
+};
+
+// Where a page snapshot is.
+struct SnapshotMark {
+  EventNumber event;
+  uint32_t space = 0;
+};
+
+// Gives out the page snapshots of a recording. Safe to be called from several threads.
+class SnapshotSource {
+ public:
+  virtual ~SnapshotSource() = default;
+  // By SnapshotNumber, in the order of their events.
+  virtual const std::vector<SnapshotMark>& marks() const = 0;
+  virtual Result<std::shared_ptr<const Snapshot>> snapshot(SnapshotNumber number) = 0;
+  // The pages that are not as in the space's snapshot before, in order of address.
+  virtual Result<std::vector<snapshot::PageChange>> changes(SnapshotNumber number) = 0;
+  // All pages that are not as their mapping began, in order of address.
+  virtual Result<std::vector<snapshot::PageChange>> pages(SnapshotNumber number) = 0;
+  // A chunk of page contents.
+  virtual Result<std::shared_ptr<const Bytes>> page_chunk(uint32_t chunk) = 0;
+};
+
+}  // namespace rchk::trace

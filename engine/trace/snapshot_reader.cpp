@@ -1,0 +1,140 @@
+#include "engine/trace/snapshot_reader.h"
+
+#include <algorithm>
+
+#include "engine/trace/codec.h"
+
+namespace rchk::trace {
+
+namespace {
+
+using snapshot::PageChange;
+
+constexpr size_t kRecentSnapshots = 16;
+constexpr size_t kRecentChunks = 32;  // of 64 KiB
+
+// Puts later changes over earlier pages; both are in order of address.
+std::vector<PageChange> merged(const std::vector<PageChange>& pages,
+                               const std::vector<PageChange>& changes) {
+  std::vector<PageChange> all;
+  all.reserve(pages.size() + changes.size());
+  auto page = pages.begin();
+  for (const PageChange& change : changes) {
+    while (page != pages.end() && page->page < change.page) all.push_back(*page++);
+    if (page != pages.end() && page->page == change.page) ++page;
+    all.push_back(change);
+  }
+  all.insert(all.end(), page, pages.end());
+  return all;
+}
+
+}  // namespace
+
+SnapshotReader::SnapshotReader(const Container& container)
+    : container_(container), recent_(kRecentSnapshots), recent_chunks_(kRecentChunks) {}
+SnapshotReader::~SnapshotReader() = default;
+
+Result<void> SnapshotReader::take_in(const IndexEntry& chunk) {
+  switch (chunk.chunk_type()) {
+    case ChunkType::kPages:
+      chunks_[static_cast<uint32_t>(chunk.key)] = chunk;
+      break;
+    case ChunkType::kSnapshot: {
+      if (!marks_.empty() && chunk.key < marks_.back().event.value) {
+        return container_.bad(chunk.offset, "snapshots that are not in the order of events");
+      }
+      const SnapshotNumber number{static_cast<uint32_t>(marks_.size())};
+      marks_.push_back({{chunk.key}, chunk.label});
+      Entry entry{chunk, std::nullopt, std::nullopt};
+      const auto last = last_of_space_.find(chunk.label);
+      if (last != last_of_space_.end()) entry.before = last->second;
+      last_of_space_[chunk.label] = number;
+      entries_.push_back(entry);
+      break;
+    }
+    case ChunkType::kPageDirectory:
+      if (chunk.label + uint64_t{1} != marks_.size()) {
+        return container_.bad(chunk.offset, "a directory of pages that is of no snapshot");
+      }
+      entries_.back().directory = chunk;
+      break;
+    default:
+      return {};
+  }
+  stored_bytes_ += chunk.stored_bytes;
+  return {};
+}
+
+std::string SnapshotReader::place_of(const IndexEntry& chunk) const {
+  return fmt::format("{}, in the chunk at {}", container_.name(), chunk.offset);
+}
+
+Result<const SnapshotReader::Entry*> SnapshotReader::entry(SnapshotNumber number) const {
+  if (number.value < entries_.size()) return &entries_[number.value];
+  return fail(ErrorKind::kMisuse, fmt::format("there is no snapshot {}", number.value));
+}
+
+Result<std::shared_ptr<const DecodedSnapshot>> SnapshotReader::decoded(SnapshotNumber number) {
+  RCHK_TRY_ASSIGN(const Entry* const found, entry(number));
+  const IndexEntry& chunk = found->chunk;
+  return recent_.get(number.value, [&]() -> Result<DecodedSnapshot> {
+    RCHK_TRY_ASSIGN(const Buffer raw, container_.load(chunk, decoder_));
+    RCHK_TRY_ASSIGN(DecodedSnapshot decoded, decode_snapshot(raw.view(), place_of(chunk), 0));
+    decoded.snapshot.event = {chunk.key};
+    if (decoded.snapshot.image.space != chunk.label) {
+      return container_.bad(chunk.offset, "a snapshot of another space than its header says");
+    }
+    return decoded;
+  });
+}
+
+Result<std::shared_ptr<const Snapshot>> SnapshotReader::snapshot(SnapshotNumber number) {
+  std::lock_guard lock(mutex_);
+  RCHK_TRY_ASSIGN(const auto found, decoded(number));
+  return std::shared_ptr<const Snapshot>(found, &found->snapshot);
+}
+
+Result<std::vector<PageChange>> SnapshotReader::changes(SnapshotNumber number) {
+  std::lock_guard lock(mutex_);
+  RCHK_TRY_ASSIGN(const auto found, decoded(number));
+  return found->changes;
+}
+
+Result<std::vector<PageChange>> SnapshotReader::pages(SnapshotNumber number) {
+  std::lock_guard lock(mutex_);
+  std::vector<SnapshotNumber> way;  // from `number` back to a directory or the beginning
+  std::vector<PageChange> pages;
+  for (std::optional<SnapshotNumber> at = number; at;) {
+    RCHK_TRY_ASSIGN(const Entry* const found, entry(*at));
+    if (found->directory) {
+      RCHK_TRY_ASSIGN(const Buffer raw, container_.load(*found->directory, decoder_));
+      RCHK_TRY_ASSIGN(pages, decode_pages(raw.view(), place_of(*found->directory), 0));
+      break;
+    }
+    way.push_back(*at);
+    at = found->before;
+  }
+  for (auto at = way.rbegin(); at != way.rend(); ++at) {
+    RCHK_TRY_ASSIGN(const auto found, decoded(*at));
+    pages = merged(pages, found->changes);
+  }
+  std::erase_if(pages, [](const PageChange& page) {
+    return page.version.kind == snapshot::PageVersion::Kind::kReset;
+  });
+  return pages;
+}
+
+Result<std::shared_ptr<const Bytes>> SnapshotReader::page_chunk(uint32_t id) {
+  std::lock_guard lock(mutex_);
+  const auto found = chunks_.find(id);
+  if (found == chunks_.end()) {
+    return fail(ErrorKind::kBadTrace,
+                fmt::format("{}: has no chunk {} of pages", container_.name(), id));
+  }
+  return recent_chunks_.get(id, [&]() -> Result<Bytes> {
+    RCHK_TRY_ASSIGN(const Buffer raw, container_.load(found->second, decoder_));
+    return Bytes(raw.view().begin(), raw.view().end());
+  });
+}
+
+}  // namespace rchk::trace

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <map>
+#include <optional>
+
+#include "engine/trace/chunk.h"
+#include "engine/trace/snapshot.h"
+#include "snapshot/chunk_keeper.h"
+#include "snapshot/page_recorder.h"
+
+namespace rchk::trace {
+
+// Where chunks are written to.
+class ChunkOutput {
+ public:
+  virtual ~ChunkOutput() = default;
+  // Compresses and writes one. `header` says type, label and key.
+  virtual Result<void> chunk(ChunkHeader header, ByteView raw) = 0;
+};
+
+// Turns page snapshots into chunks: the contents of pages as what changed, and of each space now and
+// then a directory of all its pages, so that a reader that wants one snapshot need not read all
+// those before it.
+class SnapshotWriter {
+ public:
+  // Keeps the latest contents of pages, up to `budget_bytes`. `output` outlives it.
+  SnapshotWriter(ChunkOutput& output, uint64_t budget_bytes);
+
+  // REQUIRES: snapshots come in the order of their events.
+  Result<void> add(const Snapshot& snapshot, const PageDelta& delta);
+  void end_space(uint32_t space);
+
+ private:
+  // Writes what a page store is done with.
+  class Keeper final : public snapshot::ChunkKeeper {
+   public:
+    explicit Keeper(ChunkOutput& output) : output_(output) {}
+    void put(snapshot::ChunkId id, Bytes chunk) override;
+    Result<std::shared_ptr<const Bytes>> get(snapshot::ChunkId id) override;
+    void drop(snapshot::ChunkId) override {}
+    uint64_t stored_bytes() const override { return 0; }
+    // The first error of a put().
+    Result<void> result() const;
+
+   private:
+    ChunkOutput& output_;
+    std::optional<Error> failure_;
+  };
+  struct Line {
+    uint32_t number = 0;                // in the page store
+    uint64_t changes_since_directory = 0;
+  };
+  Result<void> write_directory(uint32_t space, Line& line, snapshot::SnapshotId id);
+
+  ChunkOutput& output_;
+  Keeper keeper_;
+  snapshot::PageRecorder pages_;
+  std::map<uint32_t, Line> lines_;  // by space
+  uint64_t versions_kept_ = 0;      // behind the last forgetting
+};
+
+}  // namespace rchk::trace
