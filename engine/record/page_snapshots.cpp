@@ -115,6 +115,11 @@ Result<void> Recorder::Impl::take_page_snapshot() {
   for (const snapshot::PageRun& run : delta.pages) pages += run.bytes.size() / kPageSize;
   if (!unchanged) {
     RCHK_TRY_ASSIGN(taken, describe_snapshot());
+    taken.touched = delta.reset;
+    for (const snapshot::PageRun& run : delta.pages) {
+      taken.touched.push_back(range_of(run.address, run.bytes.size()));
+    }
+    taken.touched = snapshot::normalized(std::move(taken.touched));
     RCHK_TRY(begin_tracking());
     state.begun = true;
     state.replaced.clear();

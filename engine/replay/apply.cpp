@@ -74,12 +74,14 @@ Overloaded(Ts...) -> Overloaded<Ts...>;
 
 }  // namespace
 
-Result<void> Replayer::map(Guest& guest, const snapshot::Mapping& mapping) {
+Result<void> Replayer::map(Guest& guest, const snapshot::Mapping& mapping, Origin origin) {
   RCHK_TRY(engine_->make_room(mapping.range));
   engine_->invalidate(mapping.range);
   Puppet::Contents contents;
   if (mapping.backing) {
-    RCHK_TRY_ASSIGN(contents, contents_->contents_of(mapping));
+    RCHK_TRY_ASSIGN(contents, origin == Origin::kSnapshot
+                                  ? contents_->contents_besides_snapshot(mapping)
+                                  : contents_->contents_of(mapping));
   }
   return guest.puppet->map(mapping, contents);
 }
@@ -95,7 +97,7 @@ Result<void> Replayer::write(Guest& guest, const trace::MemoryWrite& write) {
   return guest.puppet->write_memory(write.address, write.bytes);
 }
 
-Result<void> Replayer::apply(Guest& guest, const trace::ExecEvent& event) {
+Result<void> Replayer::apply(Guest& guest, const trace::ExecEvent& event, Origin origin) {
   RCHK_TRY_ASSIGN(guest.puppet, Puppet::create(cpu_));
   if (shared_ != nullptr) guest.puppet->share_through(shared_);
   // Other processes go on with the code of before.
@@ -107,7 +109,7 @@ Result<void> Replayer::apply(Guest& guest, const trace::ExecEvent& event) {
     RCHK_TRY(guest.puppet->set_stack_limit(event.stack_limit_bytes));
   }
   RCHK_TRY(engine_->attach(*guest.puppet));
-  for (const snapshot::Mapping& mapping : event.mappings) RCHK_TRY(map(guest, mapping));
+  for (const snapshot::Mapping& mapping : event.mappings) RCHK_TRY(map(guest, mapping, origin));
   for (const trace::MemoryWrite& contents : event.contents) RCHK_TRY(write(guest, contents));
   guest.registers = event.registers;
   RCHK_TRY(guest.puppet->set_registers(guest.registers));

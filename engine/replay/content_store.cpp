@@ -42,4 +42,13 @@ Result<Puppet::Contents> ContentStore::contents_of(const snapshot::Mapping& mapp
   return contents;
 }
 
+Result<Puppet::Contents> ContentStore::contents_besides_snapshot(
+    const snapshot::Mapping& mapping) {
+  Result<Puppet::Contents> contents = contents_of(mapping);
+  const bool grown = !contents && mapping.shared && contents.error().kind == ErrorKind::kBadTrace;
+  if (!grown) return contents;
+  RCHK_TRY_ASSIGN(const trace::FileInfo info, source_.file_info(mapping.backing->file));
+  return Puppet::Contents{-1, 0, 0, {info.device, info.inode}, info.size_bytes};
+}
+
 }  // namespace rchk::replay

@@ -18,6 +18,9 @@ class ContentStore {
 
   // Where the bytes that `mapping` shows at first are. REQUIRES: it has a backing.
   Result<Puppet::Contents> contents_of(const snapshot::Mapping& mapping);
+  // The same for a shared mapping that a page snapshot has the contents of: it may have grown to
+  // where nothing of the file was recorded.
+  Result<Puppet::Contents> contents_besides_snapshot(const snapshot::Mapping& mapping);
 
  private:
   struct Key {

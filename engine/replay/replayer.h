@@ -166,12 +166,15 @@ class Replayer {
   Result<void> remove_task(Guest& guest, Tid tid);
 
   // apply.cpp
-  Result<void> apply(Guest& guest, const trace::ExecEvent& event);
+  // Whether a snapshot holds what shared mappings show.
+  enum class Origin : uint8_t { kProgram, kSnapshot };
+  Result<void> apply(Guest& guest, const trace::ExecEvent& event, Origin origin = Origin::kProgram);
   Result<void> apply(Guest& guest, const trace::SyscallEvent& event);
   Result<void> apply(Guest& guest, const trace::SignalEvent& event);
   Result<void> apply(Guest& guest, const trace::AddressSpaceChange& change);
   Result<void> write(Guest& guest, const trace::MemoryWrite& write);
-  Result<void> map(Guest& guest, const snapshot::Mapping& mapping);
+  Result<void> map(Guest& guest, const snapshot::Mapping& mapping,
+                   Origin origin = Origin::kProgram);
   // Performs the CPUID that the guest stands at, if it does and the recorder did not trap it.
   bool answer_cpuid(Guest& guest);
   Result<void> check_registers(const Guest& guest, Registers expected, bool behind_syscall);

@@ -50,7 +50,7 @@ Result<Guest> Replayer::start_at(trace::SnapshotNumber number) {
   guest.tid = taken->image.tid;
   guest.pid = image.pid;
   guest.position.event = *event;
-  RCHK_TRY(apply(guest, image));
+  RCHK_TRY(apply(guest, image, Origin::kSnapshot));
   RCHK_TRY_ASSIGN(const std::vector<PageChange> pages, snapshots.pages(number));
   RCHK_TRY(snapshot::read_pages(
       pages, [&snapshots](uint32_t chunk) { return snapshots.page_chunk(chunk); },

@@ -87,7 +87,13 @@ Result<std::shared_ptr<const trace::Event>> Timeline::program_at(EventNumber eve
   if (!known) {
     EventNumber at{std::min(event.value, source_.event_count() - 1)};
     Program found{at, at, nullptr};
+    // A page snapshot on the way there knows it.
+    const Station* const station = stations_.at_or_before({at, 0, 0, 0});
     for (;; --at.value) {
+      if (station != nullptr && at == station->event) {
+        RCHK_TRY_ASSIGN(const auto taken, stations_.snapshot(*station));
+        at = source_.local_number(taken->program).value_or(at);
+      }
       RCHK_TRY_ASSIGN(found.event, source_.event(at));
       const auto* exec = std::get_if<trace::ExecEvent>(&found.event->body);
       if (exec != nullptr && (at.value == 0 || exec->pid == process_)) break;

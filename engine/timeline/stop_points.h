@@ -42,6 +42,8 @@ struct StopPoints {
   bool is_quiet(int signal) const {
     return signal > 0 && signal <= 64 && (quiet_signals >> (signal - 1) & 1) != 0;
   }
+  // Whether there are events at which a run stops, other than execs.
+  bool stops_at_events() const { return quiet_signals != ~uint64_t{0} || syscalls; }
   bool catches(int syscall) const {
     return syscalls && (syscalls->empty() ||
                         std::find(syscalls->begin(), syscalls->end(), syscall) != syscalls->end());

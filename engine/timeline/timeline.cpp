@@ -236,7 +236,7 @@ Result<void> Timeline::keep_checkpoint(const Guest& guest, int64_t at_ns, int64_
 Result<Guest> Timeline::guest_at(const Position& target, bool approach) {
   constexpr uint64_t kNearEvents = 32;
   constexpr uint64_t kNearInstructions = 2'000'000;
-  const Checkpoint* base = checkpoints_.at_or_before(target);
+  RCHK_TRY_ASSIGN(const Checkpoint* const base, base_for(target, false));
   RCHK_CHECK(base != nullptr, "no checkpoint before {}", target);
   RCHK_TRY_ASSIGN(Guest guest, base->guest.fork());
   int64_t at_ns = base->at_ns;
@@ -280,6 +280,26 @@ Result<Guest> Timeline::guest_at(const Position& target, bool approach) {
   return guest;
 }
 
+Result<const Checkpoint*> Timeline::base_for(const Position& target, bool strictly) {
+  const Checkpoint* near =
+      strictly ? checkpoints_.before(target) : checkpoints_.at_or_before(target);
+  const Station* const station =
+      strictly ? stations_.before(target) : stations_.at_or_before(target);
+  const bool further = station != nullptr && station->position() >= beginning() &&
+                       (near == nullptr || near->guest.position < station->position());
+  if (!further) return near;
+  RCHK_TRY_ASSIGN(const auto taken, stations_.snapshot(*station));
+  const auto at_ns = static_cast<int64_t>(taken->cpu_ns);
+  // What the way costs to a guest that goes on from the nearest checkpoint, or from here.
+  int64_t from_ns = near == nullptr ? INT64_MIN / 2 : near->at_ns;
+  if (guest_ && guest_->position < target) from_ns = std::max(from_ns, present_ns_);
+  RCHK_TRY_ASSIGN(const int64_t restore_ns, stations_.restore_ns(*station));
+  if (at_ns - from_ns < restore_ns) return near;
+  RCHK_TRY_ASSIGN(Guest guest, replayer_->start_at(station->number));
+  checkpoints_.add({std::move(guest), at_ns, false}, at_ns);
+  return strictly ? checkpoints_.before(target) : checkpoints_.at_or_before(target);
+}
+
 Result<void> Timeline::stand() {
   RCHK_CHECK(!at_live_end_, "the present is the live end");
   if (!window_) return {};
@@ -304,7 +324,7 @@ Result<void> Timeline::seek(const Position& wanted) {
   }
   const Position present = window_ ? window_->position(window_step_) : guest_->position;
   if (present == target) return {};
-  const Checkpoint* base = checkpoints_.at_or_before(target);
+  RCHK_TRY_ASSIGN(const Checkpoint* const base, base_for(target, false));
   const bool go_on = !window_ && present < target && (!base || base->guest.position <= present);
   if (go_on) {
     RCHK_TRY(replayer_->set_probes({}));

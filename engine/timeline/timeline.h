@@ -7,6 +7,7 @@
 
 #include "engine/replay/replayer.h"
 #include "engine/timeline/checkpoints.h"
+#include "engine/timeline/stations.h"
 #include "engine/timeline/stop_points.h"
 #include "engine/timeline/trail.h"
 #include "engine/timeline/window.h"
@@ -116,7 +117,8 @@ class Timeline final : public replay::AnchorSource {
   uint32_t last_anchor(EventNumber event) const;
 
  private:
-  Timeline(trace::EventSource& source, LiveEnd* live) : source_(source), live_(live) {}
+  Timeline(trace::EventSource& source, LiveEnd* live)
+      : source_(source), live_(live), stations_(source) {}
 
   // landmarks.cpp
   struct Landmark {
@@ -167,6 +169,9 @@ class Timeline final : public replay::AnchorSource {
   // Whether nothing that is looked for can have happened between the checkpoint at `end` and the
   // one before it.
   bool can_skip_to(const Position& end) const;
+  // Where nothing that is looked for happened between two page snapshots, and one of them is at
+  // `end`: where the other one is.
+  Result<std::optional<Position>> skip_to_station(const Position& end);
   std::vector<GuestAddress> breakpoint_addresses(GuestAddress but) const;
   Result<TimelineStop> continue_backward(const RunCommand& command);
   Result<bool> step_back();
@@ -183,6 +188,9 @@ class Timeline final : public replay::AnchorSource {
   // A guest of its own at `target`, or at the end of its segment. With `approach`, checkpoints
   // are left ever closer to it on the way.
   Result<replay::Guest> guest_at(const Position& target, bool approach);
+  // The checkpoint to go on from: the latest one at or before `target` (`strictly`: before), or one
+  // made of a page snapshot where that pays. Null if there is none.
+  Result<const Checkpoint*> base_for(const Position& target, bool strictly);
   // Makes guest_ stand at the present.
   Result<void> stand();
   Result<bool> window_before(const Position& present);
@@ -202,6 +210,7 @@ class Timeline final : public replay::AnchorSource {
 
   trace::EventSource& source_;
   LiveEnd* live_;
+  const Stations stations_;
   bool at_live_end_ = false;
   std::optional<Position> live_position_;  // valid until the live program runs again
   std::unique_ptr<replay::Replayer> replayer_;

@@ -290,7 +290,12 @@ Result<TimelineStop> Timeline::move_backward(const RunCommand& command) {
 Result<TimelineStop> Timeline::continue_backward(const RunCommand& command) {
   RCHK_TRY_ASSIGN(Position end, position());
   while (end > beginning()) {
-    const Checkpoint* from = checkpoints_.before(end);
+    RCHK_TRY_ASSIGN(const std::optional<Position> skipped, skip_to_station(end));
+    if (skipped) {
+      end = *skipped;
+      continue;
+    }
+    RCHK_TRY_ASSIGN(const Checkpoint* const from, base_for(end, true));
     if (from == nullptr) break;
     const Position start = std::max(from->guest.position, beginning());
     Search search;
@@ -325,6 +330,23 @@ bool Timeline::can_skip_to(const Position& end) const {
   });
 }
 
+Result<std::optional<Position>> Timeline::skip_to_station(const Position& end) {
+  using Answer = std::optional<Position>;
+  const Station* const station = stations_.at(end);
+  const Station* const before = stations_.before(end);
+  const bool asks_for_more = !points_.breakpoints.empty() || points_.stops_at_events();
+  if (station == nullptr || before == nullptr || asks_for_more) return Answer();
+  if (before->position() < beginning()) return Answer();
+  RCHK_TRY_ASSIGN(const bool follows, stations_.same_program_as_before(*station));
+  if (!follows) return Answer();
+  for (const Watch& watch : points_.watches) {
+    if (watch.kind != translate::WatchKind::kWrite) return Answer();
+    RCHK_TRY_ASSIGN(const bool touched, stations_.touched(*station, watch.range));
+    if (touched) return Answer();
+  }
+  return Answer(before->position());
+}
+
 // In order; `but` is left out.
 std::vector<GuestAddress> Timeline::breakpoint_addresses(GuestAddress but) const {
   std::vector<GuestAddress> all;
@@ -342,10 +364,25 @@ Result<Timeline::Stretch> Timeline::last_touch(AddressRange range) {
     RCHK_TRY(keep_checkpoint(*guest_, present_ns_, present_ns_));
   }
   RCHK_TRY_ASSIGN(Position end, position());
-  while (checkpoints_.unchanged_before(end, range)) end = checkpoints_.before(end)->guest.position;
-  const Checkpoint* begin = checkpoints_.before(end);
-  return Stretch{begin == nullptr ? beginning() : std::max(begin->guest.position, beginning()),
-                 end};
+  for (;;) {
+    if (checkpoints_.unchanged_before(end, range)) {
+      end = checkpoints_.before(end)->guest.position;
+      continue;
+    }
+    const Station* const station = stations_.at(end);
+    if (station == nullptr || stations_.before(end) == nullptr) break;
+    RCHK_TRY_ASSIGN(const bool touched, stations_.touched(*station, range));
+    if (touched) break;
+    end = stations_.before(end)->position();
+  }
+  Position begin = beginning();
+  if (const Checkpoint* const before = checkpoints_.before(end)) {
+    begin = std::max(begin, before->guest.position);
+  }
+  if (const Station* const before = stations_.before(end)) {
+    begin = std::max(begin, before->position());
+  }
+  return Stretch{begin, end};
 }
 
 // Looks for the last hit in [from, end).

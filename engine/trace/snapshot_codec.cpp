@@ -70,11 +70,31 @@ Result<WaitingTask> read_task(ByteReader& in) {
   return task;
 }
 
-Result<AddressRange> read_range(ByteReader& in) {
-  RCHK_TRY_ASSIGN(const uint64_t begin, in.varint());
-  RCHK_TRY_ASSIGN(const uint64_t size, in.varint());
-  if (begin + size < begin) return in.bad("a range beyond the end of memory");
-  return range_of({begin}, size);
+// Each begins so far behind the end of the one before, modulo 2^64.
+void write_ranges(ByteWriter& out, const std::vector<AddressRange>& ranges) {
+  out.varint(ranges.size());
+  uint64_t end = 0;
+  for (const AddressRange& range : ranges) {
+    out.varint(detail::zigzag(range.begin.value - end));
+    out.varint(range.size());
+    end = range.end.value;
+  }
+}
+
+Result<std::vector<AddressRange>> read_ranges(ByteReader& in) {
+  RCHK_TRY_ASSIGN(const uint64_t count, in.varint());
+  if (count > in.remaining()) return in.bad(fmt::format("a list of {} ranges", count));
+  std::vector<AddressRange> ranges;
+  uint64_t end = 0;
+  for (uint64_t i = 0; i < count; ++i) {
+    RCHK_TRY_ASSIGN(const uint64_t distance, in.varint());
+    RCHK_TRY_ASSIGN(const uint64_t size, in.varint());
+    const uint64_t begin = end + detail::unzigzag(distance);
+    if (begin + size < begin) return in.bad("a range beyond the end of memory");
+    ranges.push_back(range_of({begin}, size));
+    end = begin + size;
+  }
+  return ranges;
 }
 
 Result<void> read_body(ByteReader& in, const std::string& what, DecodedSnapshot& decoded) {
@@ -94,11 +114,8 @@ Result<void> read_body(ByteReader& in, const std::string& what, DecodedSnapshot&
   for (uint64_t i = 0; i < tasks; ++i) {
     RCHK_TRY_ASSIGN(snapshot.others.emplace_back(), read_task(in));
   }
-  RCHK_TRY_ASSIGN(const uint64_t ranges, in.varint());
-  if (ranges > in.remaining()) return in.bad(fmt::format("a list of {} ranges", ranges));
-  for (uint64_t i = 0; i < ranges; ++i) {
-    RCHK_TRY_ASSIGN(snapshot.unsettled.emplace_back(), read_range(in));
-  }
+  RCHK_TRY_ASSIGN(snapshot.unsettled, read_ranges(in));
+  RCHK_TRY_ASSIGN(snapshot.touched, read_ranges(in));
   RCHK_TRY_ASSIGN(decoded.changes, read_pages(in));
   return {};
 }
@@ -116,11 +133,8 @@ Bytes encode_snapshot(const Snapshot& snapshot, const std::vector<PageChange>& c
   out.blob(image.bytes());
   out.varint(snapshot.others.size());
   for (const WaitingTask& task : snapshot.others) write_task(out, task);
-  out.varint(snapshot.unsettled.size());
-  for (const AddressRange& range : snapshot.unsettled) {
-    out.varint(range.begin.value);
-    out.varint(range.size());
-  }
+  write_ranges(out, snapshot.unsettled);
+  write_ranges(out, snapshot.touched);
   write_pages(out, changes);
   return bytes;
 }

@@ -11,6 +11,11 @@ namespace {
 // Faulting stores into a page of code after which it is left writable.
 constexpr unsigned kPatience = 16;
 
+bool has_same_bytes(Host& host, GuestAddress page, const CodePageCopy& copy) {
+  std::array<uint8_t, kPageSize> now{};
+  return host.read_memory(page, now) == kPageSize && now == copy.bytes;
+}
+
 }  // namespace
 
 Engine::Impl::Impl(std::unique_ptr<CodeCache> cache, const ImprovementPace& pace)
@@ -27,16 +32,19 @@ Result<void> Engine::Impl::attach(Host& host) {
   std::vector<GuestAddress> stale;
   for (auto& [address, copy] : pages_) {
     const CodePage what = host.code_page({address});
-    bool same = what.version == copy->version &&
-                (what.executable == copy->readable || copy->checks_itself) &&
+    bool same = (what.executable == copy->readable || copy->checks_itself) &&
                 what.writable == copy->writable;
+    if (same && what.version != copy->version) {
+      // A host that was made anew may have the same code. What it has now decides.
+      same = !copy->checks_itself && has_same_bytes(host, {address}, *copy);
+      if (same) copy->version = what.version;
+    }
     if (same && what.writable && !copy->checks_itself) {
       auto& known = host.translation_state().protected_pages;
       const auto seen = known.find({address});
       if (seen == known.end() || seen->second != copy->contents) {
         const bool is_protected = seen != known.end() || host.protect_code_page({address}, true);
-        std::array<uint8_t, kPageSize> now{};
-        same = host.read_memory({address}, now) == kPageSize && now == copy->bytes;
+        same = has_same_bytes(host, {address}, *copy);
         // 0: contents that no copy has.
         if (is_protected) known[{address}] = same ? copy->contents : 0;
       }

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "engine/trace/source.h"
+
+namespace rchk::timeline {
+
+// A point of a history that the recording has a page snapshot of.
+struct Station {
+  EventNumber event;  // it lies right behind
+  trace::SnapshotNumber number;
+  Position position() const { return {event, 0, 0, 0}; }
+};
+
+// The page snapshots of one process: places to begin a replay at, and an index of what changed
+// between them. Looks at no contents.
+class Stations {
+ public:
+  // `source` outlives it.
+  explicit Stations(trace::EventSource& source);
+
+  bool empty() const { return all_.empty(); }
+  // The latest one at or before `position`, or null; likewise strictly before.
+  const Station* at_or_before(const Position& position) const;
+  const Station* before(const Position& position) const;
+  // The one at exactly that position, or null.
+  const Station* at(const Position& position) const;
+
+  Result<std::shared_ptr<const trace::Snapshot>> snapshot(const Station& station) const;
+  // Whether `range` may have been stored to, or mapped to something else, since the station before.
+  Result<bool> touched(const Station& station, AddressRange range) const;
+  // How long it takes to make a guest of it, about.
+  Result<int64_t> restore_ns(const Station& station) const;
+  // Whether the station before is of the same program.
+  Result<bool> same_program_as_before(const Station& station) const;
+
+ private:
+  trace::SnapshotSource* source_;
+  std::vector<Station> all_;  // in order
+};
+
+}  // namespace rchk::timeline
