@@ -179,7 +179,8 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
   call.before.rip -= kSyscallInstructionBytes;
   call.at_entry = true;
   const Call made = syscalls::call_of(number, registers);
-  if (holds()) {
+  RCHK_TRY_ASSIGN(const bool keeps_back, keeps_signals_back());
+  if (keeps_back) {
     task_->call = std::move(call);
     RCHK_TRY(take_call_back());
     RCHK_TRY(release_held(trace::Place::kAtCall));
@@ -251,7 +252,7 @@ Result<void> Recorder::Impl::prepare_call(PendingCall& call, const Call& made, R
     call.breakpoints_were_in = space.breakpoints.inserted() && !space.breakpoints.empty();
     if (call.breakpoints_were_in) space.breakpoints.remove_all(task_->tracee);
   }
-  return {};
+  return call.answer ? Result<void>() : tell_tracker_of_call(made);
 }
 
 Result<void> Recorder::Impl::note_pending_signals(const PendingCall& call, int64_t result) {

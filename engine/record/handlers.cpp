@@ -117,6 +117,17 @@ Result<void> Recorder::Impl::send_marker(int signal) {
   return {};
 }
 
+// Whether signals are held of which the kernel has nothing to deliver. Of others it has: it will as
+// soon as the guest's own mask lets it, which a handler's may not.
+Result<bool> Recorder::Impl::keeps_signals_back() const {
+  const Task& task = *task_;
+  if (task.held.empty() || task.mask_while_held) return !task.held.empty();
+  RCHK_TRY_ASSIGN(const SignalStatus status, read_signal_status(task.tid));
+  return std::any_of(task.held.begin(), task.held.end(), [&status](const auto& item) {
+    return (status.pending & signal_bit(item.first)) == 0;
+  });
+}
+
 Result<void> Recorder::Impl::release_held(Place place) {
   Task& task = *task_;
   if (task.mask_while_held) {
@@ -128,15 +139,19 @@ Result<void> Recorder::Impl::release_held(Place place) {
   return {};
 }
 
+// Whether it is one of send_marker()'s. A guest in another pid namespace sees no sender.
+bool is_marker(const siginfo_t& info) {
+  return info.si_code == SI_TKILL && (info.si_pid == getpid() || info.si_pid == 0);
+}
+
 // At a stop for a signal of which some are held: `info` becomes the one that came first, and what
 // the kernel has just dequeued waits for the next stop.
 Result<void> Recorder::Impl::unhold_info(siginfo_t& info) {
   Task& task = *task_;
   const auto held = task.held.find(info.si_signo);
   if (held == task.held.end() || task.mask_while_held) return {};
-  const bool marker = info.si_code == SI_TKILL && (info.si_pid == getpid() || info.si_pid == 0);
   std::deque<siginfo_t>& infos = held->second;
-  if (!marker) infos.push_back(info);
+  if (!is_marker(info)) infos.push_back(info);
   info = infos.front();
   infos.pop_front();
   RCHK_TRY(task.tracee.set_signal_info(info));

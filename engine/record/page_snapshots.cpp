@@ -3,8 +3,16 @@
 #include <algorithm>
 #include <ctime>
 
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "engine/record/address_changes.h"
 #include "engine/record/recorder_impl.h"
+#include "engine/record/process.h"
+#include "snapshot/tracker_probe.h"
 
 namespace rchk::record {
 
@@ -26,6 +34,13 @@ uint64_t cpu_time_ns(pid_t pid) {
   timespec time{};
   if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &time) != 0) return 0;
   return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
+}
+
+bool is_filtered(pid_t tid) {
+  const auto status = read_proc_file(tid, "status");
+  if (!status) return true;
+  const std::string_view text(reinterpret_cast<const char*>(status->data()), status->size());
+  return text.find("\nSeccomp:\t0\n") == std::string_view::npos;
 }
 
 void add_all(RangeSet& all, const RangeSet& more) {
@@ -55,10 +70,13 @@ void Recorder::Impl::note_for_snapshots(Space& space, const trace::EventBody& bo
   if (const auto* call = std::get_if<trace::SyscallEvent>(&body)) changes = &call->changes;
   if (const auto* memory = std::get_if<trace::MemoryEvent>(&body)) changes = &memory->changes;
   if (changes == nullptr || !space.snapshots.tracker) return;
+  snapshot::DirtyTracker& tracker = *space.snapshots.tracker;
   for (const trace::AddressSpaceChange& change : *changes) {
     RangeSet replaced;
     add_replaced(change, replaced);
-    for (const AddressRange& range : replaced) space.snapshots.tracker->contents_changed(range);
+    for (const AddressRange& range : replaced) tracker.contents_changed(range);
+    const auto* map = std::get_if<trace::MapChange>(&change);
+    if (map != nullptr && !map->mapping.shared) tracker.private_memory_mapped(map->mapping.range);
     add_all(space.snapshots.replaced, replaced);
   }
 }
@@ -76,18 +94,27 @@ bool Recorder::Impl::is_at_rest() const {
            !task.restarted && task.held.empty();
   };
   if (!in_order(*task_) || task_->call) return false;
-  for (const auto& [tid, task] : tasks_) {
-    if (task.get() == task_ || task->space != task_->space) continue;
-    const bool blocks = task->call && task->stands_in_call && states_.contains(tid);
-    const bool waits = !task->call && task->state == TaskState::kStopped;
-    if (!in_order(*task) || task->process != task_->process || (!blocks && !waits)) return false;
-  }
-  return true;
+  const auto& mappings = task_->space->memory.mappings();
+  const bool shares = std::any_of(mappings.begin(), mappings.end(), [](const auto& item) {
+    return item.second.shared && item.second.writable();
+  });
+  return std::all_of(tasks_.begin(), tasks_.end(), [&](const auto& item) {
+    const Task& task = *item.second;
+    if (&task == task_) return true;
+    const bool waits = !task.call && task.state == TaskState::kStopped;
+    // What others have of its shared memory is to be in order as well.
+    if (task.space != task_->space) {
+      return !shares || (in_order(task) && (waits || task.stands_in_call));
+    }
+    const bool blocks = task.call && task.stands_in_call && states_.contains(item.first);
+    return in_order(task) && task.process == task_->process && (blocks || waits);
+  });
 }
 
 Result<void> Recorder::Impl::snapshot_if_due() {
   if (options_.snapshot_overhead_percent == 0) return {};
   PageSnapshots& state = task_->space->snapshots;
+  if (state.given_up) return {};
   const uint64_t now = now_ns();
   if (state.next_ns == 0) state.next_ns = now + interval_ns(kFirstAfterNs);
   if (now < state.next_ns || !is_at_rest()) return {};
@@ -120,7 +147,10 @@ Result<void> Recorder::Impl::take_page_snapshot() {
       taken.touched.push_back(range_of(run.address, run.bytes.size()));
     }
     taken.touched = snapshot::normalized(std::move(taken.touched));
-    RCHK_TRY(begin_tracking());
+    if (const Result<void> tracking = begin_tracking(); !tracking) {
+      give_up_snapshots(*space, tracking.error());
+      return {};
+    }
     state.begun = true;
     state.replaced.clear();
     taken.pause_ns = now_ns() - begin_ns;
@@ -133,6 +163,15 @@ Result<void> Recorder::Impl::take_page_snapshot() {
   state.next_ns =
       end_ns + std::max(interval_ns(kShortestIntervalNs), static_cast<uint64_t>(pays_after_ns));
   return {};
+}
+
+// The recording goes on without.
+void Recorder::Impl::give_up_snapshots(Space& space, const Error& error) {
+  say_once(fmt::format("No page snapshots of process {} any more: {}. A replay of it has to begin "
+                       "where there is one, or at its start.",
+                       task_->process->pid, error.message()));
+  space.snapshots = {};
+  space.snapshots.given_up = true;
 }
 
 // REQUIRES: is_at_rest()
@@ -210,16 +249,97 @@ Result<trace::PageDelta> Recorder::Impl::changed_since_snapshot() {
 // From now on the tracker tells what changes.
 Result<void> Recorder::Impl::begin_tracking() {
   PageSnapshots& state = task_->space->snapshots;
-  const pid_t tracked = lasting_task();
-  if (state.reference) {
-    RCHK_TRY(end_reference(*state.reference));
-    state.reference.reset();
+  if (state.tracker && is_lost(state.tracked)) state.tracker.reset();
+  if (!state.tracker) {
+    state.tracked = lasting_task();
+    RCHK_TRY_ASSIGN(state.tracker, new_tracker());
   }
-  state.tracker.reset();
+  if (!snapshot::needs_reference(state.tracker->kind())) return state.tracker->begin(-1);
+  if (state.reference) {
+    tracee::Tracee old = std::move(*state.reference);
+    state.reference.reset();
+    RCHK_TRY(end_reference(old));
+  }
+  if (!can_fork_reference()) {
+    return fail(ErrorKind::kUnsupported, "the guest would hear of a fork to compare with");
+  }
   RCHK_TRY_ASSIGN(state.reference, fork_reference());
-  state.tracked = tracked;
-  state.tracker = snapshot::make_tracker(snapshot::TrackerKind::kExclusive, tracked);
   return state.tracker->begin(state.reference->pid());
+}
+
+// The best one that works. Probing them all takes 50 ms, in which the guest stands still; so the
+// one that is likely to work is tried at once.
+Result<std::unique_ptr<snapshot::DirtyTracker>> Recorder::Impl::new_tracker() {
+  using snapshot::TrackerKind;
+  const pid_t tracked = task_->space->snapshots.tracked;
+  std::optional<TrackerKind> kind = options_.dirty_tracker ? options_.dirty_tracker : tracker_kind_;
+  if (!kind || *kind == TrackerKind::kUserfaultfd) {
+    auto tracker = new_userfaultfd_tracker(tracked);
+    if (tracker || kind) return tracker;
+    if (is_filtered(task_->tid)) return tracker;
+    const TscMirror::Pause pause(tsc_mirror_);
+    std::vector<snapshot::TrackerProbe> probes = snapshot::probe_trackers();
+    std::erase_if(probes, [](const snapshot::TrackerProbe& probe) {
+      return probe.kind == TrackerKind::kUserfaultfd;
+    });
+    RCHK_TRY_ASSIGN(tracker_kind_, snapshot::best_tracker(probes));
+    kind = tracker_kind_;
+  }
+  return snapshot::make_tracker(*kind, tracked);
+}
+
+Result<std::unique_ptr<snapshot::DirtyTracker>> Recorder::Impl::new_userfaultfd_tracker(
+    pid_t tracked) {
+  RCHK_TRY_ASSIGN(FileDescriptor userfaultfd, userfaultfd_of_guest());
+  return snapshot::make_userfaultfd_tracker(tracked, std::move(userfaultfd));
+}
+
+// A userfaultfd of task_'s memory, which only the guest itself can make. It has no descriptor of it
+// afterwards.
+Result<FileDescriptor> Recorder::Impl::userfaultfd_of_guest() {
+  constexpr uint64_t kFlags = O_CLOEXEC | UFFD_USER_MODE_ONLY;
+  // A filter may kill the guest for a call that it does not make itself.
+  if (is_filtered(task_->tid)) {
+    return fail(ErrorKind::kUnsupported, "the process has a seccomp filter");
+  }
+  const GuestAddress gadget = task_->space->confinement.gadget;
+  RCHK_TRY_ASSIGN(const int64_t made,
+                  task_->tracee.remote_syscall(gadget, SYS_userfaultfd, {kFlags}));
+  if (made < 0) return fail_errno("userfaultfd in the guest", static_cast<int>(-made));
+  const FileDescriptor process(
+      static_cast<int>(syscall(SYS_pidfd_open, task_->process->pid, 0)));
+  FileDescriptor taken;
+  if (process.is_open()) {
+    taken = FileDescriptor(static_cast<int>(syscall(SYS_pidfd_getfd, process.get(), made, 0)));
+  }
+  const int error = errno;
+  RCHK_TRY(task_->tracee.remote_syscall(gadget, SYS_close, {static_cast<uint64_t>(made)}));
+  if (!taken.is_open()) return fail_errno("taking a userfaultfd from the guest", error);
+  return taken;
+}
+
+// What a tracker has to know before a call changes mappings.
+Result<void> Recorder::Impl::tell_tracker_of_call(const syscalls::Call& made) {
+  snapshot::DirtyTracker* const tracker = task_->space->snapshots.tracker.get();
+  if (tracker == nullptr) return {};
+  const AddressRange range = range_of({made.arguments[0]}, made.arguments[1]);
+  switch (made.number) {
+    case syscalls::nr::mremap:
+      return tracker->about_to_remap(range);
+    case syscalls::nr::mprotect:
+    case syscalls::nr::pkey_mprotect:
+    case syscalls::nr::madvise:
+    case syscalls::nr::mlock:
+    case syscalls::nr::mlock2:
+    case syscalls::nr::munlock:
+    case syscalls::nr::mbind:
+      return tracker->about_to_protect(range);
+    case syscalls::nr::prctl:
+      if (made.arguments[0] != PR_SET_VMA) return {};
+      return tracker->about_to_protect(range_of({made.arguments[2]}, made.arguments[3]));
+    default:
+      return {};
+  }
 }
 
 }  // namespace rchk::record

@@ -18,6 +18,7 @@
 #include "engine/trace/source.h"
 #include "engine/tracee/tracee.h"
 #include "snapshot/address_space.h"
+#include "snapshot/dirty_tracker.h"
 
 namespace rchk::record {
 
@@ -31,6 +32,8 @@ struct RecorderOptions {
   uint64_t checksum_share = 100;
   // Page snapshots are taken so often that they cost at most this part of the time; 0: none.
   double snapshot_overhead_percent = 0;
+  // How changed pages are told; without it, in the best way that works here.
+  std::optional<snapshot::TrackerKind> dirty_tracker;
   // At least so far apart, and the first one so late. Without it, some 100 ms.
   std::optional<std::chrono::milliseconds> snapshot_interval;
   // Makes time slices, and the choice of who runs next, random.

@@ -31,6 +31,8 @@ class GuestReader final : public syscalls::MemoryReader {
   const tracee::Tracee& tracee_;
 };
 
+// Whether a signal is one that the recorder sent for another one to be delivered (send_marker()).
+bool is_marker(const siginfo_t& info);
 // Whether the kernel may let others run before it comes back from the call.
 bool may_block(const PendingCall& call);
 
@@ -186,6 +188,7 @@ class Recorder::Impl {
   Result<void> release_held(trace::Place place);
   Result<void> send_marker(int signal);
   Result<void> unhold_info(siginfo_t& info);
+  Result<bool> keeps_signals_back() const;
   bool holds() const { return !task_->held.empty(); }
 
   // spawns.cpp
@@ -236,6 +239,11 @@ class Recorder::Impl {
   Result<trace::Snapshot> describe_snapshot();
   Result<trace::PageDelta> changed_since_snapshot();
   Result<void> begin_tracking();
+  Result<std::unique_ptr<snapshot::DirtyTracker>> new_tracker();
+  Result<std::unique_ptr<snapshot::DirtyTracker>> new_userfaultfd_tracker(pid_t tracked);
+  Result<FileDescriptor> userfaultfd_of_guest();
+  Result<void> tell_tracker_of_call(const syscalls::Call& made);
+  void give_up_snapshots(Space& space, const Error& error);
   bool is_at_rest() const;
   uint64_t interval_ns(uint64_t usual_ns) const;
   void note_for_snapshots(Space& space, const trace::EventBody& body);
@@ -284,6 +292,7 @@ class Recorder::Impl {
   const RunLimits* limits_ = nullptr;      // of the present run()
   bool breakpoints_in_ = false;            // run() has put them in
 
+  std::optional<snapshot::TrackerKind> tracker_kind_;  // where userfaultfd does not work
   bool memory_files_opened_ = false;  // some descriptor may be a /proc/PID/mem
 
   uint64_t calls_done_ = 0;

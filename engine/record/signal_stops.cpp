@@ -50,7 +50,12 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_signal(int signal, const Ru
     RCHK_TRY_ASSIGN(RecorderStop stop, stop_recording("the program steps itself (trap flag)"));
     return MaybeStop(std::move(stop));
   }
-  if (holds()) RCHK_TRY(unhold_info(info));
+  if (holds() && task_->restarted) {
+    // All wait for the call that is about to be made again, which sends for them.
+    if (is_marker(info)) return MaybeStop();
+  } else if (holds()) {
+    RCHK_TRY(unhold_info(info));
+  }
   RCHK_TRY_ASSIGN(const SignalStatus status, read_signal_status(task_->tid));
   SignalAction action = action_of(signal, status);
   // The kernel has made a forced signal's action the default one before it says so

@@ -68,6 +68,7 @@ struct Reference {
 // What the page snapshots of some memory need to know.
 struct PageSnapshots {
   bool begun = false;      // there is one
+  bool given_up = false;   // there will be none any more
   uint64_t next_ns = 0;    // when the next one is due
   // Mapped, unmapped, moved or thrown away since the last one.
   snapshot::RangeSet replaced;

@@ -413,8 +413,11 @@ Result<StopStatus> Tracee::wait_for_syscall_stop(std::optional<pid_t>* new_proce
           // It would come for ever: the gadget is not there.
           return fail(ErrorKind::kGone, "the process faulted before a remote system call");
         }
-        if (syscall(SYS_rt_tgsigqueueinfo, pid_, pid_, stop.value, &info) != 0) {
-          ::syscall(SYS_tgkill, pid_, pid_, stop.value);
+        // One that no mask keeps back would come again at once.
+        if (stop.value == SIGSTOP) {
+          stops_later_ = true;
+        } else {
+          send_to_itself(stop.value, info);
         }
         break;
       }
@@ -428,6 +431,12 @@ Result<StopStatus> Tracee::wait_for_syscall_stop(std::optional<pid_t>* new_proce
   }
 }
 
+void Tracee::send_to_itself(int signal, siginfo_t info) {
+  if (syscall(SYS_rt_tgsigqueueinfo, pid_, pid_, signal, &info) != 0) {
+    ::syscall(SYS_tgkill, pid_, pid_, signal);
+  }
+}
+
 Result<uint64_t> Tracee::block_signals() {
   if (!expects_signals_) return 0;
   RCHK_TRY_ASSIGN(const uint64_t mask, signal_mask());
@@ -436,6 +445,7 @@ Result<uint64_t> Tracee::block_signals() {
 }
 
 Result<void> Tracee::unblock_signals(uint64_t mask) {
+  if (std::exchange(stops_later_, false)) ::syscall(SYS_tgkill, pid_, pid_, SIGSTOP);
   if (!expects_signals_) return {};
   return set_signal_mask(mask);
 }

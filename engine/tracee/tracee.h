@@ -155,6 +155,7 @@ class Tracee {
   // Nothing can come between the stops of a remote system call while every signal is blocked.
   // Returns what unblock_signals() is to restore.
   Result<uint64_t> block_signals();
+  void send_to_itself(int signal, siginfo_t info);
   Result<void> unblock_signals(uint64_t mask);
   Result<void> run_to_gadget_entry(GuestAddress gadget);
   Result<StopStatus> wait_for_syscall_stop(std::optional<pid_t>* new_process);
@@ -162,6 +163,7 @@ class Tracee {
   pid_t pid_ = -1;
   mutable int memory_fd_ = -1;
   bool expects_signals_ = true;
+  bool stops_later_ = false;  // a SIGSTOP came during a remote system call
 };
 
 // Decodes waitpid's status of a seized tracee.
