@@ -11,12 +11,6 @@ using FileKey = std::pair<uint64_t, uint64_t>;  // device, inode
 
 FileKey file_of(const ProcMapsEntry& entry) { return {entry.device, entry.inode}; }
 
-// Memory that the kernel or the processor keeps, and no guest writes.
-bool belongs_to_kernel(const ProcMapsEntry& entry) {
-  return entry.name == "[vdso]" || entry.name == "[vsyscall]" || entry.name == "[uprobes]" ||
-         entry.name.starts_with("[vvar");
-}
-
 // Access rights and names do not count: neither changes contents.
 bool same_backing(const ProcMapsEntry& a, const ProcMapsEntry& b) {
   if (a.shared != b.shared || file_of(a) != file_of(b)) return false;
@@ -68,6 +62,11 @@ void mark_zeros(AddressRange piece, const RangeSet& zeros, std::vector<PageEntry
 }
 
 }  // namespace
+
+bool belongs_to_kernel(const ProcMapsEntry& entry) {
+  return entry.name == "[vdso]" || entry.name == "[vsyscall]" || entry.name == "[uprobes]" ||
+         entry.name.starts_with("[vvar");
+}
 
 std::vector<Segment> compare_maps(const std::vector<ProcMapsEntry>& now,
                                   const std::vector<ProcMapsEntry>& then) {
@@ -140,16 +139,29 @@ Result<void> visit_populated(const Pagemap& now, const Pagemap& then, AddressRan
   return {};
 }
 
+Result<void> visit_populated(const Pagemap& pages, AddressRange range, const VisitEntries& visit) {
+  RangeSet all;
+  RangeSet zeros;
+  RCHK_TRY_ASSIGN(const std::vector<PopulatedRange> populated, pages.populated(range));
+  add_ranges(populated, all, zeros);
+  std::vector<PageEntry> entries;
+  for (const AddressRange& piece : pieces_to_read(normalized(std::move(all)))) {
+    RCHK_TRY(pages.read(piece, entries));
+    mark_zeros(piece, zeros, entries);
+    visit(piece, entries);
+  }
+  return {};
+}
+
 Result<RangeSet> pages_in_new_mapping(const Pagemap& now, const Segment& segment) {
   RangeSet pages;
-  const auto visit = [&](AddressRange piece, std::span<const PageEntry> entries,
-                         std::span<const PageEntry>) {
+  const auto visit = [&](AddressRange piece, std::span<const PageEntry> entries) {
     for (size_t i = 0; i < entries.size(); ++i) {
       if (!entries[i].in_table() || (segment.anonymous && entries[i].zero())) continue;
       append_in_order(pages, range_of(piece.begin + i * kPageSize, kPageSize));
     }
   };
-  RCHK_TRY(visit_populated(now, now, segment.range, visit));
+  RCHK_TRY(visit_populated(now, segment.range, visit));
   return pages;
 }
 

@@ -12,19 +12,23 @@
 
 namespace rchk::snapshot {
 
-// What comparing a process with a fork of it needs, whichever way pages are told apart.
+// What comparing a process with a fork of it, or with its own past, needs, whichever way pages are
+// told apart.
 
-// A part of the process's address space, and what the fork has there.
+// A part of the process's address space, and what the other has there.
 struct Segment {
   AddressRange range;
-  bool is_new = false;     // the fork has nothing there, or maps something else
+  bool is_new = false;     // the other has nothing there, or maps something else
   bool anonymous = false;  // private, without a file: untouched pages read as zeros
   bool shared = false;
   bool shared_writable = false;  // shared, and some mapping of the same file is or was writable
   bool operator==(const Segment&) const = default;
 };
 
-// Cuts the mappings of a process into segments. Leaves out the kernel's own (vdso, vvar).
+// Memory that the kernel or the processor keeps, and no guest writes (vdso, vvar).
+bool belongs_to_kernel(const ProcMapsEntry& entry);
+
+// Cuts the mappings of a process into segments. Leaves out the kernel's own.
 std::vector<Segment> compare_maps(const std::vector<ProcMapsEntry>& now,
                                   const std::vector<ProcMapsEntry>& then);
 
@@ -40,6 +44,10 @@ using VisitPair = std::function<void(AddressRange piece, std::span<const PageEnt
                                      std::span<const PageEntry> then)>;
 Result<void> visit_populated(const Pagemap& now, const Pagemap& then, AddressRange range,
                              const VisitPair& visit);
+
+// The same with one page table.
+using VisitEntries = std::function<void(AddressRange piece, std::span<const PageEntry> entries)>;
+Result<void> visit_populated(const Pagemap& pages, AddressRange range, const VisitEntries& visit);
 
 // The pages of a new mapping that are no longer as the mapping made them, or may not be.
 Result<RangeSet> pages_in_new_mapping(const Pagemap& now, const Segment& segment);

@@ -11,27 +11,6 @@ void append(RangeSet& all, const RangeSet& more) {
 
 }  // namespace
 
-std::string_view name_of(TrackerKind kind) {
-  switch (kind) {
-    case TrackerKind::kSoftDirty:
-      return "soft-dirty";
-    case TrackerKind::kUserfaultfd:
-      return "userfaultfd";
-    case TrackerKind::kExclusive:
-      return "exclusive";
-    case TrackerKind::kContent:
-      return "content";
-  }
-  return "unknown";
-}
-
-std::unique_ptr<DirtyTracker> make_tracker(TrackerKind kind, int pid) {
-  RCHK_CHECK(kind == TrackerKind::kExclusive || kind == TrackerKind::kContent, "no tracker for {}",
-             name_of(kind));
-  if (kind == TrackerKind::kExclusive) return std::make_unique<ExclusiveTracker>(pid);
-  return std::make_unique<ContentTracker>(pid);
-}
-
 Result<void> ForkTracker::begin(int reference) {
   RCHK_TRY(Pagemap::open(reference));
   reference_ = reference;

@@ -70,6 +70,35 @@ Result<void> Pagemap::read(AddressRange range, std::vector<PageEntry>& entries) 
   return {};
 }
 
+Result<std::vector<pagemap_scan::Region>> Pagemap::scan(AddressRange range,
+                                                        const pagemap_scan::Query& query) const {
+  std::vector<pagemap_scan::Region> found;
+  if (range.empty()) return found;
+  std::array<pagemap_scan::Region, 512> regions;
+  pagemap_scan::Argument scan = {};
+  scan.size = sizeof(scan);
+  scan.flags = query.flags;
+  scan.start = range.begin.value;
+  scan.end = range.end.value;
+  scan.vec = reinterpret_cast<uint64_t>(regions.data());
+  scan.vec_len = regions.size();
+  scan.category_inverted = query.without;
+  scan.category_mask = query.all_of | query.without;
+  scan.category_anyof_mask = query.any_of;
+  scan.return_mask = query.returned;
+  while (scan.start < scan.end) {
+    const int count = ioctl(file_.get(), pagemap_scan::kRequest, &scan);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) {
+      return fail_errno(fmt::format("scanning the pagemap of process {} at {}", pid_, range));
+    }
+    found.insert(found.end(), regions.begin(), regions.begin() + count);
+    RCHK_CHECK(scan.walk_end > scan.start, "PAGEMAP_SCAN made no progress at {:#x}", scan.start);
+    scan.start = scan.walk_end;
+  }
+  return found;
+}
+
 Result<std::vector<PopulatedRange>> Pagemap::populated(AddressRange range) const {
   std::vector<PopulatedRange> ranges;
   if (range.empty()) return ranges;
@@ -77,27 +106,12 @@ Result<std::vector<PopulatedRange>> Pagemap::populated(AddressRange range) const
     ranges.push_back({range, false});
     return ranges;
   }
-  std::array<pagemap_scan::Region, 512> regions;
-  pagemap_scan::Argument scan = {};
-  scan.size = sizeof(scan);
-  scan.start = range.begin.value;
-  scan.end = range.end.value;
-  scan.vec = reinterpret_cast<uint64_t>(regions.data());
-  scan.vec_len = regions.size();
-  scan.category_anyof_mask = pagemap_scan::kPresent | pagemap_scan::kSwapped;
-  scan.return_mask = pagemap_scan::kZeroFrame;
-  while (scan.start < scan.end) {
-    const int count = ioctl(file_.get(), pagemap_scan::kRequest, &scan);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) {
-      return fail_errno(fmt::format("scanning the pagemap of process {} at {}", pid_, range));
-    }
-    for (int i = 0; i < count; ++i) {
-      const bool zero = (regions[i].categories & pagemap_scan::kZeroFrame) != 0;
-      append_populated(ranges, {{{regions[i].start}, {regions[i].end}}, zero});
-    }
-    RCHK_CHECK(scan.walk_end > scan.start, "PAGEMAP_SCAN made no progress at {:#x}", scan.start);
-    scan.start = scan.walk_end;
+  RCHK_TRY_ASSIGN(
+      const std::vector<pagemap_scan::Region> regions,
+      scan(range, {.any_of = pagemap_scan::kInTable, .returned = pagemap_scan::kZeroFrame}));
+  for (const pagemap_scan::Region& region : regions) {
+    const bool zero = (region.categories & pagemap_scan::kZeroFrame) != 0;
+    append_populated(ranges, {{{region.start}, {region.end}}, zero});
   }
   return ranges;
 }

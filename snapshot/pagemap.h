@@ -7,6 +7,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "base/types.h"
+#include "snapshot/pagemap_scan.h"
 
 namespace rchk::snapshot {
 
@@ -54,6 +55,11 @@ class Pagemap {
   // The parts of `range` that have page table entries, in order. Holes are skipped at no cost
   // where the kernel has PAGEMAP_SCAN (since 6.7); elsewhere all of `range` is answered.
   Result<std::vector<PopulatedRange>> populated(AddressRange range) const;
+
+  // The pages of `range` that PAGEMAP_SCAN finds, as regions of equal categories, in order.
+  // REQUIRES: can_scan().
+  Result<std::vector<pagemap_scan::Region>> scan(AddressRange range,
+                                                 const pagemap_scan::Query& query) const;
 
   // Whether populated() skips holes and knows the page of zeros.
   bool can_scan() const { return can_scan_; }

@@ -29,10 +29,29 @@ struct Argument {
   uint64_t return_mask;
 };
 
-inline constexpr uint64_t kWritten = 1 << 1;
+// Categories of a page.
+inline constexpr uint64_t kProtectable =
+    1 << 0;                                   // PAGE_IS_WPALLOWED: registered for async protection
+inline constexpr uint64_t kWritten = 1 << 1;  // not write-protected by userfaultfd
+inline constexpr uint64_t kFile = 1 << 2;     // of the page cache: not a private copy
 inline constexpr uint64_t kPresent = 1 << 3;
 inline constexpr uint64_t kSwapped = 1 << 4;
 inline constexpr uint64_t kZeroFrame = 1 << 5;
+// Either: the page table holds something for the page.
+inline constexpr uint64_t kInTable = kPresent | kSwapped;
+
+// Flags.
+inline constexpr uint64_t kProtectMatching = 1 << 0;  // PM_SCAN_WP_MATCHING
+
 inline constexpr unsigned long kRequest = _IOWR('f', 16, Argument);
+
+// Which pages a scan finds, and what it says of each.
+struct Query {
+  uint64_t flags = 0;
+  uint64_t without = 0;  // categories that a page must not have
+  uint64_t all_of = 0;   // categories that it must have, all of them
+  uint64_t any_of = 0;   // and one of these; 0 for no such condition
+  uint64_t returned = 0;
+};
 
 }  // namespace rchk::snapshot::pagemap_scan

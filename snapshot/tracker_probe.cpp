@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -16,15 +15,9 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "snapshot/pagemap.h"
-#include "snapshot/pagemap_scan.h"
 
 namespace rchk::snapshot {
 namespace {
-
-// Newer than the kernel headers that rchk builds with (include/uapi/linux/userfaultfd.h, 6.7).
-constexpr uint64_t kFeatureWpUnpopulated = 1 << 13;
-constexpr uint64_t kFeatureWpAsync = 1 << 15;
 
 constexpr uint64_t kPages = 4;
 constexpr uint64_t kWrittenPage = 1;
@@ -78,8 +71,8 @@ class Helper {
   Result<int64_t> write_page() { return ask('w'); }
   // Forks a process that sleeps until the helper ends; its pid.
   Result<int64_t> fork_reference() { return ask('r'); }
-  // Write-protects all pages asynchronously; an errno.
-  Result<int64_t> protect_async() { return ask('u'); }
+  // Makes a userfaultfd; its number, or an errno below 0.
+  Result<int64_t> make_userfaultfd() { return ask('u'); }
 
  private:
   Helper(int pid, GuestAddress memory, FileDescriptor from, FileDescriptor to)
@@ -98,7 +91,6 @@ class Helper {
   }
 
   [[noreturn]] static void serve(uint8_t* memory, int from, int to);
-  static int64_t register_async(uint8_t* memory);
 
   int pid_;
   GuestAddress memory_;
@@ -117,7 +109,8 @@ void Helper::serve(uint8_t* memory, int from, int to) {
     } else if (command == 'w') {
       memory[kWrittenPage * kPageSize] = 2;
     } else if (command == 'u') {
-      answer = register_async(memory);
+      answer = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+      if (answer < 0) answer = -errno;
     } else if (command == 'r') {
       reference = fork();
       if (reference == 0) {
@@ -133,25 +126,6 @@ void Helper::serve(uint8_t* memory, int from, int to) {
     waitpid(reference, nullptr, 0);
   }
   _exit(0);
-}
-
-// In the helper. Leaves the descriptor open: closing it ends the registration.
-int64_t Helper::register_async(uint8_t* memory) {
-  const int file = static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY));
-  if (file < 0) return errno;
-  uffdio_api api = {};
-  api.api = UFFD_API;
-  api.features = kFeatureWpAsync | kFeatureWpUnpopulated;
-  if (ioctl(file, UFFDIO_API, &api) != 0) return errno;
-  uffdio_register area = {};
-  area.range = {reinterpret_cast<uint64_t>(memory), kPages * kPageSize};
-  area.mode = UFFDIO_REGISTER_MODE_WP;
-  if (ioctl(file, UFFDIO_REGISTER, &area) != 0) return errno;
-  uffdio_writeprotect protect = {};
-  protect.range = area.range;
-  protect.mode = UFFDIO_WRITEPROTECT_MODE_WP;
-  if (ioctl(file, UFFDIO_WRITEPROTECT, &protect) != 0) return errno;
-  return 0;
 }
 
 // What a probe saw: nothing when the feature works, or why it does not.
@@ -170,62 +144,11 @@ Reason judge(const std::vector<bool>& written) {
   return std::nullopt;
 }
 
-Result<Reason> try_soft_dirty(Helper& helper) {
-  RCHK_TRY(helper.fill());
-  const std::string path = fmt::format("/proc/{}/clear_refs", helper.pid());
-  const FileDescriptor file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!file.is_open()) return fmt::format("opening clear_refs: {}", errno_text(errno));
-  if (write(file.get(), "4", 1) != 1) {
-    return fmt::format("writing 4 to clear_refs: {}", errno_text(errno));
-  }
+// A tracker must tell the page that the helper writes from the others.
+Result<Reason> try_tracker(Helper& helper, DirtyTracker& tracker, int reference) {
+  RCHK_TRY(tracker.begin(reference));
   RCHK_TRY(helper.write_page());
-  RCHK_TRY_ASSIGN(const Pagemap pagemap, Pagemap::open(helper.pid()));
-  std::vector<PageEntry> entries;
-  RCHK_TRY(pagemap.read(helper.pages(), entries));
-  std::vector<bool> written;
-  for (const PageEntry entry : entries) written.push_back(entry.soft_dirty());
-  return judge(written);
-}
-
-Result<Reason> try_userfaultfd(Helper& helper) {
-  RCHK_TRY(helper.fill());
-  RCHK_TRY_ASSIGN(const int64_t error, helper.protect_async());
-  if (error != 0) {
-    return fmt::format("userfaultfd write-protect in async mode: {}", errno_text(error));
-  }
-  RCHK_TRY(helper.write_page());
-  const std::string path = fmt::format("/proc/{}/pagemap", helper.pid());
-  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.is_open()) return fmt::format("opening pagemap: {}", errno_text(errno));
-  pagemap_scan::Region regions[kPages] = {};
-  pagemap_scan::Argument scan = {};
-  scan.size = sizeof(scan);
-  scan.start = helper.pages().begin.value;
-  scan.end = helper.pages().end.value;
-  scan.vec = reinterpret_cast<uint64_t>(regions);
-  scan.vec_len = kPages;
-  scan.category_mask = pagemap_scan::kWritten;
-  scan.return_mask = pagemap_scan::kWritten;
-  const int count = ioctl(file.get(), pagemap_scan::kRequest, &scan);
-  if (count < 0) return fmt::format("PAGEMAP_SCAN: {}", errno_text(errno));
-  std::vector<bool> written(kPages);
-  for (int i = 0; i < count; ++i) {
-    for (uint64_t at = regions[i].start; at < regions[i].end; at += kPageSize) {
-      written[(at - scan.start) / kPageSize] = true;
-    }
-  }
-  return judge(written);
-}
-
-// Runs a real tracker between helper and fork.
-Result<Reason> try_tracker(Helper& helper, TrackerKind kind) {
-  RCHK_TRY(helper.fill());
-  RCHK_TRY_ASSIGN(const int64_t reference, helper.fork_reference());
-  if (reference <= 0) return Reason("the helper could not fork");
-  const std::unique_ptr<DirtyTracker> tracker = make_tracker(kind, helper.pid());
-  RCHK_TRY(tracker->begin(static_cast<int>(reference)));
-  RCHK_TRY(helper.write_page());
-  RCHK_TRY_ASSIGN(const DirtyPages dirty, tracker->collect());
+  RCHK_TRY_ASSIGN(const DirtyPages dirty, tracker.collect());
   std::vector<bool> written;
   for (uint64_t i = 0; i < kPages; ++i) {
     written.push_back(contains(dirty.pages, helper.pages().begin + i * kPageSize));
@@ -233,16 +156,34 @@ Result<Reason> try_tracker(Helper& helper, TrackerKind kind) {
   return judge(written);
 }
 
+Result<Reason> try_userfaultfd(Helper& helper) {
+  RCHK_TRY_ASSIGN(const int64_t number, helper.make_userfaultfd());
+  if (number < 0) return fmt::format("userfaultfd: {}", errno_text(-number));
+  const FileDescriptor process(static_cast<int>(syscall(SYS_pidfd_open, helper.pid(), 0)));
+  if (!process.is_open()) return fmt::format("pidfd_open: {}", errno_text(errno));
+  FileDescriptor copy(static_cast<int>(syscall(SYS_pidfd_getfd, process.get(), number, 0)));
+  if (!copy.is_open()) return fmt::format("pidfd_getfd: {}", errno_text(errno));
+  RCHK_TRY_ASSIGN(const auto tracker, make_userfaultfd_tracker(helper.pid(), std::move(copy)));
+  return try_tracker(helper, *tracker, -1);
+}
+
+Result<Reason> try_fork_tracker(Helper& helper, TrackerKind kind) {
+  RCHK_TRY_ASSIGN(const int64_t reference, helper.fork_reference());
+  if (reference <= 0) return Reason("the helper could not fork");
+  return try_tracker(helper, *make_tracker(kind, helper.pid()), static_cast<int>(reference));
+}
+
 Result<Reason> try_kind(TrackerKind kind) {
   RCHK_TRY_ASSIGN(Helper helper, Helper::start());
+  RCHK_TRY(helper.fill());
   switch (kind) {
     case TrackerKind::kSoftDirty:
-      return try_soft_dirty(helper);
+      return try_tracker(helper, *make_tracker(kind, helper.pid()), -1);
     case TrackerKind::kUserfaultfd:
       return try_userfaultfd(helper);
     case TrackerKind::kExclusive:
     case TrackerKind::kContent:
-      return try_tracker(helper, kind);
+      return try_fork_tracker(helper, kind);
   }
   return Reason("unknown tracker");
 }
@@ -265,7 +206,9 @@ std::string_view remedy_for(TrackerKind kind) {
     case TrackerKind::kSoftDirty:
       return "a kernel with CONFIG_MEM_SOFT_DIRTY, as Debian's is";
     case TrackerKind::kUserfaultfd:
-      return "Linux 6.7 or newer with CONFIG_USERFAULTFD, and a sandbox that allows userfaultfd";
+      return "Linux 6.7 or newer with CONFIG_USERFAULTFD, and a sandbox that allows userfaultfd "
+             "and "
+             "pidfd_getfd";
     case TrackerKind::kExclusive:
       return "a kernel with CONFIG_PROC_PAGE_MONITOR, and a readable /proc/PID/pagemap";
     case TrackerKind::kContent:
@@ -282,7 +225,6 @@ std::vector<TrackerProbe> probe_trackers() {
                                  TrackerKind::kExclusive, TrackerKind::kContent}) {
     TrackerProbe probe;
     probe.kind = kind;
-    probe.implemented = kind == TrackerKind::kExclusive || kind == TrackerKind::kContent;
     probe.result.name = fmt::format("dirty tracker: {}", name_of(kind));
     const Result<Reason> reason = try_kind(kind);
     if (!reason) {
@@ -303,7 +245,7 @@ std::vector<TrackerProbe> probe_trackers() {
 Result<TrackerKind> best_tracker(const std::vector<TrackerProbe>& probes) {
   std::string reasons;
   for (const TrackerProbe& probe : probes) {
-    if (probe.implemented && probe.result.works) return probe.kind;
+    if (probe.result.works) return probe.kind;
     reasons += fmt::format("; {}: {}", name_of(probe.kind), probe.result.detail);
   }
   return fail(ErrorKind::kMachine, "no way to tell changed pages works here" + reasons);

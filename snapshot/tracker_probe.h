@@ -10,16 +10,15 @@ namespace rchk::snapshot {
 // Whether a dirty tracker can work on this machine.
 struct TrackerProbe {
   TrackerKind kind = TrackerKind::kContent;
-  bool implemented = false;  // rchk has the tracker; false: only the kernel's part was tried
   ProbeResult result;
 };
 
-// Tries what each tracker rests on, best tracker first: a helper process writes one page and
-// leaves another alone, and the tracker's source must tell them apart. Never looks at versions:
+// Tries each tracker, best one first: a helper process writes one page and leaves others alone, and
+// the tracker must tell them apart. Never looks at versions:
 // on some kernels writing 4 to clear_refs succeeds and tracks nothing. Takes a few milliseconds.
 std::vector<TrackerProbe> probe_trackers();
 
-// The best tracker that works here and is implemented; kMachine with all reasons when none is.
+// The best tracker that works here; kMachine with all reasons when none is.
 Result<TrackerKind> best_tracker(const std::vector<TrackerProbe>& probes);
 
 }  // namespace rchk::snapshot

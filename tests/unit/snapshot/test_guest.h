@@ -6,14 +6,19 @@
 #include <functional>
 #include <string>
 
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <gtest/gtest.h>
 
+#include "base/fd.h"
 #include "base/types.h"
 
 namespace rchk::snapshot::test {
@@ -40,8 +45,9 @@ class GuestSide {
     char go;
     if (read(from_test_, &go, 1) != 1) _exit(11);
   }
-  // Leaves a sleeping fork behind, and tells its pid.
-  void fork_reference() { tell(static_cast<uint64_t>(sleeping_fork())); }
+  // Leaves a sleeping fork behind, and tells its pid; or just 0, where no fork is wanted.
+  void fork_reference() { tell(forks_ ? static_cast<uint64_t>(sleeping_fork()) : 0); }
+  void set_forks(bool forks) { forks_ = forks; }
   // A fork that sleeps until the guest ends.
   int sleeping_fork() {
     const int guest = getpid();
@@ -65,6 +71,7 @@ class GuestSide {
  private:
   int to_test_;
   int from_test_;
+  bool forks_ = true;
 };
 
 // Stops a process and waits until it has stopped. The test need not be its parent.
@@ -89,12 +96,17 @@ class Guest {
     int down[2];
     EXPECT_EQ(pipe(up), 0);
     EXPECT_EQ(pipe(down), 0);
+    malloc_trim(0);  // the guest begins with a copy of all that the test has, freed or not
     pid_ = fork();
     if (pid_ == 0) {
       prctl(PR_SET_PDEATHSIG, SIGKILL);
       close(up[0]);
       close(down[1]);
       GuestSide side(up[1], down[0]);
+      // Made by the guest itself, as it has to be, and kept by the test alone.
+      const long userfaultfd = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+      side.tell(static_cast<uint64_t>(userfaultfd));
+      if (userfaultfd >= 0) close(static_cast<int>(userfaultfd));
       body(side);
       _exit(0);
     }
@@ -102,6 +114,8 @@ class Guest {
     close(down[0]);
     from_guest_ = up[0];
     to_guest_ = down[1];
+    take_over(static_cast<int>(hear()));
+    go();
   }
   ~Guest() {
     end();
@@ -112,6 +126,8 @@ class Guest {
   Guest& operator=(const Guest&) = delete;
 
   int pid() const { return pid_; }
+  // A userfaultfd of the guest's memory, not open where the kernel has none.
+  FileDescriptor take_userfaultfd() { return std::move(userfaultfd_); }
   // The number that the guest tells next; the guest is stopped then.
   uint64_t hear() {
     uint64_t number = 0;
@@ -136,6 +152,13 @@ class Guest {
   }
 
  private:
+  void take_over(int number) {
+    const FileDescriptor process(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
+    userfaultfd_ =
+        FileDescriptor(static_cast<int>(syscall(SYS_pidfd_getfd, process.get(), number, 0)));
+  }
+
+  FileDescriptor userfaultfd_;
   int pid_ = 0;
   int from_guest_ = -1;
   int to_guest_ = -1;

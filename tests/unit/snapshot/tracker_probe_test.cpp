@@ -18,11 +18,11 @@ TEST(TrackerProbe, TriesAllTrackersAndExplainsFailures) {
   EXPECT_TRUE(probes.back().result.works) << probes.back().result.detail;
 }
 
-TEST(TrackerProbe, TakesTheFirstThatWorksAndIsImplemented) {
+TEST(TrackerProbe, TakesTheFirstThatWorks) {
   std::vector<TrackerProbe> probes(3);
-  probes[0] = {TrackerKind::kSoftDirty, false, {.name = "a", .works = true}};
-  probes[1] = {TrackerKind::kExclusive, true, {.name = "b", .detail = "no pagemap"}};
-  probes[2] = {TrackerKind::kContent, true, {.name = "c", .works = true}};
+  probes[0] = {TrackerKind::kSoftDirty, {.name = "a", .detail = "not marked"}};
+  probes[1] = {TrackerKind::kExclusive, {.name = "b", .detail = "no pagemap"}};
+  probes[2] = {TrackerKind::kContent, {.name = "c", .works = true}};
   EXPECT_EQ(best_tracker(probes).value(), TrackerKind::kContent);
   probes[2].result.works = false;
   const auto none = best_tracker(probes);
