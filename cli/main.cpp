@@ -155,7 +155,8 @@ int command(int argc, char** argv, const std::string& self) {
 
   CommandLine line;
   if (std::string(argv[1]) == "record") {
-    line = split(argc, argv, 2, {"-o", "--output", "--checksums", "--snapshot-overhead", "--snapshots"});
+    line = split(argc, argv, 2,
+                 {"-o", "--output", "--checksums", "--snapshot-overhead", "--snapshots"});
   } else {
     line.own.assign(std::reverse_iterator(argv + argc), std::reverse_iterator(argv + 1));
   }

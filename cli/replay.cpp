@@ -70,12 +70,9 @@ Result<Summary> replay_all(trace::EventSource& source, OnEvent on_event, bool re
   if (restore) replayer->restore_snapshots();
   RCHK_TRY_ASSIGN(replay::Guest guest, replayer->start());
   RCHK_TRY_ASSIGN(const replay::Outcome outcome, replayer->advance(guest, {}));
-  Summary summary{source.event_count(),
-                  replayer->instructions(),
-                  replayer->checksums_verified(),
-                  replayer->pages_verified(),
-                  replayer->snapshots_restored(),
-                  std::nullopt};
+  Summary summary{source.event_count(),           replayer->instructions(),
+                  replayer->checksums_verified(), replayer->pages_verified(),
+                  replayer->snapshots_restored(), std::nullopt};
   if (outcome.stop == replay::AdvanceStop::kExit) {
     RCHK_TRY_ASSIGN(const auto event, source.event(outcome.event));
     summary.exit = std::get<trace::ExitEvent>(event->body);

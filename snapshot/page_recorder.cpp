@@ -38,8 +38,7 @@ Result<SnapshotId> PageRecorder::add(uint32_t line, const RangeSet& reset,
   return id;
 }
 
-size_t PageRecorder::read_known(uint32_t line, GuestAddress address,
-                                std::span<uint8_t> out) const {
+size_t PageRecorder::read_known(uint32_t line, GuestAddress address, std::span<uint8_t> out) const {
   size_t done = 0;
   for (; done + kPageSize <= out.size(); done += kPageSize) {
     const auto found = known_.find({line, address + done});

@@ -114,8 +114,8 @@ void PageStore::add_page(uint32_t line, SnapshotId id, GuestAddress page, const 
   Versions& versions = lines_[line].pages[page.value];
   const bool has_base = kept && last->versions == &versions &&
                         last->version().page.kind != Kind::kZero &&
-                        last->version().differences < PageChunk::kMostDifferences && before != nullptr &&
-                        checksum_of_page(*before) == last->version().page.xxh3;
+                        last->version().differences < PageChunk::kMostDifferences &&
+                        before != nullptr && checksum_of_page(*before) == last->version().page.xxh3;
   if (is_zero(content)) {
     version.page.kind = Kind::kZero;
   } else if (has_base) {
@@ -182,7 +182,8 @@ Result<bool> PageStore::read(SnapshotId snapshot, GuestAddress page,
                              std::span<uint8_t, kPageSize> out) {
   const auto found = find(snapshot, page);
   if (!found || found->version().page.kind == Kind::kReset) return false;
-  RCHK_TRY(read_page(found->version().page, [this](uint32_t id) { return chunk(id); }, out));
+  RCHK_TRY(read_page(
+      found->version().page, [this](uint32_t id) { return chunk(id); }, out));
   return true;
 }
 

@@ -31,8 +31,9 @@ using ReadMemory = std::function<size_t(GuestAddress, std::span<uint8_t>)>;
 // nothing, or with a snapshot of another line (fork).
 //
 // What changed is kept by page, as the difference (exclusive or) to the page's version before, in
-// PageChunks that a ChunkKeeper compresses. Every kMostDifferences versions a page is kept whole, so that any page of any snapshot is had by looking at a bounded number of chunks.
-// Each version has a checksum of the page's content, which every read compares.
+// PageChunks that a ChunkKeeper compresses. Every kMostDifferences versions a page is kept whole,
+// so that any page of any snapshot is had by looking at a bounded number of chunks. Each version
+// has a checksum of the page's content, which every read compares.
 //
 // It is an index as well: which snapshot saw a page changed is told without looking at contents.
 // docs/notes/page-store.md draws the layout. Knows nothing of processes or events.

@@ -80,8 +80,8 @@ class Reading {
       RCHK_TRY_ASSIGN(const PageChunk::Slot slot, PageChunk::slot(*chunk, id, wanted.slot));
       combine(content(wanted.page), slot.content);
       if (slot.base.is_difference == 0) continue;
-      const bool comes_before = slot.base.chunk < id ||
-                                (slot.base.chunk == id && slot.base.slot < wanted.slot);
+      const bool comes_before =
+          slot.base.chunk < id || (slot.base.chunk == id && slot.base.slot < wanted.slot);
       if (!comes_before || wanted.differences == PageChunk::kMostDifferences) return endless(id);
       wanted_.push({slot.base.chunk, slot.base.slot, wanted.differences + 1, wanted.page});
     }

@@ -22,9 +22,9 @@ struct PageVersion {
     kDifference,  // its slot has the exclusive or with the page that `slot` refers to
   };
   Kind kind = Kind::kReset;
-  uint8_t slot = 0;      // kWhole, kDifference: in its chunk
-  uint32_t chunk = 0;    // likewise
-  uint64_t xxh3 = 0;     // of the content; 0 for kReset
+  uint8_t slot = 0;    // kWhole, kDifference: in its chunk
+  uint32_t chunk = 0;  // likewise
+  uint64_t xxh3 = 0;   // of the content; 0 for kReset
   bool is_kept() const { return kind == Kind::kWhole || kind == Kind::kDifference; }
   bool operator==(const PageVersion&) const = default;
 };

@@ -41,8 +41,7 @@ pid_t Recorder::Impl::lasting_task() const {
 // A task that has ended shows no memory any more.
 bool Recorder::Impl::is_lost(pid_t tracked) const {
   const auto task = tasks_.find(tracked);
-  return task == tasks_.end() || task->second->in_exit_stop ||
-         task->second->space != task_->space;
+  return task == tasks_.end() || task->second->in_exit_stop || task->second->space != task_->space;
 }
 
 Result<std::vector<trace::PageContents>> Recorder::Impl::changed_pages() {

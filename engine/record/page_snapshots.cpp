@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "engine/record/address_changes.h"
-#include "engine/record/recorder_impl.h"
 #include "engine/record/process.h"
+#include "engine/record/recorder_impl.h"
 #include "snapshot/tracker_probe.h"
 
 namespace rchk::record {
@@ -167,9 +167,10 @@ Result<void> Recorder::Impl::take_page_snapshot() {
 
 // The recording goes on without.
 void Recorder::Impl::give_up_snapshots(Space& space, const Error& error) {
-  say_once(fmt::format("No page snapshots of process {} any more: {}. A replay of it has to begin "
-                       "where there is one, or at its start.",
-                       task_->process->pid, error.message()));
+  say_once(
+      fmt::format("No page snapshots of process {} any more: {}. A replay of it has to begin "
+                  "where there is one, or at its start.",
+                  task_->process->pid, error.message()));
   space.snapshots = {};
   space.snapshots.given_up = true;
 }
@@ -306,8 +307,7 @@ Result<FileDescriptor> Recorder::Impl::userfaultfd_of_guest() {
   RCHK_TRY_ASSIGN(const int64_t made,
                   task_->tracee.remote_syscall(gadget, SYS_userfaultfd, {kFlags}));
   if (made < 0) return fail_errno("userfaultfd in the guest", static_cast<int>(-made));
-  const FileDescriptor process(
-      static_cast<int>(syscall(SYS_pidfd_open, task_->process->pid, 0)));
+  const FileDescriptor process(static_cast<int>(syscall(SYS_pidfd_open, task_->process->pid, 0)));
   FileDescriptor taken;
   if (process.is_open()) {
     taken = FileDescriptor(static_cast<int>(syscall(SYS_pidfd_getfd, process.get(), made, 0)));

@@ -293,7 +293,7 @@ class Recorder::Impl {
   bool breakpoints_in_ = false;            // run() has put them in
 
   std::optional<snapshot::TrackerKind> tracker_kind_;  // where userfaultfd does not work
-  bool memory_files_opened_ = false;  // some descriptor may be a /proc/PID/mem
+  bool memory_files_opened_ = false;                   // some descriptor may be a /proc/PID/mem
 
   uint64_t calls_done_ = 0;
   bool exit_reported_ = false;  // as kAboutToExit

@@ -67,13 +67,13 @@ struct Reference {
 
 // What the page snapshots of some memory need to know.
 struct PageSnapshots {
-  bool begun = false;      // there is one
-  bool given_up = false;   // there will be none any more
-  uint64_t next_ns = 0;    // when the next one is due
+  bool begun = false;     // there is one
+  bool given_up = false;  // there will be none any more
+  uint64_t next_ns = 0;   // when the next one is due
   // Mapped, unmapped, moved or thrown away since the last one.
   snapshot::RangeSet replaced;
   std::unique_ptr<snapshot::DirtyTracker> tracker;
-  pid_t tracked = -1;  // the task by which the tracker looks at the memory
+  pid_t tracked = -1;                       // the task by which the tracker looks at the memory
   std::optional<tracee::Tracee> reference;  // where the tracker compares with one
 };
 

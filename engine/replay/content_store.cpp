@@ -42,8 +42,7 @@ Result<Puppet::Contents> ContentStore::contents_of(const snapshot::Mapping& mapp
   return contents;
 }
 
-Result<Puppet::Contents> ContentStore::contents_besides_snapshot(
-    const snapshot::Mapping& mapping) {
+Result<Puppet::Contents> ContentStore::contents_besides_snapshot(const snapshot::Mapping& mapping) {
   Result<Puppet::Contents> contents = contents_of(mapping);
   const bool grown = !contents && mapping.shared && contents.error().kind == ErrorKind::kBadTrace;
   if (!grown) return contents;

@@ -100,8 +100,8 @@ class Replayer {
   // memory that those processes share.
   Result<Guest> start_as_child(const Guest& parent);
 
-  // A guest behind the event of a page snapshot, made of what the snapshot holds. kMisuse if that is
-  // of a process that the source is not of. REQUIRES: the source has snapshots.
+  // A guest behind the event of a page snapshot, made of what the snapshot holds. kMisuse if that
+  // is of a process that the source is not of. REQUIRES: the source has snapshots.
   Result<Guest> start_at(trace::SnapshotNumber number);
   // The snapshot that was taken behind an event of an address space, if one was.
   std::optional<trace::SnapshotNumber> snapshot_behind(EventNumber event, uint32_t space) const;
@@ -130,7 +130,8 @@ class Replayer {
   uint64_t instructions() const { return instructions_; }  // retired in all advances so far
   uint64_t checksums_verified() const { return checksums_verified_; }
   uint64_t pages_verified() const { return pages_verified_; }  // of snapshots
-  // From now on every snapshot that the guest comes by is restored as well, and all memory compared.
+  // From now on every snapshot that the guest comes by is restored as well, and all memory
+  // compared.
   void restore_snapshots() { restores_ = true; }
   uint64_t snapshots_restored() const { return snapshots_restored_; }
 

@@ -33,7 +33,8 @@ std::optional<trace::SnapshotNumber> Replayer::snapshot_behind(EventNumber event
       marks.begin(), marks.end(), global,
       [](const trace::SnapshotMark& item, EventNumber value) { return item.event < value; });
   for (; mark != marks.end() && mark->event == global; ++mark) {
-    if (mark->space == space) return trace::SnapshotNumber{static_cast<uint32_t>(mark - marks.begin())};
+    if (mark->space == space)
+      return trace::SnapshotNumber{static_cast<uint32_t>(mark - marks.begin())};
   }
   return std::nullopt;
 }
@@ -63,8 +64,8 @@ Result<Guest> Replayer::start_at(trace::SnapshotNumber number) {
         return guest.puppet->write_memory(page, content);
       }));
   for (const trace::WaitingTask& task : taken->others) {
-    guest.others.insert_or_assign(
-        task.tid, WaitingTask{task.registers, task.extended_state, task.in_call});
+    guest.others.insert_or_assign(task.tid,
+                                  WaitingTask{task.registers, task.extended_state, task.in_call});
   }
   // What was written may be code.
   for (const auto& [begin, mapping] : guest.puppet->space().mappings()) {
@@ -90,9 +91,10 @@ Result<void> Replayer::check_snapshot(Guest& guest, trace::SnapshotNumber number
     if (change.version.kind == PageVersion::Kind::kReset) continue;
     if (snapshot::contains(unsettled, change.page)) continue;
     const bool readable = guest.puppet->read_memory(change.page, content) == kPageSize;
-    const bool same = readable && (change.version.kind == PageVersion::Kind::kZero
-                                       ? is_zero(content)
-                                       : snapshot::checksum_of_page(content) == change.version.xxh3);
+    const bool same =
+        readable && (change.version.kind == PageVersion::Kind::kZero
+                         ? is_zero(content)
+                         : snapshot::checksum_of_page(content) == change.version.xxh3);
     if (same) continue;
     return divergence(guest, fmt::format("the page at {} is not as snapshot {} has it\n",
                                          change.page, number.value));
@@ -110,9 +112,9 @@ Result<void> Replayer::check_task(const Guest& guest, Tid tid, Registers expecte
   expected.rcx = found.rcx;
   expected.r11 = found.r11;
   if (same_guest_state(expected, found)) return {};
-  return divergence(guest, fmt::format("registers of task {} differ from the snapshot's:\n",
-                                       tid.value) +
-                               describe_difference(expected, found));
+  return divergence(guest,
+                    fmt::format("registers of task {} differ from the snapshot's:\n", tid.value) +
+                        describe_difference(expected, found));
 }
 
 // Makes the guest anew from the snapshot, and compares all of its memory with that of `guest`.

@@ -33,9 +33,9 @@ struct Snapshot {
   std::vector<WaitingTask> others;
   // Where calls that have begun may be storing: what is there is not to be compared.
   std::vector<AddressRange> unsettled;
-  // Where something was stored, mapped or thrown away since the space's last snapshot, whether or not
-  // it is other than it was then; normalized. All else was not touched. Of the first one it says
-  // nothing.
+  // Where something was stored, mapped or thrown away since the space's last snapshot, whether or
+  // not it is other than it was then; normalized. All else was not touched. Of the first one it
+  // says nothing.
   std::vector<AddressRange> touched;
   uint64_t cpu_ns = 0;    // processor time that the process had had
   uint64_t pause_ns = 0;  // for so long the program stood still for it

@@ -24,7 +24,8 @@ void SnapshotWriter::Keeper::put(snapshot::ChunkId id, Bytes chunk) {
 }
 
 Result<std::shared_ptr<const Bytes>> SnapshotWriter::Keeper::get(snapshot::ChunkId id) {
-  return fail(ErrorKind::kMisuse, fmt::format("chunk {} is asked for while it is written", id.value));
+  return fail(ErrorKind::kMisuse,
+              fmt::format("chunk {} is asked for while it is written", id.value));
 }
 
 Result<void> SnapshotWriter::Keeper::result() const {
@@ -61,10 +62,9 @@ Result<void> SnapshotWriter::add(const Snapshot& snapshot, const PageDelta& delt
   return {};
 }
 
-// Where the changes since the last one are as many as a directory has pages, a reader of any snapshot
-// reads no more than twice of what it needs.
-Result<void> SnapshotWriter::write_directory(uint32_t space, Line& line,
-                                             snapshot::SnapshotId id) {
+// Where the changes since the last one are as many as a directory has pages, a reader of any
+// snapshot reads no more than twice of what it needs.
+Result<void> SnapshotWriter::write_directory(uint32_t space, Line& line, snapshot::SnapshotId id) {
   if (line.changes_since_directory < kFewestChangesForDirectory) return {};
   const std::vector<PageChange> pages = pages_.store().versions_of(id);
   if (line.changes_since_directory < pages.size()) return {};

@@ -18,8 +18,8 @@ class ChunkOutput {
   virtual Result<void> chunk(ChunkHeader header, ByteView raw) = 0;
 };
 
-// Turns page snapshots into chunks: the contents of pages as what changed, and of each space now and
-// then a directory of all its pages, so that a reader that wants one snapshot need not read all
+// Turns page snapshots into chunks: the contents of pages as what changed, and of each space now
+// and then a directory of all its pages, so that a reader that wants one snapshot need not read all
 // those before it.
 class SnapshotWriter {
  public:
@@ -47,7 +47,7 @@ class SnapshotWriter {
     std::optional<Error> failure_;
   };
   struct Line {
-    uint32_t number = 0;                // in the page store
+    uint32_t number = 0;  // in the page store
     uint64_t changes_since_directory = 0;
   };
   Result<void> write_directory(uint32_t space, Line& line, snapshot::SnapshotId id);

@@ -1,0 +1,175 @@
+// Page snapshots, from the recorder's side of a file to the replay's.
+
+#include <array>
+#include <map>
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include "engine/trace/codec.h"
+#include "engine/trace/reader.h"
+#include "engine/trace/writer.h"
+#include "random_event.h"
+#include "temporary_file.h"
+
+namespace rchk::trace {
+namespace {
+
+using snapshot::PageChange;
+using snapshot::PageVersion;
+using Content = std::array<uint8_t, kPageSize>;
+using Memory = std::map<GuestAddress, Content>;
+
+Snapshot some_snapshot(uint32_t space, std::mt19937_64& random) {
+  Snapshot taken;
+  taken.program = {random() % 100};
+  ExecEvent image;
+  image.pid = 17;
+  image.registers.rip = random();
+  image.extended_state = {1, 2, 3};
+  Mapping mapping;
+  mapping.range = range_of({0x1000}, 64 * kPageSize);
+  image.mappings.push_back(mapping);
+  taken.image = {random() % 1'000'000, image, {17}, space};
+  taken.others.push_back({{18}, random() % 2 == 0, image.registers, {4, 5}});
+  taken.unsettled.push_back(range_of({random() % (uint64_t{1} << 40)}, 100));
+  taken.touched = {range_of({0x1000}, kPageSize), range_of({0x7000}, 3 * kPageSize)};
+  taken.cpu_ns = random() % 1'000'000;
+  taken.pause_ns = 7;
+  return taken;
+}
+
+// Two spaces whose pages change at random, and all that they were at each snapshot.
+class Lives {
+ public:
+  explicit Lives(uint64_t seed) : random(seed) {}
+
+  PageDelta advance(uint32_t space) {
+    Memory& memory = memories[space];
+    PageDelta delta;
+    std::map<GuestAddress, bool> named;
+    for (uint64_t i = random() % 30; i > 0; --i) {
+      const GuestAddress page{0x1000 + random() % 60 * kPageSize};
+      if (!named.emplace(page, true).second) continue;
+      switch (random() % 6) {
+        case 0:
+          memory.erase(page);
+          delta.reset.push_back(range_of(page, kPageSize));
+          continue;
+        case 1:
+          memory[page].fill(0);
+          break;
+        case 2:
+          for (uint8_t& byte : memory[page]) byte = static_cast<uint8_t>(random());
+          break;
+        default:
+          memory[page][random() % kPageSize] = static_cast<uint8_t>(random());
+      }
+    }
+    delta.reset = snapshot::normalized(std::move(delta.reset));
+    for (const auto& [page, there] : named) {
+      const auto found = memory.find(page);
+      if (found == memory.end()) continue;
+      delta.pages.push_back({page, Bytes(found->second.begin(), found->second.end())});
+    }
+    return delta;
+  }
+
+  std::mt19937_64 random;
+  std::map<uint32_t, Memory> memories;
+};
+
+void expect_pages(SnapshotSource& source, SnapshotNumber number, const Memory& expected) {
+  const auto pages = source.pages(number);
+  ASSERT_TRUE(pages) << pages.error().message();
+  Memory found;
+  const auto read = snapshot::read_pages(
+      *pages, [&source](uint32_t chunk) { return source.page_chunk(chunk); },
+      [&found](GuestAddress page, std::span<const uint8_t, kPageSize> content) -> Result<void> {
+        std::copy(content.begin(), content.end(), found[page].begin());
+        return {};
+      });
+  ASSERT_TRUE(read) << read.error().message();
+  EXPECT_EQ(found, expected) << "snapshot " << number.value;
+}
+
+TEST(Snapshots, ReadBackFromAFile) {
+  const TemporaryFile file;
+  Lives lives(3);
+  RandomEvents events(5);
+  std::vector<Snapshot> written;
+  std::vector<Memory> memories;
+  {
+    const auto writer = TraceWriter::create(file.path(), {});
+    ASSERT_TRUE(writer);
+    EXPECT_FALSE((*writer)->add_snapshot(some_snapshot(0, lives.random), {}));  // no event yet
+    for (int i = 0; i < 400; ++i) {
+      const auto event = (*writer)->append(events.event());
+      ASSERT_TRUE(event);
+      const auto space = static_cast<uint32_t>(lives.random() % 2);
+      Snapshot taken = some_snapshot(space, lives.random);
+      PageDelta delta = lives.advance(space);
+      memories.push_back(lives.memories[space]);
+      ASSERT_TRUE((*writer)->add_snapshot(taken, std::move(delta)));
+      taken.event = *event;
+      written.push_back(std::move(taken));
+    }
+    ASSERT_TRUE((*writer)->close());
+  }
+  const auto reader = TraceReader::open(file.path());
+  ASSERT_TRUE(reader) << reader.error().message();
+  ASSERT_TRUE((*reader)->verify());
+  SnapshotSource* const source = (*reader)->snapshots();
+  ASSERT_NE(source, nullptr);
+  ASSERT_EQ(source->marks().size(), written.size());
+  // From the last one back: nothing may depend on the order of the questions.
+  for (SnapshotNumber number{static_cast<uint32_t>(written.size())}; number.value-- > 0;) {
+    const Snapshot& expected = written[number.value];
+    EXPECT_EQ(source->marks()[number.value].event, expected.event);
+    EXPECT_EQ(source->marks()[number.value].space, expected.image.space);
+    const auto found = source->snapshot(number);
+    ASSERT_TRUE(found) << found.error().message();
+    EXPECT_EQ(**found, expected);
+    expect_pages(*source, number, memories[number.value]);
+  }
+}
+
+TEST(Snapshots, AreNoneInARecordingWithout) {
+  const TemporaryFile file;
+  RandomEvents events(5);
+  const auto writer = TraceWriter::create(file.path(), {});
+  ASSERT_TRUE((*writer)->append(events.event()));
+  ASSERT_TRUE((*writer)->close());
+  const auto reader = TraceReader::open(file.path());
+  ASSERT_TRUE(reader);
+  EXPECT_EQ((*reader)->snapshots(), nullptr);
+}
+
+TEST(Snapshots, DecodesNothingThatIsCutOrChanged) {
+  std::mt19937_64 random(9);
+  std::vector<PageChange> changes;
+  for (uint64_t i = 0; i < 40; ++i) {
+    PageVersion version;
+    version.kind = static_cast<PageVersion::Kind>(random() % 4);
+    if (version.is_kept()) version = {version.kind, static_cast<uint8_t>(i % 16), 7, random()};
+    changes.push_back({{i * 3 * kPageSize}, version});
+  }
+  Snapshot taken = some_snapshot(0, random);
+  const Bytes bytes = encode_snapshot(taken, changes);
+  const auto whole = decode_snapshot(bytes, "test", 0);
+  ASSERT_TRUE(whole) << whole.error().message();
+  EXPECT_EQ(whole->changes, changes);
+  EXPECT_EQ(whole->snapshot, taken);
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_FALSE(decode_snapshot(ByteView(bytes).first(size), "test", 0)) << size;
+  }
+  // Whatever it says, it is an error or a snapshot.
+  for (size_t at = 0; at < bytes.size(); ++at) {
+    Bytes changed = bytes;
+    changed[at] ^= static_cast<uint8_t>(1u << random() % 8);
+    (void)decode_snapshot(changed, "test", 0);
+  }
+}
+
+}  // namespace
+}  // namespace rchk::trace
