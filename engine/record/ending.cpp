@@ -186,10 +186,14 @@ Result<void> Recorder::Impl::end_others_of(Process& process) {
 // go on (kernel/time/hrtimer.c, do_nanosleep; fs/select.c, poll_select_finish).
 Result<void> Recorder::Impl::add_stores_of_killed_call(Task& task) {
   if (!task.call || !task.in_exit_stop || task.call->at_entry || task.call->answer) return {};
-  const GuestReader memory(task.tracee);
-  const syscalls::Outputs outputs = syscalls::outputs(task.call->entry, -EINTR, memory);
+  return add_stores_of_interrupted(task, *task.call);
+}
+
+// waitid clears what it was to fill in (kernel/exit.c).
+Result<void> Recorder::Impl::add_stores_of_interrupted(Task& task, const PendingCall& call) {
+  const syscalls::Outputs outputs = syscalls::outputs(call.entry, -EINTR, GuestReader(task.tracee));
   if (outputs.ranges.empty()) return {};
-  return add_call_made_again(task, outputs.ranges);
+  return add_call_made_again(task, call, outputs.ranges);
 }
 
 // The end of a task in whose memory others go on.

@@ -222,11 +222,10 @@ Result<trace::PageDelta> Recorder::Impl::changed_since_snapshot() {
   delta.reset = snapshot::normalized(state.replaced);
   for (const auto& [begin, mapping] : space.memory.mappings()) {
     snapshot::append_in_order(mapped, mapping.range);
-    if (!state.begun) {
+    // Others may have stored where this process has not looked.
+    if (mapping.shared && mapping.writable()) pages.push_back(mapping.range);
+    if (!state.begun || mapping.shared) {
       whole.push_back(mapping);
-    } else if (mapping.shared) {
-      whole.push_back(mapping);
-      if (mapping.writable()) pages.push_back(mapping.range);
     } else {
       for (const AddressRange& part : snapshot::intersection({mapping.range}, delta.reset)) {
         trace::Mapping piece = mapping;

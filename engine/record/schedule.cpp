@@ -338,9 +338,8 @@ Result<bool> Recorder::Impl::wait_for_stop(const RunLimits& limits) {
 }
 
 // As one that comes back to its own instruction.
-Result<void> Recorder::Impl::add_call_made_again(Task& task,
+Result<void> Recorder::Impl::add_call_made_again(Task& task, const PendingCall& call,
                                                  const std::vector<AddressRange>& stored) {
-  const PendingCall& call = *task.call;
   trace::SyscallEvent event;
   event.number = call.entry.call.number;
   event.before = call.before;
@@ -361,7 +360,7 @@ Result<void> Recorder::Impl::leave_processor() {
   trace::SwitchEvent event;
   if (task.call && writes_before_it_blocks(task.call->entry.call)) {
     const GuestAddress word{task.call->entry.call.arguments[0]};
-    return add_call_made_again(task, {range_of(word, sizeof(uint32_t))});
+    return add_call_made_again(task, *task.call, {range_of(word, sizeof(uint32_t))});
   }
   if (task.call) {
     event.registers = task.call->before;

@@ -129,8 +129,16 @@ Result<void> Replayer::compare_restored(Guest& guest, trace::SnapshotNumber numb
   ++snapshots_restored_;
   const std::optional<AddressRange> difference = snapshot::first_difference(expected, found);
   if (!difference) return {};
-  return divergence(guest, fmt::format("memory in {} differs from what snapshot {} restores\n",
-                                       *difference, number.value));
+  GuestAddress page = difference->begin;
+  Bytes here(kPageSize), there(kPageSize);
+  for (; page < difference->end; page = page + kPageSize) {
+    here.resize(guest.puppet->read_memory(page, here));
+    there.resize(restored.puppet->read_memory(page, there));
+    if (here != there) break;
+    here.resize(kPageSize), there.resize(kPageSize);
+  }
+  return divergence(guest, fmt::format("the page at {} differs from what snapshot {} restores\n",
+                                       page, number.value));
 }
 
 }  // namespace rchk::replay
