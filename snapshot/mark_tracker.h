@@ -17,7 +17,7 @@ class MarkTracker : public DirtyTracker {
 
   Result<void> begin(int reference) final;
   Result<DirtyPages> collect() final;
-  void contents_changed(AddressRange range) override;
+  void contents_changed(AddressRange range) final;
   // A fork copies the page table, or leaves marks out of the copy, and does not touch the original.
   Result<void> about_to_fork() final { return {}; }
 
@@ -53,7 +53,6 @@ class SoftDirtyTracker : public MarkTracker {
  public:
   using MarkTracker::MarkTracker;
   TrackerKind kind() const override { return TrackerKind::kSoftDirty; }
-  void contents_changed(AddressRange range) override;
   Result<void> about_to_protect(AddressRange range) override;
 
  private:

@@ -62,48 +62,29 @@ Result<RangeSet> SoftDirtyTracker::marked(const Pagemap& pages, AddressRange ran
   return found;
 }
 
-// Why the two functions below: the kernel joins mappings that differ in nothing but the mark that
-// a new one has as a whole, and until Linux 6.19 the result is marked or not by the order in which
-// they lie. While it is marked, mprotect makes pages of it writable without marking them
-// (can_change_pte_writable, mm/mprotect.c); once it is joined with one that is not marked, what
-// was written there is lost. So all that is part of a mapping marked as a whole counts as told.
-//
-// Errors are left to collect(), which comes to the same files.
-
-void SoftDirtyTracker::contents_changed(AddressRange range) {
-  add_told(range);
-  range = range.pages();
-  const auto pages = Pagemap::open(pid());
-  // If it was joined with older memory, pages on both sides of the border have the mark.
-  if (!pages || !has_mark(*pages, range.begin)) return;
-  if (!has_mark(*pages, range.begin - kPageSize) && !has_mark(*pages, range.end)) return;
-  const auto maps = read_proc_maps(pid());
-  if (!maps) return;
-  for (const ProcMapsEntry& entry : *maps) {
-    if (entry.range.overlaps(range) && !entry.shared) add_told(entry.range);
-  }
-}
-
 bool SoftDirtyTracker::marked_as_a_whole(const Pagemap& pages, AddressRange mapping) {
   return !intersection({mapping}, told()).empty() && has_mark(pages, mapping.begin);
 }
 
+// A new mapping is marked as a whole (VM_SOFTDIRTY), which does not keep the kernel from joining it
+// with neighbours. While the result is marked, mprotect makes pages of it writable without marking
+// them (can_change_pte_writable, mm/mprotect.c, since Linux 6.0). When attributes of a neighbour
+// change so that it is joined too, the result has the neighbour's mark, or none (mprotect_fixup;
+// VM_STICKY mends it in 6.19), and what was written is lost. So all that takes part counts as told.
 Result<void> SoftDirtyTracker::about_to_protect(AddressRange range) {
   if (told().empty()) return {};
   range = range.pages();
   RCHK_TRY_ASSIGN(const Pagemap pages, Pagemap::open(pid()));
   RCHK_TRY_ASSIGN(const std::vector<ProcMapsEntry> maps, read_proc_maps(pid()));
-  // A mapping takes the mark of the one before it, or is put to the one behind it.
-  bool mark_before = false;
-  const ProcMapsEntry* before = nullptr;
+  RangeSet touching;
+  bool marked = false;
   for (const ProcMapsEntry& entry : maps) {
     if (entry.range.end < range.begin || range.end < entry.range.begin) continue;
-    const bool has_mark = marked_as_a_whole(pages, entry.range);
-    if (mark_before) add_told(entry.range);
-    if (has_mark && before != nullptr && before->range.overlaps(range)) add_told(before->range);
-    mark_before = mark_before || has_mark;
-    before = &entry;
+    touching.push_back(entry.range);
+    marked = marked || marked_as_a_whole(pages, entry.range);
   }
+  if (!marked) return {};
+  for (const AddressRange& mapping : touching) add_told(mapping);
   return {};
 }
 

@@ -24,6 +24,7 @@ PARTS = {
     "recordings": "record_replay.recordings",
     "programs": "record_replay.programs",
     "e2e": "e2e.tests",
+    "kernel": "kernel.tests",
 }
 
 

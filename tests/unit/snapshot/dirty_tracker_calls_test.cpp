@@ -182,30 +182,70 @@ TEST_P(DirtyTrackerTest, MremapTakesOldAndUnannouncedMemoryTogether) {
 }
 
 // Memory joined with a mapping made since can be written without a fault (soft_dirty_tracker.cpp).
-TEST_P(DirtyTrackerTest, FindsWritesBehindJoinedMappings) {
+// What was written must not be forgotten when it is joined with other old memory behind that. The
+// parts of the old memory are of one mapping at first, so that the kernel can join them again.
+constexpr int kReadWriteExecute = PROT_READ | PROT_WRITE | PROT_EXEC;
+
+void map_old_parts(GuestSide& side) {
+  side.map(0, 12);
+  fill(0, 12, 1);
+  munmap(at_page(4), 4 * kPageSize);
+  mprotect(at_page(0), 4 * kPageSize, kReadWriteExecute);
+}
+
+// One after the other, and tells before each.
+void protect(GuestSide& side, uint64_t first, uint64_t pages, std::vector<int> protections) {
+  for (const int protection : protections) {
+    side.tell(0);
+    mprotect(at_page(first), pages * kPageSize, protection);
+  }
+}
+
+void expect_to_protect(Interval& interval, uint64_t first, uint64_t pages, int times) {
+  for (int i = 0; i < times; ++i) {
+    ASSERT_TRUE(interval.tracker().about_to_protect(page_range(first, pages)));
+    interval.go_and_hear();
+  }
+}
+
+TEST_P(DirtyTrackerTest, FindsWritesBehindMappingsThatMmapJoined) {
   run([&] {
     Interval interval(kind(), [](GuestSide& side) {
-      side.map(0, 4, PROT_READ | PROT_WRITE | PROT_EXEC);
-      side.map(8, 4);
-      fill(0, 4, 1);
-      fill(8, 4, 1);
-      mprotect(at_page(8), 4 * kPageSize, PROT_READ);
+      map_old_parts(side);
       side.fork_reference();
-      side.map(4, 4);
-      side.tell(0);
-      mprotect(at_page(8), 4 * kPageSize, PROT_READ | PROT_WRITE);  // joined with the new one
+      side.map(4, 4);  // joined with what follows
+      protect(side, 4, 8, {PROT_READ, PROT_READ | PROT_WRITE});
       at_page(9)[0] = 2;
-      side.tell(0);
-      mprotect(at_page(4), 8 * kPageSize, PROT_READ | PROT_WRITE | PROT_EXEC);  // with the first
+      protect(side, 0, 4, {PROT_READ | PROT_WRITE});  // joined with that
       side.tell(0);
     });
     interval.go_and_hear();
     interval.mapped(page_range(4, 4));
-    ASSERT_TRUE(interval.tracker().about_to_protect(page_range(8, 4)));
-    interval.go_and_hear();
+    expect_to_protect(interval, 4, 8, 2);
     EXPECT_TRUE(contains(interval.collect().pages, page(9)));
-    ASSERT_TRUE(interval.tracker().about_to_protect(page_range(4, 8)));
+    expect_to_protect(interval, 0, 4, 1);
+    EXPECT_TRUE(contains(interval.collect().pages, page(9)));
+  });
+}
+
+TEST_P(DirtyTrackerTest, FindsWritesBehindMappingsThatMprotectJoined) {
+  run([&] {
+    Interval interval(kind(), [](GuestSide& side) {
+      map_old_parts(side);
+      side.fork_reference();
+      side.map(4, 4, PROT_READ);
+      protect(side, 4, 4, {PROT_READ | PROT_WRITE});  // joined with what follows
+      protect(side, 4, 8, {PROT_READ, PROT_READ | PROT_WRITE});
+      at_page(9)[0] = 2;
+      protect(side, 0, 4, {PROT_READ | PROT_WRITE});  // joined with that
+      side.tell(0);
+    });
     interval.go_and_hear();
+    interval.mapped(page_range(4, 4));
+    expect_to_protect(interval, 4, 4, 1);
+    expect_to_protect(interval, 4, 8, 2);
+    EXPECT_TRUE(contains(interval.collect().pages, page(9)));
+    expect_to_protect(interval, 0, 4, 1);
     EXPECT_TRUE(contains(interval.collect().pages, page(9)));
   });
 }
