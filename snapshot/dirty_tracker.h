@@ -81,8 +81,8 @@ class DirtyTracker {
   virtual Result<void> begin(int reference) = 0;
 
   // What may have changed since begin(). May be called again and again; sets only grow, apart
-  // from what is unmapped. kGone when the process or the reference has ended.
-  // REQUIRES: begin() was called.
+  // from what is unmapped, and, without a reference, what is discarded. kGone when the process or
+  // the reference has ended. REQUIRES: begin() was called.
   virtual Result<DirtyPages> collect() = 0;
 
   // The contents of `range` changed, other than by writes to mapped pages.
