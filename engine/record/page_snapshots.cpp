@@ -26,6 +26,8 @@ constexpr uint64_t kShortestIntervalNs = 250'000'000;
 // What each page that a tracker looks at costs the guest at its next write to it: a fault, or a
 // copy where a fork holds on to it (docs/notes/dirty-trackers.md).
 constexpr uint64_t kFaultNs = 1'000, kCopyNs = 5'000;
+// Ranges of replaced memory before those that touch are joined.
+constexpr size_t kMostUnjoined = 4096;
 // Of what a call may store to, where its result is not known yet.
 constexpr int64_t kMostStored = 16 << 20;
 
@@ -79,6 +81,8 @@ void Recorder::Impl::note_for_snapshots(Space& space, const trace::EventBody& bo
     if (map != nullptr && !map->mapping.shared) tracker.private_memory_mapped(map->mapping.range);
     add_all(space.snapshots.replaced, replaced);
   }
+  RangeSet& all = space.snapshots.replaced;
+  if (all.size() > kMostUnjoined) all = snapshot::normalized(std::move(all));
 }
 
 uint64_t Recorder::Impl::interval_ns(uint64_t usual_ns) const {
@@ -125,35 +129,34 @@ Result<void> Recorder::Impl::take_page_snapshot() {
   const std::shared_ptr<Space> space = task_->space;
   PageSnapshots& state = space->snapshots;
   const uint64_t begin_ns = now_ns();
-  trace::Snapshot taken;
   trace::PageDelta delta;
   // As take_state(): what the kernel stores for others meanwhile is to be in the log.
   for (bool again = true; again;) {
     RCHK_TRY_ASSIGN(again, log_ended_calls());
     if (again) continue;
-    RCHK_TRY_ASSIGN(delta, changed_since_snapshot());
+    if (const Result<void> tracking = begin_interval(); !tracking) {
+      give_up_snapshots(*space, tracking.error());
+      return {};
+    }
+    RCHK_TRY_ASSIGN(delta, copy_changes());
     RCHK_TRY_ASSIGN(again, log_ended_calls());
   }
-  // Behind an event of this memory, and of no other.
-  const bool in_place = space->last_event.value + 1 == event_count_ && is_at_rest();
-  if (!in_place) return {};
-  const bool unchanged = state.begun && delta.pages.empty() && delta.reset.empty();
   uint64_t pages = 0;
   for (const snapshot::PageRun& run : delta.pages) pages += run.bytes.size() / kPageSize;
-  if (!unchanged) {
-    RCHK_TRY_ASSIGN(taken, describe_snapshot());
+  // Behind an event of this memory, and of no other. If not, what was found counts the next time.
+  const bool in_place = space->last_event.value + 1 == event_count_ && is_at_rest();
+  const bool unchanged = state.begun && delta.pages.empty() && delta.reset.empty();
+  if (in_place && !unchanged) {
+    RCHK_TRY_ASSIGN(trace::Snapshot taken, describe_snapshot());
     taken.touched = delta.reset;
     for (const snapshot::PageRun& run : delta.pages) {
       taken.touched.push_back(range_of(run.address, run.bytes.size()));
     }
     taken.touched = snapshot::normalized(std::move(taken.touched));
-    if (const Result<void> tracking = begin_tracking(); !tracking) {
-      give_up_snapshots(*space, tracking.error());
-      return {};
-    }
+    taken.pause_ns = now_ns() - begin_ns;
     state.begun = true;
     state.replaced.clear();
-    taken.pause_ns = now_ns() - begin_ns;
+    state.written.clear();
     RCHK_TRY(sink_.add_snapshot(std::move(taken), std::move(delta)));
   }
   const uint64_t end_ns = now_ns();
@@ -163,6 +166,22 @@ Result<void> Recorder::Impl::take_page_snapshot() {
   state.next_ns =
       end_ns + std::max(interval_ns(kShortestIntervalNs), static_cast<uint64_t>(pays_after_ns));
   return {};
+}
+
+// Notes what the tracker names, and lets it begin anew. Comes before pages are copied: what the
+// kernel stores for a task that blocks while they are is then a change behind them as well.
+Result<void> Recorder::Impl::begin_interval() {
+  PageSnapshots& state = task_->space->snapshots;
+  if (state.tracker && is_lost(state.tracked)) {
+    state.tracker.reset();
+    state.begun = false;
+  }
+  if (state.begun) {
+    RCHK_TRY_ASSIGN(const snapshot::DirtyPages dirty, state.tracker->collect());
+    add_all(state.written, dirty.pages);
+    state.written = snapshot::normalized(std::move(state.written));
+  }
+  return begin_tracking();
 }
 
 // The recording goes on without.
@@ -209,10 +228,9 @@ Result<trace::Snapshot> Recorder::Impl::describe_snapshot() {
 
 // At the first time all pages of the guest's own; then those that the tracker names, and what no
 // tracker sees.
-Result<trace::PageDelta> Recorder::Impl::changed_since_snapshot() {
+Result<trace::PageDelta> Recorder::Impl::copy_changes() {
   Space& space = *task_->space;
   PageSnapshots& state = space.snapshots;
-  if (state.tracker && is_lost(state.tracked)) state.begun = false;
   RCHK_TRY(grow_stacks(task_->tid, space.memory));
   const bool were_in = space.breakpoints.inserted();
   if (were_in) space.breakpoints.remove_all(task_->tracee);
@@ -236,10 +254,7 @@ Result<trace::PageDelta> Recorder::Impl::changed_since_snapshot() {
   }
   RCHK_TRY_ASSIGN(const RangeSet own, own_page_ranges(task_->tracee, whole));
   add_all(pages, own);
-  if (state.begun) {
-    RCHK_TRY_ASSIGN(const snapshot::DirtyPages dirty, state.tracker->collect());
-    add_all(pages, dirty.pages);
-  }
+  add_all(pages, state.written);
   pages = snapshot::intersection(snapshot::normalized(std::move(pages)), mapped);
   delta.pages = copy_pages(task_->tracee, pages);
   if (were_in) space.breakpoints.insert_all(task_->tracee);
@@ -249,7 +264,6 @@ Result<trace::PageDelta> Recorder::Impl::changed_since_snapshot() {
 // From now on the tracker tells what changes.
 Result<void> Recorder::Impl::begin_tracking() {
   PageSnapshots& state = task_->space->snapshots;
-  if (state.tracker && is_lost(state.tracked)) state.tracker.reset();
   if (!state.tracker) {
     state.tracked = lasting_task();
     RCHK_TRY_ASSIGN(state.tracker, new_tracker());

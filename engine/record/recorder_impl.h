@@ -240,7 +240,8 @@ class Recorder::Impl {
   Result<void> snapshot_if_due();
   Result<void> take_page_snapshot();
   Result<trace::Snapshot> describe_snapshot();
-  Result<trace::PageDelta> changed_since_snapshot();
+  Result<void> begin_interval();
+  Result<trace::PageDelta> copy_changes();
   Result<void> begin_tracking();
   Result<std::unique_ptr<snapshot::DirtyTracker>> new_tracker();
   Result<std::unique_ptr<snapshot::DirtyTracker>> new_userfaultfd_tracker(pid_t tracked);

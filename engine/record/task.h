@@ -72,6 +72,8 @@ struct PageSnapshots {
   uint64_t next_ns = 0;   // when the next one is due
   // Mapped, unmapped, moved or thrown away since the last one.
   snapshot::RangeSet replaced;
+  // What the tracker named in intervals since the last one that have ended.
+  snapshot::RangeSet written;
   std::unique_ptr<snapshot::DirtyTracker> tracker;
   pid_t tracked = -1;                       // the task by which the tracker looks at the memory
   std::optional<tracee::Tracee> reference;  // where the tracker compares with one
