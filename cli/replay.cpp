@@ -43,6 +43,7 @@ struct Summary {
   uint64_t events = 0;
   uint64_t instructions = 0;
   uint64_t checksums = 0;
+  uint64_t snapshots = 0;
   uint64_t snapshot_pages = 0;
   uint64_t snapshots_restored = 0;
   std::optional<trace::ExitEvent> exit;
@@ -57,8 +58,13 @@ Result<Summary> replay_tree(trace::EventSource& source, OnEvent on_event, bool r
   tree->on_event(std::move(on_event));
   if (restore) tree->restore_snapshots();
   RCHK_TRY(tree->run());
-  return Summary{source.event_count(),   tree->instructions(),       tree->checksums_verified(),
-                 tree->pages_verified(), tree->snapshots_restored(), tree->exit()};
+  return Summary{source.event_count(),
+                 tree->instructions(),
+                 tree->checksums_verified(),
+                 tree->snapshots_verified(),
+                 tree->pages_verified(),
+                 tree->snapshots_restored(),
+                 tree->exit()};
 }
 
 // Replays one process from the start to the end.
@@ -70,9 +76,13 @@ Result<Summary> replay_all(trace::EventSource& source, OnEvent on_event, bool re
   if (restore) replayer->restore_snapshots();
   RCHK_TRY_ASSIGN(replay::Guest guest, replayer->start());
   RCHK_TRY_ASSIGN(const replay::Outcome outcome, replayer->advance(guest, {}));
-  Summary summary{source.event_count(),           replayer->instructions(),
-                  replayer->checksums_verified(), replayer->pages_verified(),
-                  replayer->snapshots_restored(), std::nullopt};
+  Summary summary{source.event_count(),
+                  replayer->instructions(),
+                  replayer->checksums_verified(),
+                  replayer->snapshots_verified(),
+                  replayer->pages_verified(),
+                  replayer->snapshots_restored(),
+                  std::nullopt};
   if (outcome.stop == replay::AdvanceStop::kExit) {
     RCHK_TRY_ASSIGN(const auto event, source.event(outcome.event));
     summary.exit = std::get<trace::ExitEvent>(event->body);
@@ -165,8 +175,12 @@ Result<int> verify(const VerifyOptions& options) {
     note = "; " + summary.exit->message;
   std::string snapshots;
   if (reader->snapshots() != nullptr) {
-    snapshots = fmt::format(", {} page snapshots ({} pages)", reader->snapshots()->marks().size(),
-                            summary.snapshot_pages);
+    const size_t all = reader->snapshots()->marks().size();
+    if (summary.snapshots != all) {
+      return fail(ErrorKind::kDivergence, fmt::format("the replay came by {} of {} page snapshots",
+                                                      summary.snapshots, all));
+    }
+    snapshots = fmt::format(", {} page snapshots ({} pages)", all, summary.snapshot_pages);
   }
   if (options.restore) snapshots += fmt::format(", {} restored", summary.snapshots_restored);
   fmt::print("verified: {} events, {} instructions, {} memory checksums{}{}\n", summary.events,

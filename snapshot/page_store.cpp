@@ -14,10 +14,6 @@ namespace {
 // Pages are read this many at a time where they are neighbours.
 constexpr uint64_t kPagesAtOnce = 64;
 
-bool is_zero(std::span<const uint8_t> page) {
-  return page[0] == 0 && std::memcmp(page.data(), page.data() + 1, page.size() - 1) == 0;
-}
-
 void apply_difference(std::span<uint8_t, kPageSize> page, const uint8_t* difference) {
   for (size_t i = 0; i < kPageSize; i += sizeof(uint64_t)) {
     uint64_t a, b;

@@ -100,6 +100,15 @@ uint64_t checksum_of_page(std::span<const uint8_t> page) {
   return XXH3_64bits(page.data(), page.size());
 }
 
+bool is_zero(std::span<const uint8_t> page) {
+  return page[0] == 0 && std::memcmp(page.data(), page.data() + 1, page.size() - 1) == 0;
+}
+
+bool holds(std::span<const uint8_t> page, const PageVersion& version) {
+  return version.kind == PageVersion::Kind::kZero ? is_zero(page)
+                                                  : checksum_of_page(page) == version.xxh3;
+}
+
 uint8_t PageChunk::add(std::span<const uint8_t, kPageSize> content, const Base& base) {
   RCHK_CHECK(!is_full(), "a chunk of pages is full");
   if (bytes_.empty()) {

@@ -87,6 +87,9 @@ using TakePage = std::function<Result<void>(GuestAddress, std::span<const uint8_
 Result<void> read_pages(const std::vector<PageChange>& pages, const LoadChunk& load,
                         const TakePage& take);
 
+bool is_zero(std::span<const uint8_t> page);
+// Whether a page holds what a version says. REQUIRES: it is not kReset.
+bool holds(std::span<const uint8_t> page, const PageVersion& version);
 uint64_t checksum_of_page(std::span<const uint8_t> page);
 
 }  // namespace rchk::snapshot

@@ -81,8 +81,10 @@ void Recorder::Impl::note_for_snapshots(Space& space, const trace::EventBody& bo
     if (map != nullptr && !map->mapping.shared) tracker.private_memory_mapped(map->mapping.range);
     add_all(space.snapshots.replaced, replaced);
   }
-  RangeSet& all = space.snapshots.replaced;
-  if (all.size() > kMostUnjoined) all = snapshot::normalized(std::move(all));
+  PageSnapshots& state = space.snapshots;
+  if (state.replaced.size() < std::max(kMostUnjoined, 2 * state.replaced_joined)) return;
+  state.replaced = snapshot::normalized(std::move(state.replaced));
+  state.replaced_joined = state.replaced.size();
 }
 
 uint64_t Recorder::Impl::interval_ns(uint64_t usual_ns) const {
@@ -156,6 +158,7 @@ Result<void> Recorder::Impl::take_page_snapshot() {
     taken.pause_ns = now_ns() - begin_ns;
     state.begun = true;
     state.replaced.clear();
+    state.replaced_joined = 0;
     state.written.clear();
     RCHK_TRY(sink_.add_snapshot(std::move(taken), std::move(delta)));
   }

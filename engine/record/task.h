@@ -72,6 +72,7 @@ struct PageSnapshots {
   uint64_t next_ns = 0;   // when the next one is due
   // Mapped, unmapped, moved or thrown away since the last one.
   snapshot::RangeSet replaced;
+  size_t replaced_joined = 0;  // how many ranges they were when they were last joined
   // What the tracker named in intervals since the last one that have ended.
   snapshot::RangeSet written;
   std::unique_ptr<snapshot::DirtyTracker> tracker;

@@ -76,7 +76,8 @@ Overloaded(Ts...) -> Overloaded<Ts...>;
 
 Result<void> Replayer::map(Guest& guest, const snapshot::Mapping& mapping, Origin origin) {
   RCHK_TRY(engine_->make_room(mapping.range));
-  engine_->invalidate(mapping.range);
+  // A guest made of a snapshot may have the code of others: attach() looks what it has.
+  if (origin == Origin::kProgram) engine_->invalidate(mapping.range);
   Puppet::Contents contents;
   if (mapping.backing) {
     RCHK_TRY_ASSIGN(contents, origin == Origin::kSnapshot

@@ -103,8 +103,6 @@ class Replayer {
   // A guest behind the event of a page snapshot, made of what the snapshot holds. kMisuse if that
   // is of a process that the source is not of. REQUIRES: the source has snapshots.
   Result<Guest> start_at(trace::SnapshotNumber number);
-  // The snapshot that was taken behind an event of an address space, if one was.
-  std::optional<trace::SnapshotNumber> snapshot_behind(EventNumber event, uint32_t space) const;
 
   // Runs `guest` forward until something of `request` or the probes happens.
   Result<Outcome> advance(Guest& guest, const AdvanceRequest& request);
@@ -129,7 +127,9 @@ class Replayer {
   trace::EventSource& source() { return source_; }
   uint64_t instructions() const { return instructions_; }  // retired in all advances so far
   uint64_t checksums_verified() const { return checksums_verified_; }
-  uint64_t pages_verified() const { return pages_verified_; }  // of snapshots
+  // Page snapshots that the guest came by, and pages that changed in them.
+  uint64_t snapshots_verified() const { return snapshots_verified_; }
+  uint64_t pages_verified() const { return pages_verified_; }
   // From now on every snapshot that the guest comes by is restored as well, and all memory
   // compared.
   void restore_snapshots() { restores_ = true; }
@@ -184,6 +184,8 @@ class Replayer {
   Result<void> check_memory(const Guest& guest, const std::vector<trace::MemoryChecksum>& memory);
 
   // restore.cpp
+  // The snapshot that was taken behind an event of an address space, if one was.
+  std::optional<trace::SnapshotNumber> snapshot_behind(EventNumber event, uint32_t space) const;
   Result<void> check_snapshot(Guest& guest, trace::SnapshotNumber number);
   Result<void> check_task(const Guest& guest, Tid tid, Registers expected);
   Result<void> compare_restored(Guest& guest, trace::SnapshotNumber number);
@@ -214,6 +216,7 @@ class Replayer {
   std::unordered_map<uint64_t, StateDistance> distances_;
   uint64_t instructions_ = 0;
   uint64_t checksums_verified_ = 0;
+  uint64_t snapshots_verified_ = 0;
   uint64_t pages_verified_ = 0;
   uint64_t snapshots_restored_ = 0;
   bool restores_ = false;

@@ -130,6 +130,7 @@ Result<void> TreeReplay::advance(const Step& step) {
 void TreeReplay::end(Member& member) {
   instructions_ += member.replayer->instructions();
   checksums_ += member.replayer->checksums_verified();
+  snapshots_ += member.replayer->snapshots_verified();
   pages_ += member.replayer->pages_verified();
   restored_ += member.replayer->snapshots_restored();
   member.guest.reset();
@@ -137,20 +138,23 @@ void TreeReplay::end(Member& member) {
   member.ended = true;
 }
 
-uint64_t TreeReplay::instructions() const {
-  uint64_t total = instructions_;
+uint64_t TreeReplay::total(uint64_t ended, uint64_t (Replayer::*count)() const) const {
   for (const auto& member : members_) {
-    if (member->replayer != nullptr) total += member->replayer->instructions();
+    if (member->replayer != nullptr) ended += (*member->replayer.*count)();
   }
-  return total;
+  return ended;
 }
 
+uint64_t TreeReplay::instructions() const { return total(instructions_, &Replayer::instructions); }
 uint64_t TreeReplay::checksums_verified() const {
-  uint64_t total = checksums_;
-  for (const auto& member : members_) {
-    if (member->replayer != nullptr) total += member->replayer->checksums_verified();
-  }
-  return total;
+  return total(checksums_, &Replayer::checksums_verified);
+}
+uint64_t TreeReplay::snapshots_verified() const {
+  return total(snapshots_, &Replayer::snapshots_verified);
+}
+uint64_t TreeReplay::pages_verified() const { return total(pages_, &Replayer::pages_verified); }
+uint64_t TreeReplay::snapshots_restored() const {
+  return total(restored_, &Replayer::snapshots_restored);
 }
 
 }  // namespace rchk::replay

@@ -33,10 +33,11 @@ class TreeReplay {
 
   uint64_t instructions() const;
   uint64_t checksums_verified() const;
-  uint64_t pages_verified() const { return pages_; }  // of page snapshots, of processes that ended
+  uint64_t snapshots_verified() const;
+  uint64_t pages_verified() const;
   // Every page snapshot is restored on the way, and compared.
   void restore_snapshots() { restores_ = true; }
-  uint64_t snapshots_restored() const { return restored_; }  // of processes that ended
+  uint64_t snapshots_restored() const;
   // The end of the first process, if the recording has it.
   const std::optional<trace::ExitEvent>& exit() const { return exit_; }
   const trace::ProcessTable& table() const { return table_; }
@@ -56,6 +57,8 @@ class TreeReplay {
   Result<void> begin(trace::ProcessIndex index);
   Result<void> advance(const Step& step);
   void end(Member& member);
+  // What was counted in processes that ended, and in those that did not.
+  uint64_t total(uint64_t ended, uint64_t (Replayer::*count)() const) const;
 
   trace::EventSource& recording_;
   trace::ProcessTable table_;
@@ -67,6 +70,7 @@ class TreeReplay {
   std::optional<trace::ExitEvent> exit_;
   uint64_t instructions_ = 0;  // of those that ended, as are the checksums
   uint64_t checksums_ = 0;
+  uint64_t snapshots_ = 0;
   uint64_t pages_ = 0;
   uint64_t restored_ = 0;
   bool restores_ = false;
