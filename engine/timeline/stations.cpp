@@ -4,13 +4,6 @@
 
 namespace rchk::timeline {
 
-namespace {
-
-// Measured (docs/benchmarks.md): a process with its mappings, and each page.
-constexpr int64_t kRestoreProcessNs = 5'000'000, kRestorePageNs = 6'000;
-
-}  // namespace
-
 Stations::Stations(trace::EventSource& source) : source_(source.snapshots()) {
   if (source_ == nullptr) return;
   trace::SnapshotNumber number;
@@ -55,7 +48,7 @@ Result<bool> Stations::touched(const Station& station, AddressRange range) const
 
 Result<int64_t> Stations::restore_ns(const Station& station) const {
   RCHK_TRY_ASSIGN(const auto pages, source_->pages(station.number));
-  return kRestoreProcessNs + static_cast<int64_t>(pages.size()) * kRestorePageNs;
+  return cost_.process_ns + static_cast<int64_t>(pages.size()) * cost_.page_ns;
 }
 
 Result<bool> Stations::same_program_as_before(const Station& station) const {

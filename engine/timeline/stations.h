@@ -14,6 +14,12 @@ struct Station {
   Position position() const { return {event, 0, 0, 0}; }
 };
 
+// What making a guest of a page snapshot costs, about.
+struct RestoreCost {
+  int64_t process_ns = 5'000'000;
+  int64_t page_ns = 6'000;
+};
+
 // The page snapshots of one process: places to begin a replay at, and an index of what changed
 // between them. Looks at no contents.
 class Stations {
@@ -31,6 +37,7 @@ class Stations {
   Result<std::shared_ptr<const trace::Snapshot>> snapshot(const Station& station) const;
   // Whether `range` may have been stored to, or mapped to something else, since the station before.
   Result<bool> touched(const Station& station, AddressRange range) const;
+  void set_restore_cost(RestoreCost cost) { cost_ = cost; }
   // How long it takes to make a guest of it, about.
   Result<int64_t> restore_ns(const Station& station) const;
   // Whether the station before is of the same program.
@@ -38,6 +45,7 @@ class Stations {
 
  private:
   trace::SnapshotSource* source_;
+  RestoreCost cost_;
   std::vector<Station> all_;  // in order
 };
 

@@ -80,6 +80,8 @@ class Timeline final : public replay::AnchorSource {
   // Where a process begins that was forked: the user goes no further back. Stands there.
   Result<void> begin_at(EventNumber event);
   Position beginning() const { return {beginning_, 0, 0, 0}; }
+  // Page snapshots are begun at where that costs less than the way there.
+  void set_restore_cost(RestoreCost cost) { stations_.set_restore_cost(cost); }
   // The process whose history this is.
   int32_t process() const { return process_; }
 
@@ -210,7 +212,7 @@ class Timeline final : public replay::AnchorSource {
 
   trace::EventSource& source_;
   LiveEnd* live_;
-  const Stations stations_;
+  Stations stations_;
   bool at_live_end_ = false;
   std::optional<Position> live_position_;  // valid until the live program runs again
   std::unique_ptr<replay::Replayer> replayer_;

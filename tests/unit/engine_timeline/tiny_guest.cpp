@@ -142,6 +142,8 @@ Bytes elf_file(std::span<const uint8_t> code) {
   return file;
 }
 
+}  // namespace
+
 std::string write_program(TinyGuest which) {
   std::string path = "/tmp/rchk_tiny_guest.XXXXXX";
   const int fd = mkstemp(path.data());
@@ -151,8 +153,6 @@ std::string write_program(TinyGuest which) {
   close(fd);
   return path;
 }
-
-}  // namespace
 
 GuestAddress subroutine() {
   return kCode + static_cast<uint64_t>(rchk_rounds_subroutine - rchk_rounds_begin);

@@ -25,6 +25,9 @@ inline constexpr GuestAddress kData{0x500000};
 inline constexpr uint64_t kRounds = 12;
 inline constexpr uint64_t kFillBytes = 64 << 20, kDirtyBytes = 64 << 20;
 
+// Makes an executable file of it, which the caller removes, and returns its path.
+std::string write_program(TinyGuest which);
+
 // Places in kRounds.
 GuestAddress subroutine();
 
