@@ -103,10 +103,12 @@ int command(int argc, char** argv, const std::string& self) {
   record_command->add_option(
       "--checksums", record.checksums_ms,
       "Checksums of memory so many ms apart, whatever they cost; else 5000, at 1 % of the time");
-  record_command->add_option(
-      "--snapshot-overhead", record.snapshot_overhead_percent,
-      "Percent of the time that page snapshots may take, without which a replay of a long "
-      "recording always begins at its start; else 5; 0 for none");
+  record_command
+      ->add_option(
+          "--snapshot-overhead", record.snapshot_overhead_percent,
+          "Percent of the time that page snapshots may take, without which a replay of a long "
+          "recording always begins at its start; else 5; 0 for none")
+      ->check(CLI::Range(0.0, 100.0));
   record_command->add_option("--snapshots", record.snapshots_ms,
                              "Page snapshots so many ms apart, whatever they cost");
   record_command->add_option("program", record.program, "The program and its arguments")

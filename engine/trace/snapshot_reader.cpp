@@ -37,6 +37,7 @@ SnapshotReader::~SnapshotReader() = default;
 Result<void> SnapshotReader::take_in(const IndexEntry& chunk) {
   switch (chunk.chunk_type()) {
     case ChunkType::kPages:
+      if (chunk.key > UINT32_MAX) return container_.bad(chunk.offset, "a chunk of pages too many");
       chunks_[static_cast<uint32_t>(chunk.key)] = chunk;
       break;
     case ChunkType::kSnapshot: {
