@@ -118,13 +118,17 @@ bool Recorder::Impl::is_at_rest() const {
 }
 
 Result<void> Recorder::Impl::snapshot_if_due() {
-  if (options_.snapshot_overhead_percent == 0) return {};
+  // Events of other tasks' calls are written while one is taken: no place for another one.
+  if (options_.snapshot_overhead_percent == 0 || taking_snapshot_) return {};
   PageSnapshots& state = task_->space->snapshots;
   if (state.given_up) return {};
   const uint64_t now = now_ns();
   if (state.next_ns == 0) state.next_ns = now + interval_ns(kFirstAfterNs);
   if (now < state.next_ns || !is_at_rest()) return {};
-  return take_page_snapshot();
+  taking_snapshot_ = true;
+  Result<void> taken = take_page_snapshot();
+  taking_snapshot_ = false;
+  return taken;
 }
 
 Result<void> Recorder::Impl::take_page_snapshot() {

@@ -296,6 +296,7 @@ class Recorder::Impl {
   const RunLimits* limits_ = nullptr;      // of the present run()
   bool breakpoints_in_ = false;            // run() has put them in
 
+  bool taking_snapshot_ = false;
   std::optional<snapshot::TrackerKind> tracker_kind_;  // where userfaultfd does not work
   bool memory_files_opened_ = false;                   // some descriptor may be a /proc/PID/mem
 

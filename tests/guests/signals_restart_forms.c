@@ -18,7 +18,8 @@ static volatile sig_atomic_t seen;
 static void handler(int number) { seen += number == SIGALRM; }
 
 static void arm(int ms) {
-  struct itimerval soon = {{0, 0}, {0, ms * 1000}};
+  // Again and again: the first one may come before the call that it is meant for.
+  struct itimerval soon = {{0, ms * 1000}, {0, ms * 1000}};
   seen = 0;
   CHECK(setitimer(ITIMER_REAL, &soon, NULL) == 0);
 }
@@ -107,11 +108,11 @@ static void system_v(void) {
   char message[64];
   if (semaphores < 0 || queue < 0) return;
   arm(10);
-  CHECK(semop(semaphores, &down, 1) == -1 && errno == EINTR && seen == 1);
+  CHECK(semop(semaphores, &down, 1) == -1 && errno == EINTR && seen >= 1);
   arm(10);
-  CHECK(semtimedop(semaphores, &down, 1, &hour) == -1 && errno == EINTR && seen == 1);
+  CHECK(semtimedop(semaphores, &down, 1, &hour) == -1 && errno == EINTR && seen >= 1);
   arm(10);
-  CHECK(msgrcv(queue, message, 8, 0, 0) == -1 && errno == EINTR && seen == 1);
+  CHECK(msgrcv(queue, message, 8, 0, 0) == -1 && errno == EINTR && seen >= 1);
   CHECK(semctl(semaphores, 0, IPC_RMID) == 0 && msgctl(queue, IPC_RMID, NULL) == 0);
 }
 
