@@ -85,6 +85,7 @@ class Recorder::Impl {
   Result<bool> is_dying(const Task& task);
   Result<RecorderStop> recover(const Error& error);
   Result<MaybeStop> end_of_stepped_pushf(MaybeStop result);
+  Result<MaybeStop> end_of_interrupted_step(Result<MaybeStop> result, const RunLimits& limits);
   void insert_breakpoints();
   void remove_breakpoints();
   bool debugged(const Task& task) const;

@@ -178,6 +178,18 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::end_of_stepped_pushf(MaybeStop
   return result;
 }
 
+// The stop that was asked for comes before the trap of an instruction that has run already
+// (kernel/signal.c, get_signal). Left in the kernel, the trap would seem to be the guest's own.
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::end_of_interrupted_step(Result<MaybeStop> result,
+                                                                          const RunLimits& limits) {
+  const bool interrupted = result && *result && (*result)->cause == StopCause::kInterrupted;
+  if (!interrupted || task_->call) return result;
+  RCHK_TRY_ASSIGN(const SignalStatus status, read_signal_status(task_->tid));
+  if ((status.pending & ~status.blocked & signal_bit(SIGTRAP)) == 0) return result;
+  interrupt_wanted_ = false;  // asked again
+  return advance(ResumeMode::kStep, limits);
+}
+
 // Lets one instruction of task_ run, be it a system call. Breakpoints are not in memory.
 Result<RecorderStop> Recorder::Impl::step(const RunLimits& limits) {
   Task* const stepped = task_;
@@ -213,6 +225,7 @@ Result<RecorderStop> Recorder::Impl::step(const RunLimits& limits) {
     const uint64_t events = event_count_;
     stepping_ = true;
     Result<MaybeStop> result = advance(mode, limits);
+    if (mode == ResumeMode::kStep) result = end_of_interrupted_step(std::move(result), limits);
     stepping_ = false;
     const bool alive = tasks_.count(tid) != 0;
     if (alive && !step_target_.empty()) step_target_.remove_all(stepped->tracee);
