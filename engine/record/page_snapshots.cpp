@@ -124,11 +124,20 @@ Result<void> Recorder::Impl::snapshot_if_due() {
   if (state.given_up) return {};
   const uint64_t now = now_ns();
   if (state.next_ns == 0) state.next_ns = now + interval_ns(kFirstAfterNs);
-  if (now < state.next_ns || !is_at_rest()) return {};
+  if (now < state.next_ns || now < paid_off_ns(*task_->space) || !is_at_rest()) return {};
   taking_snapshot_ = true;
   Result<void> taken = take_page_snapshot();
   taking_snapshot_ = false;
   return taken;
+}
+
+// When the last one has taken no more than its share of the time since: the sink's work counts as
+// well, for the program may want the other cores.
+uint64_t Recorder::Impl::paid_off_ns(const Space& space) const {
+  const PageSnapshots& state = space.snapshots;
+  const uint64_t work_ns = sink_.snapshot_work_ns(space.number) - state.work_ns;
+  const double cost_ns = static_cast<double>(state.cost_ns + work_ns);
+  return state.last_ns + static_cast<uint64_t>(cost_ns * 100 / options_.snapshot_overhead_percent);
 }
 
 Result<void> Recorder::Impl::take_page_snapshot() {
@@ -147,6 +156,7 @@ Result<void> Recorder::Impl::take_page_snapshot() {
     RCHK_TRY_ASSIGN(delta, copy_changes());
     RCHK_TRY_ASSIGN(again, log_ended_calls());
   }
+  const uint64_t work_ns = sink_.snapshot_work_ns(space->number);
   uint64_t pages = 0;
   for (const snapshot::PageRun& run : delta.pages) pages += run.bytes.size() / kPageSize;
   // Behind an event of this memory, and of no other. If not, what was found counts the next time.
@@ -166,12 +176,10 @@ Result<void> Recorder::Impl::take_page_snapshot() {
     state.written.clear();
     RCHK_TRY(sink_.add_snapshot(std::move(taken), std::move(delta)));
   }
-  const uint64_t end_ns = now_ns();
-  const uint64_t fault_ns = state.reference ? kCopyNs : kFaultNs;
-  const double cost_ns = static_cast<double>(end_ns - begin_ns + pages * fault_ns);
-  const double pays_after_ns = cost_ns * 100 / options_.snapshot_overhead_percent;
-  state.next_ns =
-      end_ns + std::max(interval_ns(kShortestIntervalNs), static_cast<uint64_t>(pays_after_ns));
+  state.last_ns = now_ns();
+  state.cost_ns = state.last_ns - begin_ns + pages * (state.reference ? kCopyNs : kFaultNs);
+  state.work_ns = work_ns;
+  state.next_ns = state.last_ns + interval_ns(kShortestIntervalNs);
   return {};
 }
 

@@ -239,6 +239,7 @@ class Recorder::Impl {
 
   // page_snapshots.cpp
   Result<void> snapshot_if_due();
+  uint64_t paid_off_ns(const Space& space) const;
   Result<void> take_page_snapshot();
   Result<trace::Snapshot> describe_snapshot();
   Result<void> begin_interval();

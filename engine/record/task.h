@@ -69,7 +69,10 @@ struct Reference {
 struct PageSnapshots {
   bool begun = false;     // there is one
   bool given_up = false;  // there will be none any more
-  uint64_t next_ns = 0;   // when the next one is due
+  uint64_t next_ns = 0;   // when the next one is due, but for what the sink's work adds
+  uint64_t last_ns = 0;   // when the last one was complete
+  uint64_t cost_ns = 0;   // what it took of the guest's time
+  uint64_t work_ns = 0;   // what all before it took of the sink's
   // Mapped, unmapped, moved or thrown away since the last one.
   snapshot::RangeSet replaced;
   size_t replaced_joined = 0;  // how many ranges they were when they were last joined

@@ -28,6 +28,9 @@ class EventSink {
   virtual Result<EventNumber> append(const Event& event) = 0;
   // Adds a page snapshot, behind the event that was appended last. Sinks that keep none do nothing.
   virtual Result<void> add_snapshot(Snapshot /*snapshot*/, PageDelta /*delta*/) { return {}; }
+  // How much processor time comparing, compressing and writing snapshots of an address space has taken
+  // so far, in nanoseconds, beside the recording.
+  virtual uint64_t snapshot_work_ns(uint32_t /*space*/) const { return 0; }
   // There will be no more snapshots of an address space.
   virtual Result<void> end_space(uint32_t /*space*/) { return {}; }
   // Returns when everything so far has left this process (for a file: reached the kernel).
@@ -101,6 +104,9 @@ class TeeSink final : public EventSink {
   Result<void> add_file_range(FileId file, uint64_t offset_bytes, ByteView bytes) override;
   Result<EventNumber> append(const Event& event) override;
   Result<void> add_snapshot(Snapshot snapshot, PageDelta delta) override;
+  uint64_t snapshot_work_ns(uint32_t space) const override {
+    return first_.snapshot_work_ns(space) + second_.snapshot_work_ns(space);
+  }
   Result<void> end_space(uint32_t space) override;
   Result<void> flush() override;
   Result<void> close() override;

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <ctime>
 #include <deque>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -41,6 +42,13 @@ struct CoarseClock {
     return time_point(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
   }
 };
+
+// Processor time of the calling thread.
+uint64_t thread_time_ns() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
+}
 
 // How long an event may wait in a batch before it is written.
 constexpr std::chrono::milliseconds kLongestWait(100);
@@ -229,6 +237,12 @@ class TraceWriter::Impl {
     return {};
   }
 
+  uint64_t snapshot_work_ns(uint32_t space) const {
+    const std::unique_lock lock(mutex_);
+    const auto known = snapshot_work_ns_.find(space);
+    return known == snapshot_work_ns_.end() ? 0 : known->second;
+  }
+
   Result<void> end_space(uint32_t space) {
     std::unique_lock lock(mutex_);
     RCHK_TRY(ready(lock));
@@ -302,8 +316,12 @@ class TraceWriter::Impl {
       const uint64_t size_bytes = draft.size_bytes();
       busy_ = true;
       lock.unlock();
+      const uint64_t begin_ns = thread_time_ns();
       const Result<void> written = write(draft);
+      const uint64_t work_ns = thread_time_ns() - begin_ns;
       lock.lock();
+      if (draft.snapshot) snapshot_work_ns_[draft.snapshot->image.space] += work_ns;
+      if (draft.ended_space) snapshot_work_ns_.erase(*draft.ended_space);
       busy_ = false;
       queued_bytes_ -= size_bytes;
       if (!written) failure_ = written.error();
@@ -337,7 +355,7 @@ class TraceWriter::Impl {
     worker_.join();
   }
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable work_;     // there is a draft, or the worker is to stop
   std::condition_variable room_;     // the queue became shorter
   std::condition_variable drained_;  // the queue became empty
@@ -347,6 +365,7 @@ class TraceWriter::Impl {
   bool stopping_ = false;
   bool closed_ = false;
   std::optional<Error> failure_;
+  std::map<uint32_t, uint64_t> snapshot_work_ns_;  // by space
 
   BatchEncoder batch_;
   CoarseClock::time_point batch_begun_;
@@ -384,6 +403,9 @@ Result<void> TraceWriter::add_file_range(FileId file, uint64_t offset_bytes, Byt
 Result<EventNumber> TraceWriter::append(const Event& event) { return impl_->append(event); }
 Result<void> TraceWriter::add_snapshot(Snapshot snapshot, PageDelta delta) {
   return impl_->add_snapshot(std::move(snapshot), std::move(delta));
+}
+uint64_t TraceWriter::snapshot_work_ns(uint32_t space) const {
+  return impl_->snapshot_work_ns(space);
 }
 Result<void> TraceWriter::end_space(uint32_t space) { return impl_->end_space(space); }
 Result<void> TraceWriter::flush() { return impl_->flush(); }

@@ -27,6 +27,7 @@ class TraceWriter final : public EventSink {
   Result<void> add_file_range(FileId file, uint64_t offset_bytes, ByteView bytes) override;
   Result<EventNumber> append(const Event& event) override;
   Result<void> add_snapshot(Snapshot snapshot, PageDelta delta) override;
+  uint64_t snapshot_work_ns(uint32_t space) const override;
   Result<void> end_space(uint32_t space) override;
   Result<void> flush() override;
   Result<void> close() override;
