@@ -39,6 +39,7 @@ struct RecordOptions {
   std::optional<uint32_t> checksums_ms;  // time between checksums of memory; 0 for none
   double snapshot_overhead_percent = 5;  // that page snapshots may cost; 0 for none
   std::optional<uint32_t> snapshots_ms;  // at least so much time between them
+  std::string dirty_tracker;             // that tells what changed; empty: the best that works
 };
 int run_record(const RecordOptions& options);
 

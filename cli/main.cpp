@@ -111,6 +111,10 @@ int command(int argc, char** argv, const std::string& self) {
       ->check(CLI::Range(0.0, 100.0));
   record_command->add_option("--snapshots", record.snapshots_ms,
                              "Page snapshots so many ms apart, whatever they cost");
+  record_command->add_option(
+      "--dirty-tracker", record.dirty_tracker,
+      "How page snapshots learn which pages changed: userfaultfd, soft-dirty, exclusive or content "
+      "(`rchk doctor` says which of them work here); else the best that works");
   record_command->add_option("program", record.program, "The program and its arguments")
       ->required();
 
@@ -157,8 +161,9 @@ int command(int argc, char** argv, const std::string& self) {
 
   CommandLine line;
   if (std::string(argv[1]) == "record") {
-    line = split(argc, argv, 2,
-                 {"-o", "--output", "--checksums", "--snapshot-overhead", "--snapshots"});
+    line = split(
+        argc, argv, 2,
+        {"-o", "--output", "--checksums", "--snapshot-overhead", "--snapshots", "--dirty-tracker"});
   } else {
     line.own.assign(std::reverse_iterator(argv + argc), std::reverse_iterator(argv + 1));
   }

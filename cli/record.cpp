@@ -12,6 +12,7 @@
 #include "cli/trace_folder.h"
 #include "engine/record/recorder.h"
 #include "engine/trace/writer.h"
+#include "snapshot/tracker_probe.h"
 
 extern char** environ;
 
@@ -76,6 +77,9 @@ Result<int> record(const RecordOptions& options) {
     settings.snapshot_interval = std::chrono::milliseconds(*options.snapshots_ms);
     // Whatever they cost.
     settings.snapshot_overhead_percent = 1e9;
+  }
+  if (!options.dirty_tracker.empty()) {
+    RCHK_TRY_ASSIGN(settings.dirty_tracker, snapshot::tracker_named(options.dirty_tracker));
   }
   settings.message = [](std::string_view text) { fmt::print(stderr, "rchk: {}\n", text); };
   RCHK_TRY_ASSIGN(const auto writer,

@@ -217,29 +217,50 @@ std::string_view remedy_for(TrackerKind kind) {
   return "";
 }
 
+constexpr TrackerKind kBestFirst[] = {TrackerKind::kSoftDirty, TrackerKind::kUserfaultfd,
+                                      TrackerKind::kExclusive, TrackerKind::kContent};
+
+TrackerProbe probe_tracker(TrackerKind kind) {
+  TrackerProbe probe;
+  probe.kind = kind;
+  probe.result.name = fmt::format("dirty tracker: {}", name_of(kind));
+  const Result<Reason> reason = try_kind(kind);
+  if (!reason) {
+    probe.result.detail = reason.error().message();
+  } else if (*reason) {
+    probe.result.detail = **reason;
+  } else {
+    probe.result.works = true;
+    probe.result.detail = "a written page was told from the others";
+  }
+  probe.result.lost = lost_without(kind);
+  if (!probe.result.works) probe.result.remedy = remedy_for(kind);
+  return probe;
+}
+
 }  // namespace
 
 std::vector<TrackerProbe> probe_trackers() {
   std::vector<TrackerProbe> probes;
-  for (const TrackerKind kind : {TrackerKind::kSoftDirty, TrackerKind::kUserfaultfd,
-                                 TrackerKind::kExclusive, TrackerKind::kContent}) {
-    TrackerProbe probe;
-    probe.kind = kind;
-    probe.result.name = fmt::format("dirty tracker: {}", name_of(kind));
-    const Result<Reason> reason = try_kind(kind);
-    if (!reason) {
-      probe.result.detail = reason.error().message();
-    } else if (*reason) {
-      probe.result.detail = **reason;
-    } else {
-      probe.result.works = true;
-      probe.result.detail = "a written page was told from the others";
-    }
-    probe.result.lost = lost_without(kind);
-    if (!probe.result.works) probe.result.remedy = remedy_for(kind);
-    probes.push_back(std::move(probe));
-  }
+  for (const TrackerKind kind : kBestFirst) probes.push_back(probe_tracker(kind));
   return probes;
+}
+
+Result<TrackerKind> tracker_named(std::string_view name) {
+  std::string names;
+  for (const TrackerKind kind : kBestFirst) {
+    if (name_of(kind) != name) {
+      names += fmt::format(" {}", name_of(kind));
+      continue;
+    }
+    const ProbeResult seen = probe_tracker(kind).result;
+    if (seen.works) return kind;
+    return fail(ErrorKind::kMachine, fmt::format("the dirty tracker {} does not work here: {}. "
+                                                 "It takes {}",
+                                                 name, seen.detail, seen.remedy));
+  }
+  return fail(ErrorKind::kMisuse,
+              fmt::format("no dirty tracker is called {}; there are{}", name, names));
 }
 
 Result<TrackerKind> best_tracker(const std::vector<TrackerProbe>& probes) {

@@ -28,8 +28,8 @@ class EventSink {
   virtual Result<EventNumber> append(const Event& event) = 0;
   // Adds a page snapshot, behind the event that was appended last. Sinks that keep none do nothing.
   virtual Result<void> add_snapshot(Snapshot /*snapshot*/, PageDelta /*delta*/) { return {}; }
-  // How much processor time comparing, compressing and writing snapshots of an address space has taken
-  // so far, in nanoseconds, beside the recording.
+  // How much processor time comparing, compressing and writing snapshots of an address space has
+  // taken so far, in nanoseconds, beside the recording.
   virtual uint64_t snapshot_work_ns(uint32_t /*space*/) const { return 0; }
   // There will be no more snapshots of an address space.
   virtual Result<void> end_space(uint32_t /*space*/) { return {}; }

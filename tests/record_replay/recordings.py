@@ -8,9 +8,10 @@ import subprocess
 import time
 
 from harness import process
+from harness.guests import compile_program
 from harness.report import Failed, Test, check_equal, require, scratch
 
-MISUSE, BAD_RECORDING = 2, 3
+MISUSE, BAD_RECORDING, MACHINE = 2, 3, 5
 
 LIBRARY = r"""
 int scaled(int value) {
@@ -41,6 +42,7 @@ def tests(_options):
         Test("recordings/recorder_killed", recorder_killed),
         Test("recordings/newest", newest),
         Test("recordings/misuse", misuse),
+        Test("recordings/dirty_trackers", dirty_trackers),
     ]
 
 
@@ -229,9 +231,35 @@ def newest():
     shutil.rmtree(folder)
 
 
+def dirty_trackers():
+    """--dirty-tracker: those that work here record, others say what they lack."""
+    folder = scratch("recordings/dirty_trackers")
+    recording = folder / "recording.rchk"
+    guest = compile_program(process.ROOT / "tests" / "guests" / "malloc_patterns.c",
+                            folder / "guest", ["-O2"])
+    native = run(guest)
+    offered = re.findall(r"^(yes|no) +dirty tracker: (\S+)", text_of(run(process.RCHK, "doctor")),
+                         re.MULTILINE)
+    require(len(offered) == 4, f"doctor tells of {offered}")
+    for works, name in offered:
+        done = run(process.RCHK, "record", "--snapshots", "1", "--dirty-tracker", name,
+                   "-o", recording, "--", guest)
+        if works == "no":
+            require_status(f"record by {name}", MACHINE, done)
+            require(name in text_of(done), f"{name} is not named")
+            continue
+        require_status(f"record by {name}", 0, done)
+        check_equal(f"output by {name}", native.stdout, done.stdout)
+        verified = run(process.RCHK, "verify", "--restore", recording)
+        require_status(f"verify by {name}", 0, verified)
+        require("page snapshots" in text_of(verified), f"no page snapshots by {name}")
+    shutil.rmtree(folder)
+
+
 def misuse():
     for words in (["--no-such-option"], ["record"], ["record", "--no-such-option", "true"],
                   ["record", "--", "/no/such/program"],
+                  ["record", "--dirty-tracker", "none", "--", "true"],
                   ["replay", "--port", "70000", "x"], ["verify", "a", "b"],
                   ["record", "-o", "/no/such/folder/file", "--", "true"]):
         done = run(process.RCHK, *words)
