@@ -23,6 +23,10 @@ using snapshot::RangeSet;
 // A program that ends sooner needs none.
 constexpr uint64_t kFirstAfterNs = 500'000'000;
 constexpr uint64_t kShortestIntervalNs = 250'000'000;
+// How long a program that computes may go without a call that one can be taken behind.
+constexpr uint64_t kPatienceNs = 1'000'000'000;
+// The most that an event by state may hold for one.
+constexpr uint64_t kMostPagesOfState = (32 << 20) / kPageSize;
 // What each page that a tracker looks at costs the guest at its next write to it: a fault, or a
 // copy where a fork holds on to it (docs/notes/dirty-trackers.md).
 constexpr uint64_t kFaultNs = 1'000, kCopyNs = 5'000;
@@ -43,6 +47,12 @@ bool is_filtered(pid_t tid) {
   if (!status) return true;
   const std::string_view text(reinterpret_cast<const char*>(status->data()), status->size());
   return text.find("\nSeccomp:\t0\n") == std::string_view::npos;
+}
+
+uint64_t page_count(const trace::PageDelta& delta) {
+  uint64_t pages = 0;
+  for (const snapshot::PageRun& run : delta.pages) pages += run.bytes.size() / kPageSize;
+  return pages;
 }
 
 void add_all(RangeSet& all, const RangeSet& more) {
@@ -117,14 +127,19 @@ bool Recorder::Impl::is_at_rest() const {
   });
 }
 
-Result<void> Recorder::Impl::snapshot_if_due() {
+bool Recorder::Impl::snapshot_is_due(uint64_t patience_ns) {
   // Events of other tasks' calls are written while one is taken: no place for another one.
-  if (options_.snapshot_overhead_percent == 0 || taking_snapshot_) return {};
+  if (options_.snapshot_overhead_percent == 0 || taking_snapshot_) return false;
   PageSnapshots& state = task_->space->snapshots;
-  if (state.given_up) return {};
+  if (state.given_up) return false;
   const uint64_t now = now_ns();
   if (state.next_ns == 0) state.next_ns = now + interval_ns(kFirstAfterNs);
-  if (now < state.next_ns || now < paid_off_ns(*task_->space) || !is_at_rest()) return {};
+  const uint64_t due_ns = std::max(state.next_ns, paid_off_ns(*task_->space));
+  return now >= due_ns + patience_ns;
+}
+
+Result<void> Recorder::Impl::snapshot_if_due() {
+  if (!snapshot_is_due(0) || !is_at_rest()) return {};
   taking_snapshot_ = true;
   Result<void> taken = take_page_snapshot();
   taking_snapshot_ = false;
@@ -153,33 +168,90 @@ Result<void> Recorder::Impl::take_page_snapshot() {
       give_up_snapshots(*space, tracking.error());
       return {};
     }
-    RCHK_TRY_ASSIGN(delta, copy_changes());
+    RCHK_TRY_ASSIGN(const RangeSet pages, changed_ranges());
+    delta = copy_changes(pages);
     RCHK_TRY_ASSIGN(again, log_ended_calls());
   }
   const uint64_t work_ns = sink_.snapshot_work_ns(space->number);
-  uint64_t pages = 0;
-  for (const snapshot::PageRun& run : delta.pages) pages += run.bytes.size() / kPageSize;
+  const uint64_t pages = page_count(delta);
   // Behind an event of this memory, and of no other. If not, what was found counts the next time.
   const bool in_place = space->last_event.value + 1 == event_count_ && is_at_rest();
   const bool unchanged = state.begun && delta.pages.empty() && delta.reset.empty();
-  if (in_place && !unchanged) {
-    RCHK_TRY_ASSIGN(trace::Snapshot taken, describe_snapshot());
-    taken.touched = delta.reset;
-    for (const snapshot::PageRun& run : delta.pages) {
-      taken.touched.push_back(range_of(run.address, run.bytes.size()));
-    }
-    taken.touched = snapshot::normalized(std::move(taken.touched));
-    taken.pause_ns = now_ns() - begin_ns;
-    state.begun = true;
-    state.replaced.clear();
-    state.replaced_joined = 0;
-    state.written.clear();
-    RCHK_TRY(sink_.add_snapshot(std::move(taken), std::move(delta)));
+  if (in_place && !unchanged) RCHK_TRY(add_snapshot(std::move(delta), begin_ns));
+  note_snapshot_cost(begin_ns, work_ns, pages);
+  return {};
+}
+
+// Behind the event that was appended last.
+Result<void> Recorder::Impl::add_snapshot(trace::PageDelta delta, uint64_t begin_ns) {
+  PageSnapshots& state = task_->space->snapshots;
+  RCHK_TRY_ASSIGN(trace::Snapshot taken, describe_snapshot());
+  taken.touched = delta.reset;
+  for (const snapshot::PageRun& run : delta.pages) {
+    taken.touched.push_back(range_of(run.address, run.bytes.size()));
   }
+  taken.touched = snapshot::normalized(std::move(taken.touched));
+  taken.pause_ns = now_ns() - begin_ns;
+  state.begun = true;
+  state.replaced.clear();
+  state.replaced_joined = 0;
+  state.written.clear();
+  return sink_.add_snapshot(std::move(taken), std::move(delta));
+}
+
+void Recorder::Impl::note_snapshot_cost(uint64_t begin_ns, uint64_t work_ns, uint64_t pages) {
+  PageSnapshots& state = task_->space->snapshots;
   state.last_ns = now_ns();
   state.cost_ns = state.last_ns - begin_ns + pages * (state.reference ? kCopyNs : kFaultNs);
   state.work_ns = work_ns;
   state.next_ns = state.last_ns + interval_ns(kShortestIntervalNs);
+}
+
+// Whether task_ has computed on for long without a call that a snapshot could be taken behind.
+bool Recorder::Impl::snapshot_is_overdue() {
+  if (task_->call || !snapshot_is_due(interval_ns(kPatienceNs))) return false;
+  // What the kernel may be storing for others is in no state that a replay comes to.
+  return std::all_of(tasks_.begin(), tasks_.end(), [this](const auto& item) {
+    const Task& task = *item.second;
+    return &task == task_ || task.space != task_->space ||
+           (!task.call && task.state == TaskState::kStopped);
+  });
+}
+
+// The pages that changed since the last snapshot are all that can have changed since task_'s last
+// event: they are the state by which a replay finds the place.
+Result<void> Recorder::Impl::take_snapshot_in_computation() {
+  Task& task = *task_;
+  const bool computes = !task.call && !task.signal && !task.delivery && !task.interrupted &&
+                        !task.restarted && task.held.empty() && !task.in_group_stop &&
+                        !task.in_exit_stop && task.announced && !task.unread;
+  if (!computes) return {};
+  trace::SwitchEvent event;
+  event.place = trace::Place::kByState;
+  RCHK_TRY_ASSIGN(event.registers, registers());
+  event.registers.orig_rax = ~0ull;
+  if (stands_in_trap(event.registers)) return {};
+  RCHK_TRY_ASSIGN(event.extended_state, task.tracee.extended_state());
+  const std::shared_ptr<Space> space = task.space;
+  const uint64_t begin_ns = now_ns();
+  if (const Result<void> tracking = begin_interval(); !tracking) {
+    give_up_snapshots(*space, tracking.error());
+    return {};
+  }
+  RCHK_TRY_ASSIGN(const RangeSet ranges, changed_ranges());
+  const uint64_t work_ns = sink_.snapshot_work_ns(space->number);
+  const uint64_t pages = snapshot::total_pages(ranges);
+  if (pages <= kMostPagesOfState) {
+    trace::PageDelta delta = copy_changes(ranges);
+    for (const snapshot::PageRun& run : delta.pages) {
+      event.dirty.push_back({run.address, run.bytes});
+    }
+    task.last_registers = event.registers;
+    RCHK_TRY(append(std::move(event)));
+    task.behind_event = true;
+    if (is_at_rest()) RCHK_TRY(add_snapshot(std::move(delta), begin_ns));
+  }
+  note_snapshot_cost(begin_ns, work_ns, pages);
   return {};
 }
 
@@ -243,16 +315,13 @@ Result<trace::Snapshot> Recorder::Impl::describe_snapshot() {
 
 // At the first time all pages of the guest's own; then those that the tracker names, and what no
 // tracker sees.
-Result<trace::PageDelta> Recorder::Impl::copy_changes() {
+Result<RangeSet> Recorder::Impl::changed_ranges() {
   Space& space = *task_->space;
   PageSnapshots& state = space.snapshots;
   RCHK_TRY(grow_stacks(task_->tid, space.memory));
-  const bool were_in = space.breakpoints.inserted();
-  if (were_in) space.breakpoints.remove_all(task_->tracee);
-  trace::PageDelta delta;
   std::vector<trace::Mapping> whole;  // mappings of which all counts
   RangeSet pages, mapped;
-  delta.reset = snapshot::normalized(state.replaced);
+  const RangeSet replaced = snapshot::normalized(state.replaced);
   for (const auto& [begin, mapping] : space.memory.mappings()) {
     snapshot::append_in_order(mapped, mapping.range);
     // Others may have stored where this process has not looked.
@@ -260,7 +329,7 @@ Result<trace::PageDelta> Recorder::Impl::copy_changes() {
     if (!state.begun || mapping.shared) {
       whole.push_back(mapping);
     } else {
-      for (const AddressRange& part : snapshot::intersection({mapping.range}, delta.reset)) {
+      for (const AddressRange& part : snapshot::intersection({mapping.range}, replaced)) {
         trace::Mapping piece = mapping;
         piece.range = part;
         whole.push_back(std::move(piece));
@@ -270,7 +339,15 @@ Result<trace::PageDelta> Recorder::Impl::copy_changes() {
   RCHK_TRY_ASSIGN(const RangeSet own, own_page_ranges(task_->tracee, whole));
   add_all(pages, own);
   add_all(pages, state.written);
-  pages = snapshot::intersection(snapshot::normalized(std::move(pages)), mapped);
+  return snapshot::intersection(snapshot::normalized(std::move(pages)), mapped);
+}
+
+trace::PageDelta Recorder::Impl::copy_changes(const RangeSet& pages) {
+  Space& space = *task_->space;
+  const bool were_in = space.breakpoints.inserted();
+  if (were_in) space.breakpoints.remove_all(task_->tracee);
+  trace::PageDelta delta;
+  delta.reset = snapshot::normalized(space.snapshots.replaced);
   delta.pages = copy_pages(task_->tracee, pages);
   if (were_in) space.breakpoints.insert_all(task_->tracee);
   return delta;

@@ -98,7 +98,8 @@ class Recorder::Impl {
   // Waits for a stop of any task, which becomes its `unread`. False if nothing came: there is none
   // yet, or a signal ended the wait.
   Result<bool> wait_for_any(bool block);
-  Result<void> on_tick(const RunLimits& limits, bool contended);
+  // `waited`: it has run for a while since its last stop.
+  Result<void> on_tick(const RunLimits& limits, bool contended, bool waited);
   Result<void> interrupt_if_asked(const RunLimits& limits);
   bool others_can_run() const;
   bool sleeps(const Task& task) const;
@@ -124,6 +125,7 @@ class Recorder::Impl {
   void note_left_computing(const Registers& now);
   void note_call();
   bool slice_is_over() const;
+  bool stands_in_trap(const Registers& now) const;
   // Writes a SwitchEvent, if instructions of task_ are not in the log yet.
   Result<void> leave_processor();
   // The event of a call of `task` that has stored something without coming to its end.
@@ -240,10 +242,17 @@ class Recorder::Impl {
   // page_snapshots.cpp
   Result<void> snapshot_if_due();
   uint64_t paid_off_ns(const Space& space) const;
+  bool snapshot_is_due(uint64_t patience_ns);
   Result<void> take_page_snapshot();
+  // For a task that computes on without any event: makes one, by its state.
+  bool snapshot_is_overdue();
+  Result<void> take_snapshot_in_computation();
+  Result<void> add_snapshot(trace::PageDelta delta, uint64_t begin_ns);
+  void note_snapshot_cost(uint64_t begin_ns, uint64_t work_ns, uint64_t pages);
   Result<trace::Snapshot> describe_snapshot();
   Result<void> begin_interval();
-  Result<trace::PageDelta> copy_changes();
+  Result<snapshot::RangeSet> changed_ranges();
+  trace::PageDelta copy_changes(const snapshot::RangeSet& pages);
   Result<void> begin_tracking();
   Result<std::unique_ptr<snapshot::DirtyTracker>> new_tracker();
   Result<std::unique_ptr<snapshot::DirtyTracker>> new_userfaultfd_tracker(pid_t tracked);

@@ -286,7 +286,10 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
       if (holds() && task_->mask_while_held && monotonic_ns() >= task_->hold_until_ns) {
         RCHK_TRY(release_held(trace::Place::kByState));
       } else if (others_can_run() && is_to_leave()) {
-        RCHK_TRY(leave_processor());
+        RCHK_TRY_ASSIGN(const Registers registers, this->registers());
+        if (!stands_in_trap(registers)) RCHK_TRY(leave_processor());
+      } else if (snapshot_is_overdue()) {
+        RCHK_TRY(take_snapshot_in_computation());
       }
       return MaybeStop();
     case StopStatus::Kind::kExited:

@@ -27,6 +27,7 @@ constexpr uint64_t kShortestPatienceNs = 500'000, kPatienceOverCost = 4;
 constexpr uint64_t kPageCopyNs = 5'000;
 constexpr uint64_t kShortestChaosSliceNs = 20'000, kLongestChaosSliceNs = 20'000'000;
 constexpr uint64_t kChaosTickNs = 500'000, kHoldTickNs = 1'000'000, kTickNs = 5'000'000;
+constexpr uint64_t kSnapshotTickNs = 250'000'000;
 // With random choices one point in so many at which a task could leave, it does.
 constexpr uint64_t kChaosLeaveOneIn = 6;
 
@@ -125,6 +126,14 @@ void Recorder::Impl::note_call() {
 }
 
 bool Recorder::Impl::slice_is_over() const { return monotonic_ns() >= slice_end_ns_; }
+
+// Whether task_ has executed an int3 of the recorder's, and the trap is yet to be heard of: a stop
+// that was asked for comes first (kernel/signal.c, get_signal).
+bool Recorder::Impl::stands_in_trap(const Registers& now) const {
+  const Breakpoints& breakpoints = task_->space->breakpoints;
+  const GuestAddress before{now.rip - 1};
+  return breakpoints.inserted() && (breakpoints.contains(before) || breakpoints.is_hook(before));
+}
 
 bool Recorder::Impl::others_can_run() const {
   for (const auto& [tid, task] : tasks_) {
@@ -289,10 +298,12 @@ Result<void> Recorder::Impl::interrupt_if_asked(const RunLimits& limits) {
 }
 
 // What has to be looked at now and then while task_ runs.
-Result<void> Recorder::Impl::on_tick(const RunLimits& limits, bool contended) {
+Result<void> Recorder::Impl::on_tick(const RunLimits& limits, bool contended, bool waited) {
   const bool polled = limits.interrupt_requested || limits.deadline;
   const bool holding = holds() && task_->mask_while_held && !task_->call;
+  const bool computes = options_.snapshot_overhead_percent != 0;
   uint64_t period_ns = polled || contended ? kTickNs : 0;
+  if (period_ns == 0 && computes) period_ns = std::max(interval_ns(kSnapshotTickNs), kTickNs);
   if (contended && task_->patience_ns != 0) period_ns = std::min(kTickNs, task_->patience_ns);
   if (contended && chaos_) period_ns = kChaosTickNs;
   if (holding) period_ns = kHoldTickNs;
@@ -301,8 +312,8 @@ Result<void> Recorder::Impl::on_tick(const RunLimits& limits, bool contended) {
   // A guest that makes many system calls may keep the tick from ever coming here.
   if (polled) RCHK_TRY(interrupt_if_asked(limits));
   if (task_->call || task_->interrupt_in_flight || task_->in_group_stop) return {};
-  const bool due =
-      (holding && monotonic_ns() >= task_->hold_until_ns) || (contended && is_to_leave());
+  const bool due = (holding && monotonic_ns() >= task_->hold_until_ns) ||
+                   (contended && is_to_leave()) || (waited && snapshot_is_overdue());
   if (!due) return {};
   RCHK_TRY(task_->tracee.interrupt());
   task_->interrupt_in_flight = true;
@@ -310,10 +321,10 @@ Result<void> Recorder::Impl::on_tick(const RunLimits& limits, bool contended) {
 }
 
 Result<bool> Recorder::Impl::wait_for_stop(const RunLimits& limits) {
-  for (;;) {
+  for (bool waited = false;; waited = true) {
     if (task_->unread) return true;
     const bool contended = tasks_.size() > 1 && others_can_run();
-    const Result<void> ticked = on_tick(limits, contended);
+    const Result<void> ticked = on_tick(limits, contended, waited);
     if (!ticked && ticked.error().kind != ErrorKind::kGone) return Failure(ticked.error());
     const bool in_kernel = task_->call || task_->in_group_stop;
     if (!contended || !in_kernel) {
