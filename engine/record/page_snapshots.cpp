@@ -209,7 +209,12 @@ void Recorder::Impl::note_snapshot_cost(uint64_t begin_ns, uint64_t work_ns, uin
 
 // Whether task_ has computed on for long without a call that a snapshot could be taken behind.
 bool Recorder::Impl::snapshot_is_overdue() {
-  if (task_->call || !snapshot_is_due(interval_ns(kPatienceNs))) return false;
+  // Also where they are asked for whatever they cost, so that a program that stores faster than
+  // they are written gets on.
+  const PageSnapshots& state = task_->space->snapshots;
+  const uint64_t work_ns = sink_.snapshot_work_ns(task_->space->number) - state.work_ns;
+  const uint64_t patience_ns = std::max(interval_ns(kPatienceNs), 4 * (state.cost_ns + work_ns));
+  if (task_->call || !snapshot_is_due(patience_ns)) return false;
   // What the kernel may be storing for others is in no state that a replay comes to.
   return std::all_of(tasks_.begin(), tasks_.end(), [this](const auto& item) {
     const Task& task = *item.second;

@@ -195,6 +195,7 @@ Result<bool> Replayer::answer_xsavec(Guest& guest) {
   const size_t got = guest.puppet->read_memory(guest.registers.pc(), code);
   const auto instruction = tracee::decode_xsavec({code, got}, guest.registers);
   if (!instruction) return false;
+  guest.puppet->lose_x87_pointers();  // the recorder stopped there
   RCHK_TRY_ASSIGN(const ExtendedState state, guest.puppet->extended_state());
   for (tracee::StoredBytes& item : xsavec_.stores(*instruction, guest.registers, state)) {
     RCHK_TRY(write(guest, {item.address, std::move(item.bytes)}));

@@ -119,6 +119,7 @@ Result<std::optional<Outcome>> Replayer::take_event(Guest& guest, const trace::E
   const EventNumber number = before.event.next();
   const std::vector<WatchedBytes> watched = watched_before(guest);
   RCHK_TRY(perform(guest, event));
+  guest.puppet->lose_x87_pointers();
   guest.position = {number, 0, 0, 0};
   if (on_event_) RCHK_TRY(on_event_(number, event, guest));
   if (const auto taken = snapshot_behind(number, event.space)) {

@@ -298,6 +298,21 @@ Result<void> Puppet::grow_stacks() {
   return {};
 }
 
+size_t Puppet::read_grown_memory(GuestAddress address, std::span<uint8_t> bytes) {
+  const size_t got = read_memory(address, bytes);
+  if (got == bytes.size()) return got;
+  // The kernel goes by the limit of who reads (mm/mmap.c, acct_stack_growth).
+  rlimit own{}, guests{};
+  if (getrlimit(RLIMIT_STACK, &own) != 0) return got;
+  if (prlimit(process_.pid(), RLIMIT_STACK, nullptr, &guests) != 0) return got;
+  rlimit raised = own;
+  raised.rlim_cur = std::min(guests.rlim_cur, own.rlim_max);
+  if (raised.rlim_cur <= own.rlim_cur || setrlimit(RLIMIT_STACK, &raised) != 0) return got;
+  const size_t grown = read_memory(address, bytes);
+  setrlimit(RLIMIT_STACK, &own);
+  return grown;
+}
+
 Result<void> Puppet::set_stack_limit(uint64_t bytes) {
   rlimit limit{};
   if (prlimit(process_.pid(), RLIMIT_STACK, nullptr, &limit) != 0) return fail_errno("prlimit");
@@ -342,6 +357,7 @@ Result<ExtendedState> Puppet::extended_state() const {
 
 Result<void> Puppet::set_extended_state(const ExtendedState& state) {
   translation_.x87_pointer = {};
+  lose_x87_pointers();
   return process_.set_extended_state(state);
 }
 

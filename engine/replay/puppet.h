@@ -73,6 +73,11 @@ class Puppet final : public translate::Host {
 
   // The guest's memory, whatever its access rights; rchk's own pages read as not mapped.
   size_t read_memory(GuestAddress address, std::span<uint8_t> bytes) override;
+  // The same, and the stack grows to there if it may by the guest's own limit: for a page that it
+  // grew to without an instruction that has come to its end.
+  size_t read_grown_memory(GuestAddress address, std::span<uint8_t> bytes);
+  // A context switch of the recorded guest: see processor_loses_x87_pointers().
+  void lose_x87_pointers() { translation_.x87_pointers = translation_.kNoX87Pointers; }
   Result<void> write_memory(GuestAddress address, std::span<const uint8_t> bytes);
   // What is mapped; stacks as they were at the last grow_stacks().
   const snapshot::AddressSpace& space() const { return space_; }

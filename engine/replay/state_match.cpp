@@ -137,7 +137,8 @@ bool StateMatcher::same_memory(Guest& guest, AddressRange range) {
   want_.resize(range.size());
   have_.resize(range.size());
   const size_t wanted = target_.read(range.begin, want_);
-  const size_t got = guest.puppet->read_memory(range.begin, have_);
+  const size_t got = range.size() == kPageSize ? guest.puppet->read_grown_memory(range.begin, have_)
+                                               : guest.puppet->read_memory(range.begin, have_);
   const bool readable = wanted == range.size() && got == range.size();
   const bool equal = readable && std::memcmp(want_.data(), have_.data(), range.size()) == 0;
   if (equal) return true;

@@ -58,6 +58,7 @@ class Emitter {
   void store(size_t slot_offset, Register from) { absolute(0x89, from, slot_offset, true); }
   void load(Register to, size_t slot_offset) { absolute(0x8b, to, slot_offset, true); }
   void load32(Register to, size_t slot_offset) { absolute(0x8b, to, slot_offset, false); }
+  void store32(size_t slot_offset, Register from) { absolute(0x89, from, slot_offset, false); }
   void store_imm32(size_t slot_offset, uint32_t value) {
     absolute(0xc7, kRax, slot_offset, false);
     dword(value);

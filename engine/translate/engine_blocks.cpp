@@ -66,6 +66,7 @@ Result<Engine::Impl::Entry> Engine::Impl::make_block(const BlockKey& key, uint8_
   const ProbeView* probes = breakpoints_.empty() && !probes_.state ? nullptr : this;
   TranslationRequest request{key, depth, probes, watches_reads_, use == BlockUse::kLanding};
   request.x87_places = &x87_places_;
+  request.keeps_x87_pointers = processor_loses_x87_pointers();
   if (key.flavour == Flavour::kFast && tier == Tier::kCounted && profile.has_room()) {
     request.profile = &profile;
   }

@@ -120,11 +120,14 @@ Result<std::optional<Stop>> Engine::Impl::enter(Progress& progress, Block& block
   machine.orig_rax = ~0ull;
   GuestAddress& x87_pointer = host_->translation_state().x87_pointer;
   state.x87_place = x87_pointer.value == 0 ? X87Places::kInHardware : X87Places::kUnchanged;
+  auto& pointers = host_->translation_state().x87_pointers;
+  std::copy(pointers.begin(), pointers.end(), state.x87_pointers);
   ++statistics_.host_stops;
   RCHK_TRY_ASSIGN(HostStop stop, host_->resume(machine));
   while (stop.signal == SIGSEGV && cache_->is_watched_load(stop.registers.rip)) {
     RCHK_TRY_ASSIGN(stop, forget_watched_word(stop));
   }
+  std::copy(std::begin(state.x87_pointers), std::end(state.x87_pointers), pointers.begin());
   if (state.x87_place > X87Places::kUnchanged) {
     x87_pointer = {x87_places_.place(state.x87_place)};
   }

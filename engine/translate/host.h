@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -43,6 +44,9 @@ struct HostTranslationState {
   std::vector<AddressRange> mapped;  // base and arenas
   // The guest's FIP where the thread's is the address of translated code, else 0: see x87.h.
   GuestAddress x87_pointer;
+  // Of a processor that loses them: StatePage::x87_pointers.
+  static constexpr std::array<uint32_t, 4> kNoX87Pointers{0, 0, 0, 0xffff0000};
+  std::array<uint32_t, 4> x87_pointers = kNoX87Pointers;
 };
 
 // The process in which translations run: one kernel thread, stopped between calls, that holds

@@ -31,6 +31,8 @@ struct StatePage {
   uint32_t watch_remember = 0;    // whether hits are remembered instead of stopping
   uint32_t hit_probe_plus_1 = 0;  // of the last watchpoint hit
   uint32_t x87_place = 0;         // the last x87 instruction: see X87Places
+  // FIP, FCS and FOP, FDP, FDS as FNSTENV stores them, where translated code keeps them itself.
+  uint32_t x87_pointers[4] = {};
 };
 
 // A watched word: `address` is a multiple of 8, `mask` has the bits of the watched bytes set.

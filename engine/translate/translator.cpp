@@ -24,6 +24,10 @@ namespace rchk::translate {
 
 namespace {
 
+// FIP, FCS and FOP, FDP, FDS, and where they stand in the image of FNSTENV (SDM vol. 1, 8.1.10).
+constexpr size_t kX87Pointers = 4, kX87PointersOffset = 12;
+size_t x87_slot(size_t i) { return SLOT(x87_pointers) + i * sizeof(uint32_t); }
+
 // Whether the operand of an indirect jump or call is in rcx or at an address made from it.
 bool operand_uses_rcx(const TraceStep& step) {
   constexpr uint8_t kRexX = 2, kRexB = 1;
@@ -143,7 +147,9 @@ void Translator::emit_step(const TraceStep& step) {
   if (index_ == check_at_) emit_check(step);
   emit_probes(step);
   if (looks() && touches_memory(step.instruction)) emit_look(step);
-  if (sets_x87_pointer(step.instruction)) {
+  if (request_->keeps_x87_pointers) {
+    emit_x87_pointers_before(step);
+  } else if (sets_x87_pointer(step.instruction)) {
     out_.store_imm32(SLOT(x87_place), request_->x87_places->number_of(step.pc));
   } else if (needs_x87_pointer(step.instruction)) {
     emit_x87_check(step);
@@ -170,8 +176,13 @@ void Translator::emit_step(const TraceStep& step) {
     case InstructionClass::kSyscall:
     case InstructionClass::kTrapped:
     case InstructionClass::kUnsupported:
-      if (compares()) return emit_watched_copy(step);
-      return emit_copy(step);
+      if (compares()) {
+        emit_watched_copy(step);
+      } else {
+        emit_copy(step);
+      }
+      if (request_->keeps_x87_pointers) emit_x87_pointers_behind(step);
+      return;
   }
 }
 
@@ -240,6 +251,46 @@ void Translator::emit_x87_check(const TraceStep& step) {
   out_.jump(cold_stub(add_site(ExitKind::kX87Pointer, step.pc, index_ - added_), true));
   out_.bind_short(right);
   out_.load(kRcx, SLOT(rcx));
+}
+
+void Translator::emit_x87_pointers_before(const TraceStep& step) {
+  const Instruction& instruction = step.instruction;
+  if (x87_access(instruction) != X87Access::kSets) return;
+  out_.store_imm32(x87_slot(0), static_cast<uint32_t>(step.pc));
+  out_.store_imm32(x87_slot(1), x87_opcode_and_code_segment(instruction));
+  if (!instruction.has_memory_operand()) return;
+  if (instruction.uses_r11) take_r11_in();
+  out_.store(SLOT(rcx), kRcx);
+  emit_operand_address(step);
+  out_.store32(x87_slot(2), kRcx);
+  out_.load(kRcx, SLOT(rcx));
+  out_.store_imm32(x87_slot(3),
+                   x87_data_segment(instruction, step.bytes[instruction.modrm_offset + 1]));
+}
+
+void Translator::emit_x87_pointers_behind(const TraceStep& step) {
+  const Instruction& instruction = step.instruction;
+  const X87Access access = x87_access(instruction);
+  if (access == X87Access::kNone || access == X87Access::kSets) return;
+  const bool loads = access == X87Access::kLoads;
+  if (access != X87Access::kClears) {
+    out_.store(SLOT(rcx), kRcx);
+    out_.store(SLOT(rax), kRax);
+    emit_operand_address(step);
+    for (size_t i = 0; i < kX87Pointers; ++i) {
+      const auto offset = static_cast<uint8_t>(kX87PointersOffset + i * sizeof(uint32_t));
+      if (!loads) out_.load32(kRax, x87_slot(i));
+      if (instruction.segment != 0) out_.byte(instruction.segment);
+      out_.bytes(loads ? 0x8b : 0x89, 0x41, offset);  // mov between eax and [rcx + offset]
+      if (loads) out_.store32(x87_slot(i), kRax);
+    }
+    out_.load(kRax, SLOT(rax));
+    out_.load(kRcx, SLOT(rcx));
+  }
+  if (access != X87Access::kClears && access != X87Access::kSaves) return;
+  for (size_t i = 0; i < kX87Pointers; ++i) {
+    out_.store_imm32(x87_slot(i), HostTranslationState::kNoX87Pointers[i]);
+  }
 }
 
 void Translator::emit_conditional(const TraceStep& step) {

@@ -36,6 +36,8 @@ struct TranslationRequest {
   // Where the block's exits are to be counted; null if they are not.
   EdgeProfile* profile = nullptr;
   X87Places* x87_places = nullptr;  // not null
+  // The processor loses FIP and its fellows: emitted code keeps them.
+  bool keeps_x87_pointers = false;
 };
 
 // Emits one block for a trace: copies of its instructions, counting, checks and exits.
@@ -110,6 +112,9 @@ class Translator {
   void emit_copy(const TraceStep& step);
   // Leaves in front of an instruction that needs FIP, unless it is right.
   void emit_x87_check(const TraceStep& step);
+  // In front of an instruction, and behind the copy of it.
+  void emit_x87_pointers_before(const TraceStep& step);
+  void emit_x87_pointers_behind(const TraceStep& step);
   void emit_conditional(const TraceStep& step);
   void emit_counter_jump(const TraceStep& step);
   void emit_call(const TraceStep& step);

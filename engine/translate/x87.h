@@ -17,6 +17,25 @@ bool sets_x87_pointer(const Instruction& instruction);
 // Whether it stores FIP or loads another one: FNSTENV, FNSAVE, FXSAVE, XSAVE, and their like.
 bool needs_x87_pointer(const Instruction& instruction);
 
+// Whether the processor keeps FIP and its fellows (FOP, FCS, FDP, FDS) to itself: FXSAVE and XSAVE
+// store zeros, so that all are zero behind each context switch (AMD's, without a pending
+// exception). Found by trying.
+bool processor_loses_x87_pointers();
+
+// What of them an instruction does there, in translated code that keeps them itself.
+enum class X87Access : uint8_t {
+  kNone,
+  kSets,    // as an instruction of the unit's
+  kStores,  // FNSTENV
+  kSaves,   // FNSAVE: stores, and clears
+  kLoads,   // FLDENV, FRSTOR
+  kClears,  // FNINIT, FXRSTOR
+};
+X87Access x87_access(const Instruction& instruction);
+// FOP and FCS, and FDS, as FNSTENV stores them behind an instruction that sets them.
+uint32_t x87_opcode_and_code_segment(const Instruction& instruction);
+uint32_t x87_data_segment(const Instruction& instruction, uint8_t sib);
+
 // Numbers for guest addresses, for emitted code to store in one instruction. They stay valid.
 class X87Places {
  public:
