@@ -87,6 +87,15 @@ Bytes encode_pages(const std::vector<snapshot::PageChange>& pages);
 Result<std::vector<snapshot::PageChange>> decode_pages(ByteView bytes, const std::string& what,
                                                        uint64_t base_offset);
 
+// A beginning (docs/notes/flight-recorder.md). The number of the next event is in the chunk's header.
+struct Beginning {
+  uint32_t snapshots = 0;  // page snapshots in front of it
+  // ExecEvents with `resumed`, one for each process.
+  std::vector<Event> processes;
+};
+Bytes encode_beginning(const Beginning& beginning);
+Result<Beginning> decode_beginning(ByteView bytes, const std::string& what, uint64_t base_offset);
+
 // A batch is closed when it reaches one of these.
 inline constexpr uint64_t kBatchBytes = 256 * 1024;
 inline constexpr uint32_t kBatchEvents = 4096;

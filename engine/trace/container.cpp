@@ -126,6 +126,9 @@ Result<void> Container::scan() {
     if (header.chunk_type() == ChunkType::kEnd) {
       return bad(offset, "a trailer that is not the last chunk or names no index");
     }
+    if (header.chunk_type() == ChunkType::kDropped && !chunks_.empty()) {
+      return bad(offset, "what was dropped is not in front of everything");
+    }
     chunks_.push_back(entry);
     offset = entry.end_offset();
   }
@@ -155,7 +158,7 @@ std::optional<uint64_t> Container::find_chunk_after(uint64_t offset) const {
 Result<void> Container::end_torn(uint64_t offset, std::string_view reason) {
   uint64_t end = offset;
   // A machine that crashed may have written sizes and headers without the contents.
-  if (!chunks_.empty()) {
+  if (!chunks_.empty() && chunks_.back().chunk_type() != ChunkType::kDropped) {
     const IndexEntry last = chunks_.back();
     if (const auto checked = check(last); !checked) {
       if (checked.error().kind != ErrorKind::kBadTrace) return Failure(checked.error());

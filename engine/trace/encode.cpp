@@ -19,7 +19,7 @@ using namespace detail;
                                    const TaskEndEvent& end, const HandlerEntry& handler,
                                    const Mapping& mapping, const RecordingInfo& recording,
                                    const FileInfo& file) {
-  [[maybe_unused]] const auto& [e1, e2, e3, e4, e5, e6, e7, e8, e9] = exec;
+  [[maybe_unused]] const auto& [e1, e2, e3, e4, e5, e6, e7, e8, e9, not_written] = exec;
   [[maybe_unused]] const auto& [s1, s2, s3, s4, s5, s6, s7, s8] = syscall;
   [[maybe_unused]] const auto& [t1, t2, t3] = trap;
   [[maybe_unused]] const auto& [g1, g2, g3, g4, g5, g6, g7, g8] = signal;

@@ -28,6 +28,12 @@ class EventSink {
   virtual Result<EventNumber> append(const Event& event) = 0;
   // Adds a page snapshot, behind the event that was appended last. Sinks that keep none do nothing.
   virtual Result<void> add_snapshot(Snapshot /*snapshot*/, PageDelta /*delta*/) { return {}; }
+  // Whether begin_anew() is wanted: history is to be dropped some time later.
+  virtual bool wants_beginning() const { return false; }
+  // What was added so far is needed no more to replay what comes behind it, but for files that
+  // `processes` have mapped; the numbers of all others are not used again. They are all that run,
+  // and stand as they do behind the event that was appended last.
+  virtual Result<void> begin_anew(std::vector<KeptProcess> /*processes*/) { return {}; }
   // There will be no more snapshots of an address space.
   virtual Result<void> end_space(uint32_t /*space*/) { return {}; }
   // Returns when everything so far has left this process (for a file: reached the kernel).
@@ -65,6 +71,13 @@ class EventSource {
   // The page snapshots of the whole recording, or null if it has none.
   virtual SnapshotSource* snapshots() { return nullptr; }
 
+  // How many events in front of this were dropped, and when that ended.
+  struct Dropped {
+    uint64_t events = 0;
+    uint64_t time_ns = 0;
+  };
+  virtual std::optional<Dropped> dropped() const { return std::nullopt; }
+
   // Of the whole recording, if that is known without reading it.
   virtual std::optional<TaskCount> task_count() const { return std::nullopt; }
 
@@ -81,6 +94,7 @@ class PartOfRecording : public EventSource {
  public:
   const RecordingInfo& info() const final { return recording_.info(); }
   SnapshotSource* snapshots() final { return recording_.snapshots(); }
+  std::optional<Dropped> dropped() const final { return recording_.dropped(); }
   std::vector<FileInfo> files() const final { return recording_.files(); }
   Result<FileInfo> file_info(FileId file) const final { return recording_.file_info(file); }
   Result<Bytes> file_bytes(FileId file, uint64_t offset_bytes, uint64_t size_bytes) final {
