@@ -37,8 +37,16 @@ namespace {
 // How long an event may wait in a batch before it is written.
 constexpr std::chrono::milliseconds kLongestWait(100);
 
-// How much may wait to be written before the recording waits for it.
+// How much may wait to be written before the recording waits for it; no more than some part of
+// what is to be kept, which grows by that before anything can be dropped.
 constexpr uint64_t kQueueBytes = 64 << 20;
+constexpr uint64_t kSmallestQueueBytes = 1 << 20;
+constexpr uint64_t kQueuePart = 16;
+
+uint64_t queue_bytes(const Keep& keep) {
+  if (!keep.size_bytes) return kQueueBytes;
+  return std::clamp(*keep.size_bytes / kQueuePart, kSmallestQueueBytes, kQueueBytes);
+}
 
 // How many tasks what is kept has seen, if it begins at some event.
 struct CountFrom {
@@ -84,7 +92,8 @@ uint64_t page_budget_bytes() {
 class TraceWriter::Impl {
  public:
   Impl(FileDescriptor file, const std::string& path, uint64_t recording_id, WriterOptions options)
-      : output_(std::move(file), path, recording_id),
+      : most_queued_bytes_(queue_bytes(options.keep)),
+        output_(std::move(file), path, recording_id),
         snapshots_(output_, page_budget_bytes()),
         generations_(output_, std::move(options)) {}
 
@@ -252,7 +261,7 @@ class TraceWriter::Impl {
   }
 
   void push(std::unique_lock<std::mutex>& lock, Draft draft) {
-    room_.wait(lock, [&] { return queued_bytes_ < kQueueBytes || failure_; });
+    room_.wait(lock, [&] { return queued_bytes_ < most_queued_bytes_ || failure_; });
     queued_bytes_ += draft.size_bytes();
     queue_.push_back(std::move(draft));
     work_.notify_one();
@@ -395,6 +404,7 @@ class TraceWriter::Impl {
   std::condition_variable room_;     // the queue became shorter
   std::condition_variable drained_;  // the queue became empty
   std::deque<Draft> queue_;
+  const uint64_t most_queued_bytes_;
   uint64_t queued_bytes_ = 0;  // of the queue and what the worker holds
   bool busy_ = false;
   bool stopping_ = false;

@@ -112,7 +112,7 @@ def bounded_size():
     recording = folder / "recording.rchk"
     most = 0
     with subprocess.Popen([str(word) for word in [
-            process.RCHK, "record", "--keep", "2MB", "-o", recording, "--", *command]],
+            process.RCHK, "record", "--keep", "8MB", "-o", recording, "--", *command]],
             stdout=subprocess.DEVNULL) as recorder:
         while recorder.poll() is None:
             if recording.exists():
@@ -120,8 +120,8 @@ def bounded_size():
             time.sleep(0.02)
     check_equal("record: exit status", status, recorder.returncode)
     written = recording.stat().st_size
-    require(written > 10e6, f"only {written} bytes were written: this shows nothing")
-    require(most < 3.5e6, f"{most} bytes of the disk for --keep 2MB, of {written} written")
+    require(written > 50e6, f"only {written} bytes were written: this shows nothing")
+    require(most < 12e6, f"{most} bytes of the disk for --keep 8MB, of {written} written")
     verify(recording)
     shutil.rmtree(folder)
 
@@ -162,7 +162,7 @@ def recorder_killed(name, times):
 
 def saves(name, keep):
     folder = folder_of(f"saved_{name if keep else 'everything'}")
-    command, status = command_of(name, 3000)
+    command, status = command_of(name, 6000)
     recording = folder / "recording.rchk"
     own = folder / "own.rchk"
     with open(folder / "output", "wb") as output, open(folder / "errors", "wb") as errors:
@@ -252,7 +252,7 @@ def debugged():
         "gdb", "-nx", "-batch", "-ex", "set confirm off", "-ex", "set pagination off",
         "-ex", f"file {command[0]}",
         "-ex", f"target remote | {process.RCHK} replay --stdio {recording}",
-        "-ex", "info threads", "-ex", "continue", "-ex", "reverse-continue", "-ex", "print own",
+        "-ex", "handle SIGUSR2 nostop noprint", "-ex", "info threads", "-ex", "continue", "-ex", "reverse-continue", "-ex", "print own",
         "-ex", "break adds", "-ex", "continue", "-ex", "backtrace", "-ex", "delete",
         "-ex", "reverse-continue", "-ex", "print 40 + 2")
     said = text_of(done)
