@@ -40,8 +40,16 @@ struct RecordOptions {
   double snapshot_overhead_percent = 5;  // that page snapshots may cost; 0 for none
   std::optional<uint32_t> snapshots_ms;  // at least so much time between them
   std::string dirty_tracker;             // that tells what changed; empty: the best that works
+  std::string keep;                      // of its history: a time or a size; empty: everything
 };
 int run_record(const RecordOptions& options);
+
+struct SaveOptions {
+  std::string recorder;  // its pid, its program's, or its recording; empty: the newest
+  std::string output;
+};
+// Has a recorder that runs save what it has by now.
+int run_save(const SaveOptions& options);
 
 struct ReplayOptions {
   std::string file;

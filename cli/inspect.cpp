@@ -83,7 +83,7 @@ Result<int> ps(const std::string& file) {
 
 Result<void> describe_snapshots(trace::TraceReader& reader) {
   trace::SnapshotSource* const snapshots = reader.snapshots();
-  if (snapshots == nullptr) return {};
+  if (snapshots == nullptr || snapshots->marks().empty()) return {};
   const auto count = static_cast<uint32_t>(snapshots->marks().size());
   std::vector<uint64_t> pauses_ns;
   uint64_t pages = 0;
@@ -103,6 +103,12 @@ Result<void> describe_snapshots(trace::TraceReader& reader) {
   return {};
 }
 
+// What of the file is a hole.
+std::string hole_text(const trace::TraceReader& reader) {
+  const uint64_t hole = reader.dropped_bytes();
+  return hole == 0 ? std::string() : fmt::format(", {} of them a hole", hole);
+}
+
 Result<int> info(const std::string& file) {
   RCHK_TRY_ASSIGN(const std::string path, recording_path(file));
   RCHK_TRY_ASSIGN(const auto reader, trace::TraceReader::open(path));
@@ -112,7 +118,8 @@ Result<int> info(const std::string& file) {
   uint64_t embedded = 0;
   for (const trace::FileInfo& item : reader->files()) embedded += item.size_bytes;
   std::error_code error;
-  fmt::print("recording      {} ({} bytes)\n", path, std::filesystem::file_size(path, error));
+  fmt::print("recording      {} ({} bytes{})\n", path, std::filesystem::file_size(path, error),
+             hole_text(*reader));
   fmt::print("command        {}\n", command);
   fmt::print("folder         {}\n", facts.working_directory);
   fmt::print("made           {} on {}, kernel {}, by rchk {}\n", describe_time(facts.start_unix_ns),
@@ -120,9 +127,17 @@ Result<int> info(const std::string& file) {
   RCHK_TRY_ASSIGN(const trace::TaskCount tasks, count_tasks(*reader));
   fmt::print("processes      {}, with {} threads\n", tasks.processes, tasks.tasks);
   fmt::print("events         {}\n", reader->event_count());
+  const auto dropped = reader->dropped();
+  if (dropped) {
+    fmt::print("dropped        {} events in front of them, the first {:.3f} s\n", dropped->events,
+               static_cast<double>(dropped->time_ns) / 1e9);
+    fmt::print("kept since     {}\n",
+               describe_time(facts.start_unix_ns + static_cast<int64_t>(dropped->time_ns)));
+  }
   if (reader->event_count() > 0) {
     RCHK_TRY_ASSIGN(const auto last, reader->event({reader->event_count() - 1}));
-    fmt::print("duration       {:.3f} s\n", static_cast<double>(last->time_ns) / 1e9);
+    const uint64_t begun_ns = dropped ? dropped->time_ns : 0;
+    fmt::print("duration       {:.3f} s\n", static_cast<double>(last->time_ns - begun_ns) / 1e9);
     fmt::print("ends with      {}\n",
                trace::describe({reader->event_count() - 1}, *last, syscall_name));
   }

@@ -28,7 +28,8 @@ constexpr const char* kFooter =
     "Recordings are kept in $RCHK_TRACE_DIR, or ~/.local/share/rchk. Exit statuses of rchk's own:\n"
     "2 misuse, 3 a bad recording, 4 a replay that diverged, 5 the machine lacks something.";
 
-const char* const kCommands[] = {"record", "replay", "verify", "ps", "info", "dump", "doctor"};
+const char* const kCommands[] = {"record", "replay", "save", "verify",
+                                 "ps",     "info",   "dump", "doctor"};
 
 std::string own_path(const char* invoked) {
   std::error_code error;
@@ -115,8 +116,22 @@ int command(int argc, char** argv, const std::string& self) {
       "--dirty-tracker", record.dirty_tracker,
       "How page snapshots learn which pages changed: userfaultfd, soft-dirty, exclusive or content "
       "(`rchk doctor` says which of them work here); else the best that works");
+  record_command->add_option(
+      "--keep", record.keep,
+      "Drop history that is older than this (30s, 10min) or takes more than this (500MB, 2GB) "
+      "while the program runs");
   record_command->add_option("program", record.program, "The program and its arguments")
       ->required();
+
+  SaveOptions save;
+  CLI::App* save_command = app.add_subcommand(
+      "save",
+      "Save what a running `rchk record` has by now (as SIGUSR1 to it does); prints the file");
+  save_command->add_option("-o,--output", save.output,
+                           "The file to save to; without it one beside the recording");
+  save_command->add_option("recorder", save.recorder,
+                           "The recording, or a pid of the recorder or its program; without it the "
+                           "recorder that was started last");
 
   ReplayOptions replay;
   CLI::App* replay_command = app.add_subcommand("replay", "Debug a recording in gdb");
@@ -161,9 +176,9 @@ int command(int argc, char** argv, const std::string& self) {
 
   CommandLine line;
   if (std::string(argv[1]) == "record") {
-    line = split(
-        argc, argv, 2,
-        {"-o", "--output", "--checksums", "--snapshot-overhead", "--snapshots", "--dirty-tracker"});
+    line = split(argc, argv, 2,
+                 {"-o", "--output", "--checksums", "--snapshot-overhead", "--snapshots",
+                  "--dirty-tracker", "--keep"});
   } else {
     line.own.assign(std::reverse_iterator(argv + argc), std::reverse_iterator(argv + 1));
   }
@@ -176,6 +191,7 @@ int command(int argc, char** argv, const std::string& self) {
     record.program = std::move(line.program);
     return run_record(record);
   }
+  if (*save_command) return run_save(save);
   if (*replay_command) return run_replay(replay, self);
   if (*verify_command) return run_verify(verify);
   if (*info_command) return run_info(file);

@@ -9,6 +9,8 @@
 
 #include "cli/commands.h"
 #include "cli/describe_recording.h"
+#include "cli/keep_option.h"
+#include "cli/saver.h"
 #include "cli/trace_folder.h"
 #include "engine/record/recorder.h"
 #include "engine/trace/writer.h"
@@ -28,7 +30,7 @@ void forward_signal(int number) {
 }
 
 // Signals that the terminal sends reach the guest by themselves; rchk must outlive them. Those
-// that are sent to rchk alone are meant for the guest.
+// that are sent to rchk alone are meant for the guest, but for SIGUSR1 (cli/saver.h).
 void take_care_of_signals(pid_t guest) {
   forward_to = guest;
   std::signal(SIGINT, SIG_IGN);
@@ -37,7 +39,7 @@ void take_care_of_signals(pid_t guest) {
   struct sigaction action {};
   action.sa_handler = forward_signal;
   action.sa_flags = SA_RESTART;
-  for (const int number : {SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}) {
+  for (const int number : {SIGTERM, SIGHUP, SIGUSR2}) {
     sigaction(number, &action, nullptr);
   }
 }
@@ -82,14 +84,25 @@ Result<int> record(const RecordOptions& options) {
     RCHK_TRY_ASSIGN(settings.dirty_tracker, snapshot::tracker_named(options.dirty_tracker));
   }
   settings.message = [](std::string_view text) { fmt::print(stderr, "rchk: {}\n", text); };
-  RCHK_TRY_ASSIGN(const auto writer,
-                  trace::TraceWriter::create(path, describe_recording(settings)));
+  trace::WriterOptions writing;
+  writing.message = settings.message;
+  if (!options.keep.empty()) {
+    RCHK_TRY_ASSIGN(writing.keep, parse_keep(options.keep));
+    if (settings.snapshot_overhead_percent == 0) {
+      return fail(ErrorKind::kMisuse,
+                  "--keep needs page snapshots: not with --snapshot-overhead 0");
+    }
+  }
+  RCHK_TRY_ASSIGN(const auto writer, trace::TraceWriter::create(path, describe_recording(settings),
+                                                                std::move(writing)));
+  RCHK_TRY_ASSIGN(const auto saver, Saver::start(*writer, path));
   auto recorder = record::Recorder::start(settings, *writer);
   if (!recorder) {
     if (options.output.empty()) unlink(path.c_str());
     return tl::make_unexpected(recorder.error());
   }
   take_care_of_signals((*recorder)->pid());
+  saver->set_guest((*recorder)->pid());
   RCHK_TRY_ASSIGN(const record::RecorderStop stop, (*recorder)->run({}));
   int status = stop.signal != 0 ? 128 + stop.signal : stop.status;
   if (stop.cause == record::StopCause::kRecordingStopped) {

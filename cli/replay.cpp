@@ -27,6 +27,10 @@ Result<std::unique_ptr<trace::TraceReader>> open_recording(const std::string& fi
   if (reader->event_count() == 0) {
     return fail(ErrorKind::kBadTrace, fmt::format("{} holds no event", path));
   }
+  if (const auto dropped = reader->dropped()) {
+    fmt::print(stderr, "rchk: the first {} events, {:.3f} s, were dropped\n", dropped->events,
+               static_cast<double>(dropped->time_ns) / 1e9);
+  }
   return reader;
 }
 

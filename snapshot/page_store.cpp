@@ -27,19 +27,21 @@ void apply_difference(std::span<uint8_t, kPageSize> page, const uint8_t* differe
 }  // namespace
 
 uint32_t PageStore::add_line(std::optional<SnapshotId> parent) {
-  lines_.push_back({parent, {}, false});
-  return static_cast<uint32_t>(lines_.size() - 1);
+  lines_[next_line_].parent = parent;
+  return next_line_++;
 }
 
-void PageStore::end_line(uint32_t line) { lines_[line].ended = true; }
+void PageStore::end_line(uint32_t line) { lines_.at(line).ended = true; }
 
 Result<SnapshotId> PageStore::add(uint32_t line, const Change& change, const ReadMemory& now,
                                   const ReadMemory& before) {
-  if (line >= lines_.size() || lines_[line].ended) {
+  const auto known = lines_.find(line);
+  if (known == lines_.end() || known->second.ended) {
     return fail(ErrorKind::kMisuse, fmt::format("line {} of snapshots does not exist", line));
   }
   const SnapshotId id{snapshot_count()};
   snapshots_.push_back({line, {}});
+  known->second.last = id;
   reset_pages(line, id, change.reset);
   std::vector<uint8_t> have(kPagesAtOnce * kPageSize), had(have.size());
   for (const AddressRange& range : change.pages) {
@@ -86,8 +88,8 @@ void PageStore::reset_pages(uint32_t line, SnapshotId id, const RangeSet& reset)
   for (const GuestAddress page : pages) {
     const auto last = find(id, page);
     if (!last || last->version().page.kind == Kind::kReset) continue;
-    lines_[line].pages[page.value].push_back({.snapshot = id});
-    snapshots_[id.value].changed.push_back(page);
+    lines_.at(line).pages[page.value].push_back({.snapshot = id});
+    snapshot_at(id).changed.push_back(page);
     ++versions_;
   }
 }
@@ -107,7 +109,7 @@ void PageStore::add_page(uint32_t line, SnapshotId id, GuestAddress page, const 
     ++unchanged_;
     return;
   }
-  Versions& versions = lines_[line].pages[page.value];
+  Versions& versions = lines_.at(line).pages[page.value];
   const bool has_base = kept && last->versions == &versions &&
                         last->version().page.kind != Kind::kZero &&
                         last->version().differences < PageChunk::kMostDifferences &&
@@ -131,14 +133,14 @@ void PageStore::add_page(uint32_t line, SnapshotId id, GuestAddress page, const 
     return;
   }
   versions.push_back(version);
-  snapshots_[id.value].changed.push_back(page);
+  snapshot_at(id).changed.push_back(page);
   ++versions_;
 }
 
 void PageStore::place(Version& version, std::span<const uint8_t, kPageSize> content,
                       const PageChunk::Base& base) {
   if (filling_.is_empty()) slots_used_.push_back(0);
-  version.page.chunk = static_cast<uint32_t>(slots_used_.size() - 1);
+  version.page.chunk = chunk_count() - 1;
   version.page.slot = filling_.add(content, base);
   ++slots_used_.back();
   if (filling_.is_full()) flush();
@@ -146,7 +148,7 @@ void PageStore::place(Version& version, std::span<const uint8_t, kPageSize> cont
 
 void PageStore::flush() {
   if (filling_.is_empty()) return;
-  const ChunkId id{static_cast<uint32_t>(slots_used_.size() - 1)};
+  const ChunkId id{chunk_count() - 1};
   Bytes chunk = filling_.take();
   if (slots_used_.back() != 0) keeper_.put(id, std::move(chunk));
 }
@@ -158,7 +160,7 @@ Result<std::shared_ptr<const Bytes>> PageStore::chunk(uint32_t id) {
 
 std::optional<PageStore::Found> PageStore::find(SnapshotId snapshot, GuestAddress page) const {
   SnapshotId limit = snapshot;
-  for (const Line* line = &lines_[snapshots_[snapshot.value].line];;) {
+  for (const Line* line = &lines_.at(line_of(snapshot));;) {
     const auto versions = line->pages.find(page.value);
     if (versions != line->pages.end()) {
       const auto after = std::upper_bound(
@@ -170,7 +172,7 @@ std::optional<PageStore::Found> PageStore::find(SnapshotId snapshot, GuestAddres
     }
     if (!line->parent) return std::nullopt;
     limit = *line->parent;
-    line = &lines_[snapshots_[limit.value].line];
+    line = &lines_.at(line_of(limit));
   }
 }
 
@@ -186,7 +188,7 @@ Result<bool> PageStore::read(SnapshotId snapshot, GuestAddress page,
 std::vector<GuestAddress> PageStore::pages_of(SnapshotId snapshot) const {
   std::vector<GuestAddress> pages;
   for (std::optional<SnapshotId> limit = snapshot; limit;) {
-    const Line& line = lines_[snapshots_[limit->value].line];
+    const Line& line = lines_.at(line_of(*limit));
     for (const auto& [address, versions] : line.pages) pages.push_back({address});
     limit = line.parent;
   }
@@ -201,7 +203,7 @@ std::vector<GuestAddress> PageStore::pages_of(SnapshotId snapshot) const {
 
 std::vector<PageChange> PageStore::changed_in(SnapshotId snapshot) const {
   std::vector<PageChange> changes;
-  for (const GuestAddress page : snapshots_[snapshot.value].changed) {
+  for (const GuestAddress page : snapshot_at(snapshot).changed) {
     changes.push_back({page, find(snapshot, page)->version().page});
   }
   return changes;
@@ -223,32 +225,67 @@ std::optional<SnapshotId> PageStore::last_change(SnapshotId last, GuestAddress p
 
 void PageStore::release(const Version& version) {
   --versions_;
-  if (!version.page.is_kept()) return;
-  const uint32_t chunk = version.page.chunk;
-  RCHK_CHECK(slots_used_[chunk] > 0, "chunk {} is not in use", chunk);
-  if (--slots_used_[chunk] == 0 && !is_filling(chunk)) keeper_.drop({chunk});
+  if (version.page.is_kept()) release_content(version.page);
+}
+
+void PageStore::release_content(const PageVersion& page) {
+  uint8_t& used = slots_used_[page.chunk - first_chunk_];
+  RCHK_CHECK(used > 0, "chunk {} is not in use", page.chunk);
+  if (--used == 0 && !is_filling(page.chunk)) keeper_.drop({page.chunk});
 }
 
 void PageStore::drop_before(SnapshotId first) {
   // What a line was when another one began with it is needed as long as that one is.
-  std::vector<SnapshotId> needed(lines_.size(), first);
-  std::vector<SnapshotId> last(lines_.size());
-  for (uint32_t id = 0; id < snapshot_count(); ++id) last[snapshots_[id].line] = {id};
-  std::vector<bool> alive(lines_.size());
-  for (size_t i = lines_.size(); i-- > 0;) {  // a line's children have higher numbers
-    const Line& line = lines_[i];
-    alive[i] = alive[i] || !line.ended || last[i] >= first;
-    if (!alive[i] || !line.parent) continue;
-    const uint32_t parent = line_of(*line.parent);
-    alive[parent] = true;
-    needed[parent] = std::min(needed[parent], *line.parent);
+  std::map<uint32_t, SnapshotId> needed;  // of lines that live
+  SnapshotId oldest = first;
+  for (auto line = lines_.rbegin(); line != lines_.rend(); ++line) {  // children come last
+    const auto& [number, item] = *line;
+    const bool alive = !item.ended || (item.last && *item.last >= first) || needed.contains(number);
+    if (!alive) continue;
+    needed.try_emplace(number, first);
+    if (!item.parent) continue;
+    SnapshotId& parent = needed.try_emplace(line_of(*item.parent), first).first->second;
+    parent = std::min(parent, *item.parent);
+    oldest = std::min(oldest, *item.parent);
   }
-  for (size_t i = 0; i < lines_.size(); ++i) {
-    forget_versions(lines_[i], alive[i] ? std::optional(needed[i]) : std::nullopt);
+  for (auto line = lines_.begin(); line != lines_.end();) {
+    const auto kept = needed.find(line->first);
+    const bool lives = kept != needed.end();
+    forget_versions(line->second, lives ? std::optional(kept->second) : std::nullopt);
+    line = lives ? std::next(line) : lines_.erase(line);
   }
-  for (uint32_t id = 0; id < first.value && id < snapshot_count(); ++id) {
-    std::vector<GuestAddress>().swap(snapshots_[id].changed);
+  for (uint32_t id = first_snapshot_; id < first.value && id < snapshot_count(); ++id) {
+    std::vector<GuestAddress>().swap(snapshot_at({id}).changed);
   }
+  for (; first_snapshot_ < oldest.value && !snapshots_.empty(); ++first_snapshot_) {
+    snapshots_.pop_front();
+  }
+  while (!slots_used_.empty() && slots_used_.front() == 0 && !is_filling(first_chunk_)) {
+    slots_used_.pop_front();
+    ++first_chunk_;
+  }
+}
+
+Result<void> PageStore::rewrite(uint32_t line) {
+  Line& rewritten = lines_.at(line);
+  if (!rewritten.last) return {};
+  std::vector<PageChange> pages;
+  for (const PageChange& page : versions_of(*rewritten.last)) {
+    if (page.version.is_kept()) pages.push_back(page);
+  }
+  return read_pages(
+      pages, [this](uint32_t id) { return chunk(id); },
+      [&](GuestAddress page, std::span<const uint8_t, kPageSize> content) -> Result<void> {
+        const auto found = rewritten.pages.find(page.value);
+        RCHK_CHECK(found != rewritten.pages.end(), "line {} began with another's pages", line);
+        Version& version = found->second.back();
+        const PageVersion before = version.page;
+        version.page.kind = Kind::kWhole;
+        version.differences = 0;
+        place(version, content, {});
+        release_content(before);
+        return {};
+      });
 }
 
 // All that no snapshot from `first` on is made of; without one, all.

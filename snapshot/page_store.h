@@ -2,7 +2,9 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <unordered_map>
@@ -78,9 +80,16 @@ class PageStore {
   void flush();
   // Forgets all snapshots before `first`, and all contents that no later one needs.
   void drop_before(SnapshotId first);
+  // Puts the latest content of each page of a line into new chunks, whole. Behind it and
+  // drop_before() of a later snapshot, nothing that was put before is needed.
+  Result<void> rewrite(uint32_t line);
 
-  uint32_t line_of(SnapshotId snapshot) const { return snapshots_[snapshot.value].line; }
-  uint32_t snapshot_count() const { return static_cast<uint32_t>(snapshots_.size()); }
+  // REQUIRES: it was not forgotten.
+  uint32_t line_of(SnapshotId snapshot) const { return snapshot_at(snapshot).line; }
+  // Those that were forgotten count.
+  uint32_t snapshot_count() const {
+    return first_snapshot_ + static_cast<uint32_t>(snapshots_.size());
+  }
   // Versions that are kept, and pages that were given to add() but had not changed.
   uint64_t version_count() const { return versions_; }
   uint64_t unchanged_count() const { return unchanged_; }
@@ -97,6 +106,7 @@ class PageStore {
     std::optional<SnapshotId> parent;
     std::unordered_map<uint64_t, Versions> pages;  // by address
     bool ended = false;
+    std::optional<SnapshotId> last;
   };
   struct Snapshot {
     uint32_t line = 0;
@@ -112,9 +122,14 @@ class PageStore {
 
   std::optional<Found> find(SnapshotId snapshot, GuestAddress page) const;
   Result<std::shared_ptr<const Bytes>> chunk(uint32_t id);
+  uint32_t chunk_count() const { return first_chunk_ + static_cast<uint32_t>(slots_used_.size()); }
   bool is_filling(uint32_t chunk) const {
-    return !filling_.is_empty() && chunk + 1 == slots_used_.size();
+    return !filling_.is_empty() && chunk + 1 == chunk_count();
   }
+  const Snapshot& snapshot_at(SnapshotId id) const {
+    return snapshots_[id.value - first_snapshot_];
+  }
+  Snapshot& snapshot_at(SnapshotId id) { return snapshots_[id.value - first_snapshot_]; }
   // Puts content into a slot of the chunk that is being filled.
   void place(Version& version, std::span<const uint8_t, kPageSize> content,
              const PageChunk::Base& base);
@@ -126,12 +141,16 @@ class PageStore {
   void forget_versions(Line& line, std::optional<SnapshotId> first);
   static size_t first_needed(const Versions& versions, SnapshotId first);
   void release(const Version& version);
+  void release_content(const PageVersion& page);
 
   ChunkKeeper& keeper_;
-  std::vector<Line> lines_;
-  std::vector<Snapshot> snapshots_;
-  std::vector<uint8_t> slots_used_;  // by chunk: how many of its slots a version needs
-  PageChunk filling_;                // the last chunk, while it is not full
+  uint32_t next_line_ = 0;
+  std::map<uint32_t, Line> lines_;  // that are not forgotten, by number
+  uint32_t first_snapshot_ = 0;     // in `snapshots_`
+  std::deque<Snapshot> snapshots_;
+  uint32_t first_chunk_ = 0;        // in `slots_used_`
+  std::deque<uint8_t> slots_used_;  // by chunk: how many of its slots a version needs
+  PageChunk filling_;               // the last chunk, while it is not full
   uint64_t versions_ = 0;
   uint64_t unchanged_ = 0;
 };

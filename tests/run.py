@@ -22,6 +22,7 @@ PARTS = {
     "processes": "record_replay.processes",
     "chaos": "record_replay.chaos",
     "recordings": "record_replay.recordings",
+    "keep": "record_replay.keep",
     "programs": "record_replay.programs",
     "e2e": "e2e.tests",
     "kernel": "kernel.tests",

@@ -352,6 +352,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
   } else {
     RCHK_TRY(checksum_if_due(task_->last_registers));
     RCHK_TRY(snapshot_if_due());
+    RCHK_TRY(begin_anew_if_wanted());
   }
   return stop;
 }

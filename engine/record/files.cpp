@@ -50,6 +50,28 @@ Result<snapshot::FileId> FileStore::add(const FileDescriptor& file, const std::s
   info.inode = status.st_ino;
   info.mtime_ns = status.st_mtim.tv_sec * 1'000'000'000ll + status.st_mtim.tv_nsec;
   info.size_bytes = static_cast<uint64_t>(status.st_size);
+  return add(info);
+}
+
+Result<snapshot::FileId> FileStore::add_object(uint64_t device, uint64_t inode,
+                                               uint64_t size_bytes) {
+  trace::FileInfo info;
+  info.path = trace::kSharedMemoryName;
+  info.device = device;
+  info.inode = inode;
+  info.size_bytes = size_bytes;
+  return add(info);
+}
+
+void FileStore::keep_only(const std::set<snapshot::FileId>& kept) {
+  const auto goes = [&kept](snapshot::FileId id) { return kept.count(id) == 0; };
+  std::erase_if(ids_, [&](const auto& item) { return goes(item.second); });
+  std::erase_if(versions_, [&](const auto& item) { return goes(item.first); });
+  std::erase_if(stored_, [&](const auto& item) { return goes(item.first); });
+  std::erase_if(changeable_, goes);
+}
+
+Result<snapshot::FileId> FileStore::add(const trace::FileInfo& info) {
   const Key key{info.device, info.inode, info.mtime_ns, info.size_bytes};
   const auto known = ids_.find(key);
   if (known != ids_.end() && changeable_.count(known->second) == 0) return known->second;

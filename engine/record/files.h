@@ -31,6 +31,10 @@ class FileStore {
 
   // The id of an open file as it is now. kUnsupported when it is no regular file.
   Result<snapshot::FileId> add(const FileDescriptor& file, const std::string& path);
+  // The id of memory that is shared without a file, which the kernel gives a device and an inode.
+  Result<snapshot::FileId> add_object(uint64_t device, uint64_t inode, uint64_t size_bytes);
+  // Forgets all other files: what is mapped of them later is stored anew, under other ids.
+  void keep_only(const std::set<snapshot::FileId>& kept);
   // Stores what is in `size_bytes` bytes from `offset_bytes` on, whole pages; nothing is stored
   // behind the file's end.
   Result<void> add_range(snapshot::FileId id, const FileDescriptor& file, uint64_t offset_bytes,
@@ -49,6 +53,8 @@ class FileStore {
  private:
   // Device, inode, modification time in ns, size.
   using Key = std::tuple<uint64_t, uint64_t, int64_t, uint64_t>;
+
+  Result<snapshot::FileId> add(const trace::FileInfo& info);
 
   trace::EventSink& sink_;
   std::map<Key, snapshot::FileId> ids_;

@@ -168,7 +168,8 @@ Result<void> Recorder::Impl::take_page_snapshot() {
       give_up_snapshots(*space, tracking.error());
       return {};
     }
-    RCHK_TRY_ASSIGN(const RangeSet pages, changed_ranges());
+    RCHK_TRY_ASSIGN(const RangeSet pages,
+                    changed_ranges(state.begun ? Copied::kChanges : Copied::kAll));
     delta = copy_changes(pages);
     RCHK_TRY_ASSIGN(again, log_ended_calls());
   }
@@ -186,7 +187,8 @@ Result<void> Recorder::Impl::take_page_snapshot() {
 Result<void> Recorder::Impl::add_snapshot(trace::PageDelta delta, uint64_t begin_ns) {
   PageSnapshots& state = task_->space->snapshots;
   RCHK_TRY_ASSIGN(trace::Snapshot taken, describe_snapshot());
-  taken.touched = delta.reset;
+  taken.touched = std::exchange(state.touched_before, {});
+  add_all(taken.touched, delta.reset);
   for (const snapshot::PageRun& run : delta.pages) {
     taken.touched.push_back(range_of(run.address, run.bytes.size()));
   }
@@ -243,7 +245,8 @@ Result<void> Recorder::Impl::take_snapshot_in_computation() {
     give_up_snapshots(*space, tracking.error());
     return {};
   }
-  RCHK_TRY_ASSIGN(const RangeSet ranges, changed_ranges());
+  const bool begun = space->snapshots.begun;
+  RCHK_TRY_ASSIGN(const RangeSet ranges, changed_ranges(begun ? Copied::kChanges : Copied::kAll));
   const uint64_t work_ns = sink_.snapshot_work_ns(space->number);
   const uint64_t pages = snapshot::total_pages(ranges);
   if (pages <= kMostPagesOfState) {
@@ -303,24 +306,18 @@ Result<trace::Snapshot> Recorder::Impl::describe_snapshot() {
   taken.image = {now_ns(), std::move(image), {task_->tid}, space.number};
   for (const auto& [tid, task] : tasks_) {
     if (task.get() == task_ || task->space != task_->space) continue;
-    trace::WaitingTask other{{tid}, task->stands_in_call, task->last_registers, {}};
-    if (task->call) {
-      other.registers = task->call->before;
-      other.extended_state = states_.at(tid);
-      const syscalls::Outputs stored =
-          syscalls::outputs(task->call->entry, kMostStored, GuestReader(task->tracee));
-      add_all(taken.unsettled, stored.ranges);
-    } else {
-      RCHK_TRY_ASSIGN(other.extended_state, task->tracee.extended_state());
-    }
+    RCHK_TRY_ASSIGN(trace::WaitingTask other, describe_task(*task));
     taken.others.push_back(std::move(other));
+    if (!task->call) continue;
+    const syscalls::Outputs stored =
+        syscalls::outputs(task->call->entry, kMostStored, GuestReader(task->tracee));
+    add_all(taken.unsettled, stored.ranges);
   }
   return taken;
 }
 
-// At the first time all pages of the guest's own; then those that the tracker names, and what no
-// tracker sees.
-Result<RangeSet> Recorder::Impl::changed_ranges() {
+// All pages of the guest's own, or those that the tracker names, and what no tracker sees.
+Result<RangeSet> Recorder::Impl::changed_ranges(Copied what) {
   Space& space = *task_->space;
   PageSnapshots& state = space.snapshots;
   RCHK_TRY(grow_stacks(task_->tid, space.memory));
@@ -331,7 +328,7 @@ Result<RangeSet> Recorder::Impl::changed_ranges() {
     snapshot::append_in_order(mapped, mapping.range);
     // Others may have stored where this process has not looked.
     if (mapping.shared && mapping.writable()) pages.push_back(mapping.range);
-    if (!state.begun || mapping.shared) {
+    if (what == Copied::kAll || mapping.shared) {
       whole.push_back(mapping);
     } else {
       for (const AddressRange& part : snapshot::intersection({mapping.range}, replaced)) {

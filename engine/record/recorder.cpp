@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/record/recorder_impl.h"
+#include "engine/trace/process_table.h"
 
 namespace rchk::record {
 
@@ -164,6 +165,8 @@ Result<void> Recorder::Impl::take_image() {
   task.last_registers = event.registers;
   set_hooks(event);
   task.space->program = {event_count_};
+  task.space->facts = std::make_shared<const ProgramFacts>(
+      ProgramFacts{event.executable, trace::arguments_of(event), event.auxv});
   return append(std::move(event));
 }
 

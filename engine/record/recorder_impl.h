@@ -40,7 +40,7 @@ bool may_block(const PendingCall& call);
 // run_loop.cpp, schedule.cpp (whose turn it is), call_stops.cpp, restarts.cpp (interrupted calls),
 // signal_stops.cpp, handlers.cpp, spawns.cpp, foreign_memory.cpp, ending.cpp, release.cpp (the
 // recording ends before the guest), by_state.cpp (what changed since; fork snapshots),
-// page_snapshots.cpp.
+// page_snapshots.cpp, beginnings.cpp (history that is dropped).
 class Recorder::Impl {
  public:
   Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tracee tracee);
@@ -251,7 +251,9 @@ class Recorder::Impl {
   void note_snapshot_cost(uint64_t begin_ns, uint64_t work_ns, uint64_t pages);
   Result<trace::Snapshot> describe_snapshot();
   Result<void> begin_interval();
-  Result<snapshot::RangeSet> changed_ranges();
+  // Whether all pages of the guest's own are wanted, or those that changed since the last snapshot.
+  enum class Copied : uint8_t { kChanges, kAll };
+  Result<snapshot::RangeSet> changed_ranges(Copied what);
   trace::PageDelta copy_changes(const snapshot::RangeSet& pages);
   Result<void> begin_tracking();
   Result<std::unique_ptr<snapshot::DirtyTracker>> new_tracker();
@@ -262,6 +264,14 @@ class Recorder::Impl {
   bool is_at_rest() const;
   uint64_t interval_ns(uint64_t usual_ns) const;
   void note_for_snapshots(Space& space, const trace::EventBody& body);
+
+  // beginnings.cpp Points from which what follows can be replayed alone.
+  Result<void> begin_anew_if_wanted();
+  bool all_at_rest() const;
+  Result<bool> take_beginning(std::vector<trace::KeptProcess>& kept);
+  Result<bool> copy_process(bool runs, trace::KeptProcess& kept);
+  Result<trace::WaitingTask> describe_task(const Task& task) const;
+  Result<void> name_shared_objects(std::vector<trace::KeptProcess>& kept);
 
   // by_state.cpp What may have changed since the task's last event.
   Result<std::vector<trace::PageContents>> changed_pages();

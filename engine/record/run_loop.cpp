@@ -290,6 +290,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
         if (!stands_in_trap(registers)) RCHK_TRY(leave_processor());
       } else if (snapshot_is_overdue()) {
         RCHK_TRY(take_snapshot_in_computation());
+        if (task_->behind_event) RCHK_TRY(begin_anew_if_wanted());
       }
       return MaybeStop();
     case StopStatus::Kind::kExited:

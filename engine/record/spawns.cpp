@@ -97,6 +97,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task() {
     space.known_call_sites = parent.space->known_call_sites;
     space.fork_advised = parent.space->fork_advised;
     space.program = parent.space->program;
+    space.facts = parent.space->facts;
     // They were taken out before the fork. The debugger's are for the first process.
     space.breakpoints.report(false);
     if (breakpoints_in_) space.breakpoints.insert_all(child->tracee);

@@ -76,11 +76,20 @@ struct PageSnapshots {
   // Mapped, unmapped, moved or thrown away since the last one.
   snapshot::RangeSet replaced;
   size_t replaced_joined = 0;  // how many ranges they were when they were last joined
+  // Touched before the last beginning, and since the last one (docs/notes/flight-recorder.md).
+  snapshot::RangeSet touched_before;
   // What the tracker named in intervals since the last one that have ended.
   snapshot::RangeSet written;
   std::unique_ptr<snapshot::DirtyTracker> tracker;
   pid_t tracked = -1;                       // the task by which the tracker looks at the memory
   std::optional<tracee::Tracee> reference;  // where the tracker compares with one
+};
+
+// What an execve tells of a program.
+struct ProgramFacts {
+  std::string executable;
+  std::vector<std::string> arguments;
+  Bytes auxv;
 };
 
 // Memory that one or more tasks use.
@@ -93,7 +102,9 @@ struct Space {
   std::unordered_set<GuestAddress> known_call_sites;
   bool fork_advised = false;  // MADV_DONTFORK or MADV_WIPEONFORK was given for parts of it
   std::optional<Reference> reference;
-  EventNumber program;     // the exec that began it, or that its parent's began with
+  EventNumber program;  // the exec that began it, or that its parent's began with
+  // What that said of the program.
+  std::shared_ptr<const ProgramFacts> facts;
   EventNumber last_event;  // of those in it
   PageSnapshots snapshots;
 };

@@ -225,7 +225,8 @@ Result<void> Replayer::check_memory(const Guest& guest,
   RCHK_TRY(guest.puppet->grow_stacks());
   snapshot::AddressSpace wanted;
   for (const auto& [begin, mapping] : guest.puppet->space().mappings()) {
-    if (!mapping.shared || !mapping.backing) wanted.map(mapping);
+    const bool is_file = mapping.backing && mapping.name != trace::kSharedMemoryName;
+    if (!mapping.shared || !is_file) wanted.map(mapping);
   }
   RCHK_TRY_ASSIGN(const std::vector<snapshot::RunChecksum> found,
                   snapshot::checksum_memory(guest.puppet->pid(), wanted));

@@ -91,7 +91,9 @@ Result<Guest> Replayer::start() {
   Guest guest;
   guest.tid = event->tid;
   guest.pid = exec->pid;
-  RCHK_TRY(apply(guest, *exec));
+  const bool resumes = exec->resumed != nullptr;
+  RCHK_TRY(apply(guest, *exec, resumes ? Origin::kSnapshot : Origin::kProgram));
+  if (resumes) RCHK_TRY(resume(guest, *exec->resumed));
   if (on_event_) RCHK_TRY(on_event_({0}, *event, guest));
   return guest;
 }

@@ -184,6 +184,9 @@ class Replayer {
   Result<void> check_memory(const Guest& guest, const std::vector<trace::MemoryChecksum>& memory);
 
   // restore.cpp
+  Result<void> put_pages(Guest& guest, const std::vector<snapshot::PageChange>& pages);
+  // The rest of what a program has where older history was dropped.
+  Result<void> resume(Guest& guest, const trace::Resumed& resumed);
   // The snapshot that was taken behind an event of an address space, if one was.
   std::optional<trace::SnapshotNumber> snapshot_behind(EventNumber event, uint32_t space) const;
   Result<void> check_snapshot(Guest& guest, trace::SnapshotNumber number);

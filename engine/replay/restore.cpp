@@ -35,6 +35,32 @@ std::optional<trace::SnapshotNumber> Replayer::snapshot_behind(EventNumber event
   return std::nullopt;
 }
 
+Result<void> Replayer::put_pages(Guest& guest, const std::vector<PageChange>& pages) {
+  trace::SnapshotSource& snapshots = *source_.snapshots();
+  return snapshot::read_pages(
+      pages, [&snapshots](uint32_t chunk) { return snapshots.page_chunk(chunk); },
+      [&](GuestAddress page, std::span<const uint8_t, kPageSize> content) -> Result<void> {
+        if (guest.puppet->space().find(page) == nullptr) {
+          return fail(ErrorKind::kBadTrace,
+                      fmt::format("a snapshot has a page at {}, where nothing is mapped", page));
+        }
+        return guest.puppet->write_memory(page, content);
+      });
+}
+
+Result<void> Replayer::resume(Guest& guest, const trace::Resumed& resumed) {
+  if (source_.snapshots() == nullptr) {
+    return fail(ErrorKind::kBadTrace, "a program goes on of which no pages are there");
+  }
+  RCHK_TRY(put_pages(guest, resumed.pages));
+  guest.in_call = resumed.in_call;
+  for (const trace::WaitingTask& task : resumed.others) {
+    guest.others.insert_or_assign(task.tid,
+                                  WaitingTask{task.registers, task.extended_state, task.in_call});
+  }
+  return {};
+}
+
 Result<Guest> Replayer::start_at(trace::SnapshotNumber number) {
   trace::SnapshotSource& snapshots = *source_.snapshots();
   RCHK_TRY_ASSIGN(const auto taken, snapshots.snapshot(number));
@@ -49,16 +75,7 @@ Result<Guest> Replayer::start_at(trace::SnapshotNumber number) {
   guest.position.event = *event;
   RCHK_TRY(apply(guest, image, Origin::kSnapshot));
   RCHK_TRY_ASSIGN(const std::vector<PageChange> pages, snapshots.pages(number));
-  RCHK_TRY(snapshot::read_pages(
-      pages, [&snapshots](uint32_t chunk) { return snapshots.page_chunk(chunk); },
-      [&](GuestAddress page, std::span<const uint8_t, kPageSize> content) -> Result<void> {
-        if (guest.puppet->space().find(page) == nullptr) {
-          return fail(ErrorKind::kBadTrace, fmt::format("snapshot {} has a page at {}, where "
-                                                        "nothing is mapped",
-                                                        number.value, page));
-        }
-        return guest.puppet->write_memory(page, content);
-      }));
+  RCHK_TRY(put_pages(guest, pages));
   for (const trace::WaitingTask& task : taken->others) {
     guest.others.insert_or_assign(task.tid,
                                   WaitingTask{task.registers, task.extended_state, task.in_call});

@@ -119,7 +119,7 @@ Result<void> TreeReplay::advance(const Step& step) {
   request.limit = {{step.last}, 0, 0, 0};
   RCHK_TRY_ASSIGN(const Outcome outcome, member.replayer->advance(*member.guest, request));
   if (outcome.stop != AdvanceStop::kExit) return {};
-  if (step.process.value == 0) {
+  if (table_.process(step.process).origin == trace::ProcessOrigin::kFirst) {
     RCHK_TRY_ASSIGN(const auto event, member.strand.event(outcome.event));
     exit_ = std::get<trace::ExitEvent>(event->body);
   }

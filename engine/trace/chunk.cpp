@@ -30,7 +30,9 @@ std::optional<std::string> find_fault(const ChunkHeader& header, uint64_t record
   if (header.magic != ChunkHeader::kMagic) return "no chunk begins here";
   if (header.header_xxh3 != header_checksum(header)) return "a chunk header's checksum is wrong";
   if (header.recording_id != recording_id) return "a chunk of another recording";
-  if (header.stored_bytes > kMaxChunkBytes || header.raw_bytes > kMaxChunkBytes) {
+  const bool is_hole = header.chunk_type() == ChunkType::kDropped;
+  const uint64_t most = is_hole ? kMostDroppedBytes : kMaxChunkBytes;
+  if (header.stored_bytes > most || header.raw_bytes > most) {
     return fmt::format("a chunk of {} bytes ({} decompressed)", header.stored_bytes,
                        header.raw_bytes);
   }

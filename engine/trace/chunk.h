@@ -18,7 +18,7 @@ inline constexpr std::string_view kFrontText =
     "rchk recording, not closed as a core file; the recording begins at offset 65536\n";
 
 inline constexpr uint16_t kMajorVersion = 1;
-inline constexpr uint16_t kMinorVersion = 2;
+inline constexpr uint16_t kMinorVersion = 3;
 
 // Stands behind the front, and is laid out like this in every version.
 struct FileHeader {
@@ -34,7 +34,7 @@ struct FileHeader {
 static_assert(sizeof(FileHeader) == 32);
 
 enum class ChunkType : uint16_t {
-  kInfo = 1,          // RecordingInfo; the first chunk
+  kInfo = 1,          // RecordingInfo; the first chunk, but for kDropped
   kEvents = 2,        // key: number of the first event; label: number of events
   kFileInfo = 3,      // label: FileId
   kFileContents = 4,  // label: FileId; key: offset in the file; raw bytes
@@ -45,6 +45,11 @@ enum class ChunkType : uint16_t {
   kSnapshot = 9,      // label: space; key: number of the event that it is behind
   // label: SnapshotNumber; key: the space. All its pages.
   kPageDirectory = 10,
+  // All that is needed to replay what follows alone. Key: number of the event that comes next;
+  // label: number of processes.
+  kBeginning = 11,
+  kDropped = 12,   // a hole where older history was; the first chunk, written in place
+  kBookmark = 13,  // Bookmark, added to a recording that had been closed
 };
 
 // The version of what chunks of a type hold, as this rchk writes and reads it.
@@ -76,6 +81,8 @@ static_assert(sizeof(ChunkHeader) == 64);
 // No chunk is larger, raw or stored. One system call moves at most 2 GiB less a page
 // (MAX_RW_COUNT, include/linux/fs.h), so that an event always fits.
 inline constexpr uint64_t kMaxChunkBytes = (uint64_t{2} << 30) + (uint64_t{64} << 20);
+// But for what was dropped: as much as a file can hold.
+inline constexpr uint64_t kMostDroppedBytes = uint64_t{1} << 62;
 // No batch holds more events.
 inline constexpr uint32_t kMaxBatchEvents = 64 * 1024;
 // Contents of files are cut into pieces of this size.

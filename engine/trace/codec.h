@@ -70,7 +70,9 @@ Result<RecordingInfo> decode_info(ByteView bytes, const std::string& what, uint6
 Bytes encode_file_info(const FileInfo& info);
 Result<FileInfo> decode_file_info(ByteView bytes, const std::string& what, uint64_t base_offset);
 
+Bytes encode_bookmark(const Bookmark& bookmark);
 Bytes encode_task_count(const TaskCount& count);
+Result<Bookmark> decode_bookmark(ByteView bytes, const std::string& what, uint64_t base_offset);
 Result<TaskCount> decode_task_count(ByteView bytes, const std::string& what, uint64_t base_offset);
 
 // The image of a snapshot is coded as a batch of its own. `event` and `space` are in the chunk's
@@ -86,6 +88,16 @@ Result<DecodedSnapshot> decode_snapshot(ByteView bytes, const std::string& what,
 Bytes encode_pages(const std::vector<snapshot::PageChange>& pages);
 Result<std::vector<snapshot::PageChange>> decode_pages(ByteView bytes, const std::string& what,
                                                        uint64_t base_offset);
+
+// A beginning (docs/notes/flight-recorder.md). The number of the next event is in the chunk's
+// header.
+struct Beginning {
+  uint32_t snapshots = 0;  // page snapshots in front of it
+  // ExecEvents with `resumed`, one for each process.
+  std::vector<Event> processes;
+};
+Bytes encode_beginning(const Beginning& beginning);
+Result<Beginning> decode_beginning(ByteView bytes, const std::string& what, uint64_t base_offset);
 
 // A batch is closed when it reaches one of these.
 inline constexpr uint64_t kBatchBytes = 256 * 1024;

@@ -104,6 +104,7 @@ Result<bool> Container::read_index() {
   RCHK_TRY_ASSIGN(chunks_, decode_index(raw.view(), name_ + ", in the index", 0));
   const uint64_t end = chunks_.empty() ? kFirstChunk : chunks_.back().end_offset();
   if (end != index_offset) return bad(index_offset, "the index leaves chunks out");
+  tail_ = {entry, IndexEntry::of(trailer, trailer_offset)};
   complete_ = true;
   return true;
 }
@@ -123,8 +124,13 @@ Result<void> Container::scan() {
     }
     const IndexEntry entry = IndexEntry::of(header, offset);
     if (entry.end_offset() > size_bytes_) return end_torn(offset, "a part of a chunk");
-    if (header.chunk_type() == ChunkType::kEnd) {
-      return bad(offset, "a trailer that is not the last chunk or names no index");
+    // In front of a trailer there may be others: see append_chunk().
+    const bool is_last = entry.end_offset() == size_bytes_;
+    if (header.chunk_type() == ChunkType::kEnd && is_last) {
+      return bad(offset, "a trailer that names no index");
+    }
+    if (header.chunk_type() == ChunkType::kDropped && !chunks_.empty()) {
+      return bad(offset, "what was dropped is not in front of everything");
     }
     chunks_.push_back(entry);
     offset = entry.end_offset();
@@ -155,7 +161,7 @@ std::optional<uint64_t> Container::find_chunk_after(uint64_t offset) const {
 Result<void> Container::end_torn(uint64_t offset, std::string_view reason) {
   uint64_t end = offset;
   // A machine that crashed may have written sizes and headers without the contents.
-  if (!chunks_.empty()) {
+  if (!chunks_.empty() && chunks_.back().chunk_type() != ChunkType::kDropped) {
     const IndexEntry last = chunks_.back();
     if (const auto checked = check(last); !checked) {
       if (checked.error().kind != ErrorKind::kBadTrace) return Failure(checked.error());

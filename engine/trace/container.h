@@ -23,6 +23,9 @@ class Container {
   // What was left behind when it is not.
   const std::string& torn_tail_note() const { return torn_tail_note_; }
   const std::string& name() const { return name_; }
+  // Index and trailer of one that is complete, which chunks() leaves out.
+  const std::vector<IndexEntry>& tail() const { return tail_; }
+  uint64_t recording_id() const { return recording_id_; }
 
   // What a chunk of a known type stands for, checked and decompressed. Not thread-safe.
   Result<Buffer> load(const IndexEntry& entry, ChunkDecoder& decoder) const;
@@ -54,6 +57,7 @@ class Container {
   uint64_t size_bytes_ = 0;
   uint64_t recording_id_ = 0;
   std::vector<IndexEntry> chunks_;
+  std::vector<IndexEntry> tail_;
   bool complete_ = false;
   std::string torn_tail_note_;
 };

@@ -403,6 +403,18 @@ Result<TaskCount> decode_task_count(ByteView bytes, const std::string& what, uin
   return count;
 }
 
+Result<Bookmark> decode_bookmark(ByteView bytes, const std::string& what, uint64_t base_offset) {
+  ByteReader in(bytes, what, base_offset);
+  Bookmark bookmark;
+  RCHK_TRY_ASSIGN(bookmark.name, in.text());
+  RCHK_TRY_ASSIGN(bookmark.process, in.value<int32_t>());
+  RCHK_TRY_ASSIGN(bookmark.event.value, in.varint());
+  RCHK_TRY_ASSIGN(bookmark.instructions, in.varint());
+  RCHK_TRY_ASSIGN(bookmark.rep_iterations, in.varint());
+  if (!in.at_end()) return in.bad("bytes behind a bookmark");
+  return bookmark;
+}
+
 Result<FileInfo> decode_file_info(ByteView bytes, const std::string& what, uint64_t base_offset) {
   ByteReader in(bytes, what, base_offset);
   FileInfo info;

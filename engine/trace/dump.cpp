@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "engine/trace/snapshot.h"
+
 namespace rchk::trace {
 namespace {
 
@@ -152,6 +154,12 @@ struct LineText {
   const SyscallNamer& namer;
 
   std::string operator()(const ExecEvent& event) const {
+    if (event.resumed != nullptr) {
+      return fmt::format("goes on here: {}, pid {}, {} mappings, {} pages, {} other tasks, pc {}",
+                         quoted(event.executable), event.pid, event.mappings.size(),
+                         event.resumed->pages.size(), event.resumed->others.size(),
+                         event.registers.pc());
+    }
     return fmt::format("exec {}, pid {}, {} mappings, {} bytes of contents, pc {}",
                        quoted(event.executable), event.pid, event.mappings.size(),
                        total_bytes(event.contents), event.registers.pc());
@@ -260,6 +268,11 @@ class Details {
     runs(event.contents, "contents");
     line(fmt::format("brk {}, {} bytes of auxv, {} bytes of extended state", event.brk,
                      event.auxv.size(), event.extended_state.size()));
+    if (event.resumed == nullptr) return;
+    for (const WaitingTask& task : event.resumed->others) {
+      line(fmt::format("task {}{} at {}", task.tid.value, task.in_call ? " in a call" : "",
+                       task.registers.pc()));
+    }
   }
   void operator()(const SyscallEvent& event) {
     registers(event.before);

@@ -19,7 +19,7 @@ using namespace detail;
                                    const TaskEndEvent& end, const HandlerEntry& handler,
                                    const Mapping& mapping, const RecordingInfo& recording,
                                    const FileInfo& file) {
-  [[maybe_unused]] const auto& [e1, e2, e3, e4, e5, e6, e7, e8, e9] = exec;
+  [[maybe_unused]] const auto& [e1, e2, e3, e4, e5, e6, e7, e8, e9, not_written] = exec;
   [[maybe_unused]] const auto& [s1, s2, s3, s4, s5, s6, s7, s8] = syscall;
   [[maybe_unused]] const auto& [t1, t2, t3] = trap;
   [[maybe_unused]] const auto& [g1, g2, g3, g4, g5, g6, g7, g8] = signal;
@@ -287,6 +287,17 @@ Bytes encode_task_count(const TaskCount& count) {
   ByteWriter out(bytes);
   out.varint(count.processes);
   out.varint(count.tasks);
+  return bytes;
+}
+
+Bytes encode_bookmark(const Bookmark& bookmark) {
+  Bytes bytes;
+  ByteWriter out(bytes);
+  out.text(bookmark.name);
+  out.value(bookmark.process);
+  out.varint(bookmark.event.value);
+  out.varint(bookmark.instructions);
+  out.varint(bookmark.rep_iterations);
   return bytes;
 }
 

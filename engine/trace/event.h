@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -56,6 +57,8 @@ struct DiscardChange {
 using AddressSpaceChange =
     std::variant<MapChange, UnmapChange, ProtectChange, RemapChange, DiscardChange>;
 
+struct Resumed;
+
 // The program as execve left it: everything that a replay starts from. Event 0 is one; each
 // later execve is another.
 struct ExecEvent {
@@ -68,6 +71,9 @@ struct ExecEvent {
   GuestAddress brk;                // the initial program break
   int32_t pid = 0;                 // of the recorded process
   uint64_t stack_limit_bytes = 0;  // RLIMIT_STACK, how far the stack may grow; 0 if not known
+  // Where history in front of it was dropped: no execve, but the program as it was where what is
+  // kept begins (snapshot.h). Readers make such events; they are not written as events.
+  std::shared_ptr<const Resumed> resumed;
   bool operator==(const ExecEvent&) const = default;
 };
 
@@ -230,6 +236,10 @@ struct Event {
   uint32_t space = 0;
   bool operator==(const Event&) const = default;
 };
+
+// The path, and the mapping's name, of memory that is shared without a file, where a beginning
+// gives it an identity (docs/notes/flight-recorder.md). The recorder takes checksums of it.
+inline constexpr const char* kSharedMemoryName = "(shared memory)";
 
 // The contents of a file that was mapped, as it was when it was mapped.
 struct FileInfo {

@@ -31,8 +31,10 @@ Result<std::vector<IndexEntry>> decode_index(ByteView bytes, const std::string& 
     RCHK_TRY_ASSIGN(entry.key, in.varint());
     RCHK_TRY_ASSIGN(entry.stored_bytes, in.varint());
     RCHK_TRY_ASSIGN(entry.raw_bytes, in.varint());
-    if (type > UINT16_MAX || label > UINT32_MAX || entry.stored_bytes > kMaxChunkBytes ||
-        entry.raw_bytes > kMaxChunkBytes) {
+    const bool is_hole = type == static_cast<uint16_t>(ChunkType::kDropped) && i == 0;
+    const uint64_t most = is_hole ? kMostDroppedBytes : kMaxChunkBytes;
+    if (type > UINT16_MAX || label > UINT32_MAX || entry.stored_bytes > most ||
+        entry.raw_bytes > most) {
       return in.bad("an index entry that no chunk can have");
     }
     entry.type = static_cast<uint16_t>(type);

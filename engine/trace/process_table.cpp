@@ -41,6 +41,10 @@ class InitialMemory {
   const std::vector<MemoryWrite>& contents_;
 };
 
+std::string file_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+}  // namespace
+
 // At a program's start the stack pointer is at their count, and pointers to them follow (System V
 // psABI for x86-64, 3.4.1, "Initial Stack").
 std::vector<std::string> arguments_of(const ExecEvent& exec) {
@@ -56,10 +60,6 @@ std::vector<std::string> arguments_of(const ExecEvent& exec) {
   }
   return arguments;
 }
-
-std::string file_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
-
-}  // namespace
 
 Result<ProcessTable> ProcessTable::of(EventSource& source) {
   ProcessTable table;
@@ -84,6 +84,7 @@ Result<ProcessTable::Owners> ProcessTable::add(const Event& event) {
 Result<ProcessTable::Owners> ProcessTable::add_exec(const Event& event, const ExecEvent& exec) {
   ProcessIndex process;
   std::optional<ProcessIndex> left;
+  if (exec.resumed != nullptr) return add_resumed(event, exec);
   if (event_count_ == 0) {
     process = begin_process(exec.pid, ProcessOrigin::kFirst);
   } else {
@@ -109,6 +110,26 @@ Result<ProcessTable::Owners> ProcessTable::add_exec(const Event& event, const Ex
   add_program(process, exec);
   ++processes_[process.value].events;
   return Owners{process, left};
+}
+
+// A process that ran already where what is kept begins.
+ProcessTable::Owners ProcessTable::add_resumed(const Event& event, const ExecEvent& exec) {
+  const Resumed& resumed = *exec.resumed;
+  const ProcessIndex index =
+      begin_process(exec.pid, resumed.is_first ? ProcessOrigin::kFirst : ProcessOrigin::kFork);
+  Process& process = processes_[index.value];
+  process.is_resumed = true;
+  process.events = 1;
+  process.tasks = 1 + resumed.others.size();
+  if (resumed.parent) {
+    const auto parent = by_pid_.find(*resumed.parent);
+    if (parent != by_pid_.end()) process.parent = parent->second;
+  }
+  process.programs.push_back({{event_count_}, exec.executable, resumed.arguments});
+  spaces_[event.space] = index;
+  tasks_[event.tid.value] = {index, event.space};
+  for (const WaitingTask& task : resumed.others) tasks_[task.tid.value] = {index, event.space};
+  return Owners{index, std::nullopt};
 }
 
 Result<ProcessTable::Owners> ProcessTable::add_spawn(const Event& event, const SpawnEvent& spawn) {

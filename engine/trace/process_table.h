@@ -39,6 +39,7 @@ struct Process {
   int32_t pid = 0;
   ProcessOrigin origin = ProcessOrigin::kFirst;
   std::optional<ProcessIndex> parent;
+  bool is_resumed = false;  // what came before its first event was dropped
   // Whose memory it got a copy of, or used: the parent, unless that was in another's as well.
   std::optional<ProcessIndex> memory_from;
   EventNumber begin;
@@ -47,6 +48,9 @@ struct Process {
   uint64_t events = 0;
   uint64_t tasks = 1;  // that it ever had
 };
+
+// The words that a program was called with, as far as they are in its memory at its start.
+std::vector<std::string> arguments_of(const ExecEvent& exec);
 
 // The processes of a recording, told from its events.
 class ProcessTable {
@@ -80,6 +84,7 @@ class ProcessTable {
   };
 
   Result<Owners> add_exec(const Event& event, const ExecEvent& exec);
+  Owners add_resumed(const Event& event, const ExecEvent& exec);
   Result<Owners> add_spawn(const Event& event, const SpawnEvent& spawn);
   Result<Owners> add_other(const Event& event);
   void end_task(const Event& event, const TaskEndEvent& end);

@@ -38,7 +38,8 @@ Result<std::unique_ptr<ProcessView>> ProcessView::create(EventSource& recording,
                                                          ProcessIndex index, Start start) {
   const Process& process = table.process(index);
   std::vector<Stage> stages;
-  const bool from_program = start == Start::kProgram || process.origin != ProcessOrigin::kFork;
+  const bool is_forked = process.origin == ProcessOrigin::kFork && !process.is_resumed;
+  const bool from_program = start == Start::kProgram || !is_forked;
   if (from_program && !process.programs.empty()) {
     stages = {{index, process.programs.front().event, kNoEnd}};
   } else if (process.origin == ProcessOrigin::kVfork) {

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <mutex>
 
 #include <fcntl.h>
 
+#include "engine/trace/annotate.h"
 #include "engine/trace/codec.h"
 #include "engine/trace/container.h"
 #include "engine/trace/piece_map.h"
@@ -27,14 +29,16 @@ class TraceReader::Impl {
 
   // Sorts the chunks by what they are.
   Result<void> begin() {
-    for (size_t i = 0; i < container_.chunks().size(); ++i) {
-      const IndexEntry& chunk = container_.chunks()[i];
-      if ((i == 0) != (chunk.chunk_type() == ChunkType::kInfo)) {
-        return container_.bad(chunk.offset, "the recording's facts are not its first chunk");
+    const std::vector<IndexEntry>& chunks = container_.chunks();
+    is_cut_ = !chunks.empty() && chunks.front().chunk_type() == ChunkType::kDropped;
+    const size_t first = is_cut_ ? 1 : 0;
+    for (size_t i = first; i < chunks.size(); ++i) {
+      if (i == first && chunks[i].chunk_type() != ChunkType::kInfo) {
+        return container_.bad(chunks[i].offset, "the recording's facts are not its first chunk");
       }
-      RCHK_TRY(take_in(chunk, i));
+      RCHK_TRY(take_in(chunks[i], i));
     }
-    if (container_.chunks().empty()) {
+    if (chunks.size() == first || (is_cut_ && resumed_.empty())) {
       return fail(ErrorKind::kBadTrace, fmt::format("{}: a recording that ends before its first "
                                                     "event",
                                                     container_.name()));
@@ -42,40 +46,64 @@ class TraceReader::Impl {
     return {};
   }
 
+  using Dropped = EventSource::Dropped;
+
   const RecordingInfo& info() const { return info_; }
   const Container& container() const { return container_; }
   uint64_t event_count() const { return event_count_; }
   const std::optional<TaskCount>& task_count() const { return task_count_; }
-  std::vector<FileInfo> files() const { return files_; }
+  std::vector<FileInfo> files() const {
+    std::vector<FileInfo> all;
+    for (const auto& [id, file] : files_) all.push_back(file.info);
+    return all;
+  }
+  std::optional<Dropped> dropped() const {
+    if (!is_cut_) return std::nullopt;
+    return Dropped{first_event_, resumed_.front()->time_ns};
+  }
   SnapshotReader& snapshots() { return snapshots_; }
+
+  const std::vector<Bookmark>& bookmarks() const { return bookmarks_; }
+  Result<void> add_bookmark(const Bookmark& bookmark) {
+    ChunkHeader header;
+    header.type = static_cast<uint16_t>(ChunkType::kBookmark);
+    RCHK_TRY(append_chunk(container_.name(), header, encode_bookmark(bookmark)));
+    bookmarks_.push_back(bookmark);
+    return {};
+  }
 
   Result<std::shared_ptr<const Event>> event(EventNumber number) {
     if (number.value >= event_count_) {
       return fail(ErrorKind::kMisuse, fmt::format("event {} was asked for; the recording has {}",
                                                   number, event_count_));
     }
+    if (number.value < resumed_.size()) {
+      return resumed_[number.value];
+    }
+    const uint64_t key = number.value - resumed_.size() + first_event_;  // in the whole recording
     const auto next =
-        std::upper_bound(batches_.begin(), batches_.end(), number.value,
+        std::upper_bound(batches_.begin(), batches_.end(), key,
                          [](uint64_t value, const IndexEntry& batch) { return value < batch.key; });
     const IndexEntry& batch = *std::prev(next);
     const auto load = [&]() -> Result<std::vector<Event>> { return load_batch(batch); };
     std::lock_guard lock(mutex_);
     RCHK_TRY_ASSIGN(const auto events, batch_cache_.get(batch.key, load));
-    return std::shared_ptr<const Event>(events, &(*events)[number.value - batch.key]);
+    return std::shared_ptr<const Event>(events, &(*events)[key - batch.key]);
   }
 
   Result<FileInfo> file_info(FileId file) const {
-    if (file.value >= files_.size()) {
+    const auto found = files_.find(file.value);
+    if (found == files_.end()) {
       return fail(ErrorKind::kBadTrace,
                   fmt::format("{}: has no file {}", container_.name(), file.value));
     }
-    return files_[file.value];
+    return found->second.info;
   }
 
   Result<Bytes> file_bytes(FileId file, uint64_t offset, uint64_t size) {
     RCHK_TRY_ASSIGN(const FileInfo info, file_info(file));
     std::lock_guard lock(mutex_);
-    return assemble(info, pieces_[file.value], offset, size,
+    return assemble(info, files_.at(file.value).pieces, offset, size,
                     [&](const PieceMap::Piece& piece, uint64_t begin, uint8_t* out,
                         uint64_t count) -> Result<void> {
                       const auto load = [&]() { return load_piece(piece.source); };
@@ -107,7 +135,11 @@ class TraceReader::Impl {
         case ChunkType::kPages:
         case ChunkType::kSnapshot:
         case ChunkType::kPageDirectory:
+        case ChunkType::kBeginning:
+        case ChunkType::kBookmark:
           RCHK_TRY(container_.load(chunk, decoder_));
+          continue;
+        case ChunkType::kDropped:  // a hole
           continue;
         case ChunkType::kIndex:
         case ChunkType::kEnd:
@@ -122,15 +154,21 @@ class TraceReader::Impl {
   Result<void> take_in(const IndexEntry& chunk, size_t index) {
     switch (chunk.chunk_type()) {
       case ChunkType::kInfo: {
+        // Repeated for each beginning.
+        if (has_info_) return {};
+        has_info_ = true;
         RCHK_TRY_ASSIGN(const Buffer raw, container_.load(chunk, decoder_));
         RCHK_TRY_ASSIGN(info_, decode_info(raw.view(), place_of(chunk), 0));
         return {};
       }
       case ChunkType::kEvents:
-        if (chunk.key != event_count_ || chunk.label == 0 || chunk.label > kMaxBatchEvents) {
+        if (is_cut_ && resumed_.empty()) {
+          return container_.bad(chunk.offset, "events in front of a beginning");
+        }
+        if (chunk.key != next_event() || chunk.label == 0 || chunk.label > kMaxBatchEvents) {
           return container_.bad(chunk.offset,
                                 fmt::format("{} events from number {} where number {} comes next",
-                                            chunk.label, chunk.key, event_count_));
+                                            chunk.label, chunk.key, next_event()));
         }
         event_count_ += chunk.label;
         batches_.push_back(chunk);
@@ -138,16 +176,21 @@ class TraceReader::Impl {
       case ChunkType::kFileInfo: {
         RCHK_TRY_ASSIGN(const Buffer raw, container_.load(chunk, decoder_));
         RCHK_TRY_ASSIGN(FileInfo info, decode_file_info(raw.view(), place_of(chunk), 0));
-        if (info.id.value != files_.size() || chunk.label != files_.size()) {
+        if (info.id.value != chunk.label) {
+          return container_.bad(chunk.offset, fmt::format("file {}, and in its header file {}",
+                                                          info.id.value, chunk.label));
+        }
+        // A beginning repeats the files that it needs; of others the numbers are left out.
+        if (files_.count(chunk.label) != 0 && has_batches_or_is_cut()) return {};
+        if (!is_cut_ && chunk.label != files_.size()) {
           return container_.bad(chunk.offset, fmt::format("file {} where file {} comes next",
                                                           info.id.value, files_.size()));
         }
-        files_.push_back(std::move(info));
-        pieces_.emplace_back();
+        files_[chunk.label].info = std::move(info);
         return {};
       }
       case ChunkType::kFileContents:
-        if (chunk.label >= files_.size()) {
+        if (files_.count(chunk.label) == 0) {
           return container_.bad(chunk.offset,
                                 fmt::format("contents of the unknown file {}", chunk.label));
         }
@@ -155,7 +198,7 @@ class TraceReader::Impl {
           return container_.bad(
               chunk.offset, fmt::format("{} bytes of a file at {}", chunk.raw_bytes, chunk.key));
         }
-        pieces_[chunk.label].add(chunk.key, chunk.key + chunk.raw_bytes, index);
+        files_.at(chunk.label).pieces.add(chunk.key, chunk.key + chunk.raw_bytes, index);
         return {};
       case ChunkType::kTaskCount: {
         RCHK_TRY_ASSIGN(const Buffer raw, container_.load(chunk, decoder_));
@@ -166,6 +209,15 @@ class TraceReader::Impl {
       case ChunkType::kSnapshot:
       case ChunkType::kPageDirectory:
         return snapshots_.take_in(chunk);
+      case ChunkType::kBeginning:
+        return take_in_beginning(chunk);
+      case ChunkType::kBookmark: {
+        RCHK_TRY_ASSIGN(const Buffer raw, container_.load(chunk, decoder_));
+        RCHK_TRY_ASSIGN(Bookmark bookmark, decode_bookmark(raw.view(), place_of(chunk), 0));
+        bookmarks_.push_back(std::move(bookmark));
+        return {};
+      }
+      case ChunkType::kDropped:
       case ChunkType::kIndex:
       case ChunkType::kEnd:
         break;
@@ -173,6 +225,33 @@ class TraceReader::Impl {
     // Of a later version: nothing that this one needs.
     return {};
   }
+
+  // What is kept begins with the first one, where something was dropped. One with all of the
+  // history in front of it is only what later page snapshots are differences to.
+  Result<void> take_in_beginning(const IndexEntry& chunk) {
+    RCHK_TRY(snapshots_.take_in(chunk));
+    if (!is_cut_ || !resumed_.empty()) {
+      if (chunk.key == next_event()) return {};
+      return container_.bad(chunk.offset, fmt::format("a beginning at event {} where {} comes next",
+                                                      chunk.key, next_event()));
+    }
+    RCHK_TRY_ASSIGN(const Buffer raw, container_.load(chunk, decoder_));
+    RCHK_TRY_ASSIGN(Beginning beginning, decode_beginning(raw.view(), place_of(chunk), 0));
+    first_event_ = chunk.key;
+    event_count_ = beginning.processes.size();
+    SnapshotReader::Numbers numbers{first_event_, event_count_, beginning.snapshots, {}};
+    for (Event& event : beginning.processes) {
+      numbers.programs.emplace_back(std::get<ExecEvent>(event.body).resumed->program.value,
+                                    event.space);
+      resumed_.push_back(std::make_shared<const Event>(std::move(event)));
+    }
+    snapshots_.count_from(std::move(numbers));
+    return {};
+  }
+
+  // In the whole recording.
+  uint64_t next_event() const { return event_count_ - resumed_.size() + first_event_; }
+  bool has_batches_or_is_cut() const { return is_cut_ || !batches_.empty(); }
 
   std::string place_of(const IndexEntry& chunk) const {
     return fmt::format("{}, in the chunk at {}", container_.name(), chunk.offset);
@@ -189,12 +268,22 @@ class TraceReader::Impl {
 
   Container container_;
   SnapshotReader snapshots_{container_};
+  struct File {
+    FileInfo info;
+    PieceMap pieces;  // the source is an index into the chunks
+  };
   RecordingInfo info_;
+  bool has_info_ = false;
+  bool is_cut_ = false;  // older history was dropped
+  // Then: the processes at the beginning of what is kept, and the number that the event behind
+  // them had.
+  std::vector<std::shared_ptr<const Event>> resumed_;
+  uint64_t first_event_ = 0;
   uint64_t event_count_ = 0;
   std::optional<TaskCount> task_count_;
+  std::vector<Bookmark> bookmarks_;
   std::vector<IndexEntry> batches_;  // in order
-  std::vector<FileInfo> files_;      // by FileId
-  std::vector<PieceMap> pieces_;     // by FileId; the source is an index into the chunks
+  std::map<uint32_t, File> files_;   // by FileId
 
   std::mutex mutex_;  // of what follows
   ChunkDecoder decoder_;
@@ -225,10 +314,15 @@ Result<std::shared_ptr<const Event>> TraceReader::event(EventNumber number) {
   return impl_->event(number);
 }
 std::optional<TaskCount> TraceReader::task_count() const { return impl_->task_count(); }
+std::optional<EventSource::Dropped> TraceReader::dropped() const { return impl_->dropped(); }
 SnapshotSource* TraceReader::snapshots() {
   return impl_->snapshots().empty() ? nullptr : &impl_->snapshots();
 }
 uint64_t TraceReader::snapshots_stored_bytes() const { return impl_->snapshots().stored_bytes(); }
+std::vector<Bookmark> TraceReader::bookmarks() const { return impl_->bookmarks(); }
+Result<void> TraceReader::add_bookmark(const Bookmark& bookmark) {
+  return impl_->add_bookmark(bookmark);
+}
 std::vector<FileInfo> TraceReader::files() const { return impl_->files(); }
 Result<FileInfo> TraceReader::file_info(FileId file) const { return impl_->file_info(file); }
 Result<Bytes> TraceReader::file_bytes(FileId file, uint64_t offset_bytes, uint64_t size_bytes) {
@@ -238,6 +332,10 @@ bool TraceReader::is_complete() const { return impl_->container().is_complete();
 std::string TraceReader::torn_tail_note() const { return impl_->container().torn_tail_note(); }
 uint64_t TraceReader::file_contents_stored_bytes() const {
   return impl_->file_contents_stored_bytes();
+}
+uint64_t TraceReader::dropped_bytes() const {
+  const IndexEntry& first = impl_->container().chunks().front();
+  return first.chunk_type() == ChunkType::kDropped ? first.stored_bytes : 0;
 }
 
 Result<void> TraceReader::verify() { return impl_->verify(); }

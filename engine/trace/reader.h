@@ -27,7 +27,10 @@ class TraceReader final : public EventSource {
   uint64_t event_count() const override;
   Result<std::shared_ptr<const Event>> event(EventNumber number) override;
   std::optional<TaskCount> task_count() const override;
+  std::optional<Dropped> dropped() const override;
   SnapshotSource* snapshots() override;
+  std::vector<Bookmark> bookmarks() const override;
+  Result<void> add_bookmark(const Bookmark& bookmark) override;
   std::vector<FileInfo> files() const override;
   Result<FileInfo> file_info(FileId file) const override;
   Result<Bytes> file_bytes(FileId file, uint64_t offset_bytes, uint64_t size_bytes) override;
@@ -41,6 +44,8 @@ class TraceReader final : public EventSource {
   uint64_t file_contents_stored_bytes() const;
   // What page snapshots take of it.
   uint64_t snapshots_stored_bytes() const;
+  // How much of the file is a hole, where older history was.
+  uint64_t dropped_bytes() const;
   // Reads and decodes everything; the first damage found is the error.
   Result<void> verify();
 

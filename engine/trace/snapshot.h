@@ -49,6 +49,25 @@ struct PageDelta {
   std::vector<snapshot::PageRun> pages;  // in order of address
 };
 
+// What a process was where what is kept of a recording begins, besides its ExecEvent.
+struct Resumed {
+  bool is_first = false;          // the process that the recording is of
+  std::optional<int32_t> parent;  // its pid, whether or not it is kept
+  std::vector<std::string> arguments;
+  bool in_call = false;  // the task that the event is of stands at a call that has begun
+  std::vector<WaitingTask> others;
+  EventNumber program;  // the ExecEvent of what runs, in the whole recording
+  // All pages that are not as their mapping began, in order of address.
+  std::vector<snapshot::PageChange> pages;
+};
+
+// A process for a beginning to be made of: what comes before it is not needed any more.
+struct KeptProcess {
+  Event event;      // an ExecEvent without contents, of one of its tasks; time_ns is now
+  Resumed resumed;  // without pages
+  PageDelta delta;  // since the space's last snapshot or beginning
+};
+
 // Numbers the page snapshots of a recording from 0.
 struct SnapshotNumber {
   uint32_t value = 0;

@@ -10,6 +10,8 @@ using snapshot::PageChange;
 using snapshot::PageVersion;
 
 constexpr uint8_t kInCall = 1;
+// Flags of a process in a beginning.
+constexpr uint8_t kFirstProcess = 1, kProcessInCall = 2, kHasParent = 4;
 
 void write_pages(ByteWriter& out, const std::vector<PageChange>& pages) {
   out.varint(pages.size());
@@ -120,7 +122,82 @@ Result<void> read_body(ByteReader& in, const std::string& what, DecodedSnapshot&
   return {};
 }
 
+void write_process(ByteWriter& out, const Event& event) {
+  const Resumed& resumed = *std::get<ExecEvent>(event.body).resumed;
+  BatchEncoder image;
+  image.add(event);
+  out.blob(image.bytes());
+  out.value(static_cast<uint8_t>((resumed.is_first ? kFirstProcess : 0) |
+                                 (resumed.in_call ? kProcessInCall : 0) |
+                                 (resumed.parent ? kHasParent : 0)));
+  if (resumed.parent) out.value(*resumed.parent);
+  out.varint(resumed.program.value);
+  out.varint(resumed.arguments.size());
+  for (const std::string& argument : resumed.arguments) out.text(argument);
+  out.varint(resumed.others.size());
+  for (const WaitingTask& task : resumed.others) write_task(out, task);
+  write_pages(out, resumed.pages);
+}
+
+Result<Event> read_process(ByteReader& in, const std::string& what) {
+  const uint64_t offset = in.offset();
+  RCHK_TRY_ASSIGN(const ByteView image, in.blob());
+  RCHK_TRY_ASSIGN(std::vector<Event> events, decode_batch(image, 1, what, offset));
+  auto* const exec = std::get_if<ExecEvent>(&events.front().body);
+  if (exec == nullptr) return in.bad("a process without an image");
+  auto resumed = std::make_shared<Resumed>();
+  RCHK_TRY_ASSIGN(const auto flags, in.value<uint8_t>());
+  if ((flags & ~(kFirstProcess | kProcessInCall | kHasParent)) != 0) {
+    return in.bad("unknown flags of a process");
+  }
+  resumed->is_first = (flags & kFirstProcess) != 0;
+  resumed->in_call = (flags & kProcessInCall) != 0;
+  if ((flags & kHasParent) != 0) {
+    RCHK_TRY_ASSIGN(resumed->parent, in.value<int32_t>());
+  }
+  RCHK_TRY_ASSIGN(resumed->program.value, in.varint());
+  RCHK_TRY_ASSIGN(const uint64_t arguments, in.varint());
+  if (arguments > in.remaining()) return in.bad(fmt::format("a list of {} words", arguments));
+  for (uint64_t i = 0; i < arguments; ++i) {
+    RCHK_TRY_ASSIGN(resumed->arguments.emplace_back(), in.text());
+  }
+  RCHK_TRY_ASSIGN(const uint64_t tasks, in.varint());
+  if (tasks > in.remaining()) return in.bad(fmt::format("a list of {} tasks", tasks));
+  for (uint64_t i = 0; i < tasks; ++i) {
+    RCHK_TRY_ASSIGN(resumed->others.emplace_back(), read_task(in));
+  }
+  RCHK_TRY_ASSIGN(resumed->pages, read_pages(in));
+  exec->resumed = std::move(resumed);
+  return std::move(events.front());
+}
+
 }  // namespace
+
+Bytes encode_beginning(const Beginning& beginning) {
+  Bytes bytes;
+  ByteWriter out(bytes);
+  out.varint(beginning.snapshots);
+  out.varint(beginning.processes.size());
+  for (const Event& event : beginning.processes) write_process(out, event);
+  return bytes;
+}
+
+Result<Beginning> decode_beginning(ByteView bytes, const std::string& what, uint64_t base_offset) {
+  ByteReader in(bytes, what, base_offset);
+  Beginning beginning;
+  RCHK_TRY_ASSIGN(const uint64_t snapshots, in.varint());
+  if (snapshots > UINT32_MAX) return in.bad("too many snapshots");
+  beginning.snapshots = static_cast<uint32_t>(snapshots);
+  RCHK_TRY_ASSIGN(const uint64_t processes, in.varint());
+  if (processes == 0 || processes > in.remaining()) {
+    return in.bad(fmt::format("a beginning of {} processes", processes));
+  }
+  for (uint64_t i = 0; i < processes; ++i) {
+    RCHK_TRY_ASSIGN(beginning.processes.emplace_back(), read_process(in, what));
+  }
+  if (!in.at_end()) return in.bad("bytes behind a beginning");
+  return beginning;
+}
 
 Bytes encode_snapshot(const Snapshot& snapshot, const std::vector<PageChange>& changes) {
   Bytes bytes;

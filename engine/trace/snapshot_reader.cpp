@@ -12,6 +12,7 @@ using snapshot::PageChange;
 
 constexpr size_t kRecentSnapshots = 16;
 constexpr size_t kRecentChunks = 32;  // of 64 KiB
+constexpr size_t kRecentBeginnings = 2;
 
 // Puts later changes over earlier pages; both are in order of address.
 std::vector<PageChange> merged(const std::vector<PageChange>& pages,
@@ -31,7 +32,10 @@ std::vector<PageChange> merged(const std::vector<PageChange>& pages,
 }  // namespace
 
 SnapshotReader::SnapshotReader(const Container& container)
-    : container_(container), recent_(kRecentSnapshots), recent_chunks_(kRecentChunks) {}
+    : container_(container),
+      recent_(kRecentSnapshots),
+      recent_chunks_(kRecentChunks),
+      recent_beginnings_(kRecentBeginnings) {}
 SnapshotReader::~SnapshotReader() = default;
 
 Result<void> SnapshotReader::take_in(const IndexEntry& chunk) {
@@ -41,23 +45,33 @@ Result<void> SnapshotReader::take_in(const IndexEntry& chunk) {
       chunks_[static_cast<uint32_t>(chunk.key)] = chunk;
       break;
     case ChunkType::kSnapshot: {
-      if (!marks_.empty() && chunk.key < marks_.back().event.value) {
+      const EventNumber event{chunk.key - numbers_.first_event + numbers_.resumed};
+      if (chunk.key < numbers_.first_event || (!marks_.empty() && event < marks_.back().event)) {
         return container_.bad(chunk.offset, "snapshots that are not in the order of events");
       }
       const SnapshotNumber number{static_cast<uint32_t>(marks_.size())};
-      marks_.push_back({{chunk.key}, chunk.label});
-      Entry entry{chunk, std::nullopt, std::nullopt};
+      marks_.push_back({event, chunk.label});
+      Entry entry{chunk, std::nullopt, std::nullopt, std::nullopt};
       const auto last = last_of_space_.find(chunk.label);
-      if (last != last_of_space_.end()) entry.before = last->second;
+      if (last != last_of_space_.end()) {
+        entry.before = last->second;
+      } else {
+        entry.beginning = beginning_;
+      }
       last_of_space_[chunk.label] = number;
       entries_.push_back(entry);
       break;
     }
     case ChunkType::kPageDirectory:
-      if (chunk.label + uint64_t{1} != marks_.size()) {
+      // Numbers of snapshots are of 32 bits, and begin anew behind that.
+      if (marks_.empty() || chunk.label - numbers_.snapshots != marks_.size() - 1) {
         return container_.bad(chunk.offset, "a directory of pages that is of no snapshot");
       }
       entries_.back().directory = chunk;
+      break;
+    case ChunkType::kBeginning:
+      beginning_ = chunk;
+      last_of_space_.clear();
       break;
     default:
       return {};
@@ -81,12 +95,28 @@ Result<std::shared_ptr<const DecodedSnapshot>> SnapshotReader::decoded(SnapshotN
   return recent_.get(number.value, [&]() -> Result<DecodedSnapshot> {
     RCHK_TRY_ASSIGN(const Buffer raw, container_.load(chunk, decoder_));
     RCHK_TRY_ASSIGN(DecodedSnapshot decoded, decode_snapshot(raw.view(), place_of(chunk), 0));
-    decoded.snapshot.event = {chunk.key};
+    decoded.snapshot.event = marks_[number.value].event;
+    decoded.snapshot.program = program_here(decoded.snapshot.program, chunk.label);
     if (decoded.snapshot.image.space != chunk.label) {
       return container_.bad(chunk.offset, "a snapshot of another space than its header says");
     }
     return decoded;
   });
+}
+
+// The number of an ExecEvent, or of the one that stands for it where it was dropped.
+EventNumber SnapshotReader::program_here(EventNumber program, uint32_t space) const {
+  if (numbers_.programs.empty()) return program;
+  if (program.value >= numbers_.first_event) {
+    return {program.value - numbers_.first_event + numbers_.resumed};
+  }
+  EventNumber found{0};
+  for (size_t i = numbers_.programs.size(); i-- > 0;) {
+    const auto& [event, of_space] = numbers_.programs[i];
+    if (of_space == space) return {i};
+    if (event == program.value) found = {i};
+  }
+  return found;
 }
 
 Result<std::shared_ptr<const Snapshot>> SnapshotReader::snapshot(SnapshotNumber number) {
@@ -99,6 +129,19 @@ Result<std::vector<PageChange>> SnapshotReader::changes(SnapshotNumber number) {
   std::lock_guard lock(mutex_);
   RCHK_TRY_ASSIGN(const auto found, decoded(number));
   return found->changes;
+}
+
+// What a space had at a beginning; nothing if it was not there yet.
+Result<std::vector<PageChange>> SnapshotReader::pages_at(const IndexEntry& chunk, uint32_t space) {
+  RCHK_TRY_ASSIGN(const auto beginning,
+                  recent_beginnings_.get(chunk.offset, [&]() -> Result<Beginning> {
+                    RCHK_TRY_ASSIGN(const Buffer raw, container_.load(chunk, decoder_));
+                    return decode_beginning(raw.view(), place_of(chunk), 0);
+                  }));
+  for (const Event& event : beginning->processes) {
+    if (event.space == space) return std::get<ExecEvent>(event.body).resumed->pages;
+  }
+  return std::vector<PageChange>();
 }
 
 Result<std::vector<PageChange>> SnapshotReader::pages(SnapshotNumber number) {
@@ -114,6 +157,9 @@ Result<std::vector<PageChange>> SnapshotReader::pages(SnapshotNumber number) {
     }
     way.push_back(*at);
     at = found->before;
+    if (!at && found->beginning) {
+      RCHK_TRY_ASSIGN(pages, pages_at(*found->beginning, found->chunk.label));
+    }
   }
   for (auto at = way.rbegin(); at != way.rend(); ++at) {
     RCHK_TRY_ASSIGN(const auto found, decoded(*at));

@@ -20,12 +20,21 @@ void SnapshotWriter::Keeper::put(snapshot::ChunkId id, Bytes chunk) {
   ChunkHeader header;
   header.type = static_cast<uint16_t>(ChunkType::kPages);
   header.key = id.value;
-  if (const auto written = output_.chunk(header, chunk); !written) failure_ = written.error();
+  const auto written = output_.chunk(header, chunk);
+  if (!written) {
+    failure_ = written.error();
+    return;
+  }
+  written_[id.value] = *written;
 }
 
 Result<std::shared_ptr<const Bytes>> SnapshotWriter::Keeper::get(snapshot::ChunkId id) {
-  return fail(ErrorKind::kMisuse,
-              fmt::format("chunk {} is asked for while it is written", id.value));
+  const auto found = written_.find(id.value);
+  if (found == written_.end()) {
+    return fail(ErrorKind::kMisuse, fmt::format("chunk {} of pages is not there", id.value));
+  }
+  RCHK_TRY_ASSIGN(Bytes bytes, output_.read(found->second));
+  return std::make_shared<const Bytes>(std::move(bytes));
 }
 
 Result<void> SnapshotWriter::Keeper::result() const {
@@ -35,11 +44,16 @@ Result<void> SnapshotWriter::Keeper::result() const {
 SnapshotWriter::SnapshotWriter(ChunkOutput& output, uint64_t budget_bytes)
     : output_(output), keeper_(output), pages_(keeper_, budget_bytes) {}
 
+SnapshotWriter::Line& SnapshotWriter::line_of(uint32_t space) {
+  auto [entry, fresh] = lines_.try_emplace(space);
+  if (fresh) entry->second.number = pages_.add_line();
+  return entry->second;
+}
+
 Result<void> SnapshotWriter::add(const Snapshot& snapshot, const PageDelta& delta) {
   const uint32_t space = snapshot.image.space;
-  auto [entry, fresh] = lines_.try_emplace(space);
-  Line& line = entry->second;
-  if (fresh) line.number = pages_.add_line();
+  const bool fresh = lines_.count(space) == 0;
+  Line& line = line_of(space);
   RCHK_TRY_ASSIGN(const snapshot::SnapshotId id, pages_.add(line.number, delta.reset, delta.pages));
   // A snapshot comes behind the contents that it names.
   pages_.store().flush();
@@ -52,6 +66,7 @@ Result<void> SnapshotWriter::add(const Snapshot& snapshot, const PageDelta& delt
   header.label = space;
   header.key = snapshot.event.value;
   RCHK_TRY(output_.chunk(header, encode_snapshot(snapshot, changes)));
+  ++snapshots_;
   line.changes_since_directory += changes.size();
   if (!fresh) RCHK_TRY(write_directory(space, line, id));
   // The file has what is older.
@@ -71,9 +86,44 @@ Result<void> SnapshotWriter::write_directory(uint32_t space, Line& line, snapsho
   line.changes_since_directory = 0;
   ChunkHeader header;
   header.type = static_cast<uint16_t>(ChunkType::kPageDirectory);
-  header.label = id.value;
+  header.label = snapshots_ - 1;
   header.key = space;
-  return output_.chunk(header, encode_pages(pages));
+  RCHK_TRY(output_.chunk(header, encode_pages(pages)));
+  return {};
+}
+
+Result<Beginning> SnapshotWriter::begin_anew(std::vector<KeptProcess> processes) {
+  snapshot::PageStore& store = pages_.store();
+  Beginning beginning;
+  beginning.snapshots = snapshots_;
+  std::vector<snapshot::SnapshotId> ids;
+  for (KeptProcess& process : processes) {
+    const Line& line = line_of(process.event.space);
+    RCHK_TRY_ASSIGN(const snapshot::SnapshotId id,
+                    pages_.add(line.number, process.delta.reset, process.delta.pages));
+    process.delta = {};
+    ids.push_back(id);
+  }
+  // What was put so far is read back from where it is.
+  store.flush();
+  RCHK_TRY(keeper_.result());
+  for (const KeptProcess& process : processes) {
+    RCHK_TRY(store.rewrite(line_of(process.event.space).number));
+    RCHK_TRY(keeper_.result());
+  }
+  store.flush();
+  RCHK_TRY(keeper_.result());
+  for (size_t i = 0; i < processes.size(); ++i) {
+    Event& event = processes[i].event;
+    line_of(event.space).changes_since_directory = 0;
+    processes[i].resumed.pages = store.versions_of(ids[i]);
+    std::get<ExecEvent>(event.body).resumed =
+        std::make_shared<const Resumed>(std::move(processes[i].resumed));
+    beginning.processes.push_back(std::move(event));
+  }
+  pages_.drop_before(ids.back());
+  versions_kept_ = store.version_count();
+  return beginning;
 }
 
 void SnapshotWriter::end_space(uint32_t space) {

@@ -2,8 +2,12 @@
 
 #include <map>
 #include <optional>
+#include <unordered_map>
+#include <vector>
 
 #include "engine/trace/chunk.h"
+#include "engine/trace/codec.h"
+#include "engine/trace/index.h"
 #include "engine/trace/snapshot.h"
 #include "snapshot/chunk_keeper.h"
 #include "snapshot/page_recorder.h"
@@ -15,7 +19,9 @@ class ChunkOutput {
  public:
   virtual ~ChunkOutput() = default;
   // Compresses and writes one. `header` says type, label and key.
-  virtual Result<void> chunk(ChunkHeader header, ByteView raw) = 0;
+  virtual Result<IndexEntry> chunk(ChunkHeader header, ByteView raw) = 0;
+  // The raw bytes of one that was written.
+  virtual Result<Bytes> read(const IndexEntry& entry) = 0;
 };
 
 // Turns page snapshots into chunks: the contents of pages as what changed, and of each space now
@@ -29,15 +35,18 @@ class SnapshotWriter {
   // REQUIRES: snapshots come in the order of their events.
   Result<void> add(const Snapshot& snapshot, const PageDelta& delta);
   void end_space(uint32_t space);
+  // Puts all pages of `processes`, which are all that there are, into chunks of their own; behind
+  // it none is needed that was written before. Returns what the beginning's chunk is to say.
+  Result<Beginning> begin_anew(std::vector<KeptProcess> processes);
 
  private:
-  // Writes what a page store is done with.
+  // Writes what a page store is done with, and knows where that is as long as it is needed.
   class Keeper final : public snapshot::ChunkKeeper {
    public:
     explicit Keeper(ChunkOutput& output) : output_(output) {}
     void put(snapshot::ChunkId id, Bytes chunk) override;
     Result<std::shared_ptr<const Bytes>> get(snapshot::ChunkId id) override;
-    void drop(snapshot::ChunkId) override {}
+    void drop(snapshot::ChunkId id) override { written_.erase(id.value); }
     uint64_t stored_bytes() const override { return 0; }
     // The first error of a put().
     Result<void> result() const;
@@ -45,11 +54,13 @@ class SnapshotWriter {
    private:
     ChunkOutput& output_;
     std::optional<Error> failure_;
+    std::unordered_map<uint32_t, IndexEntry> written_;
   };
   struct Line {
     uint32_t number = 0;  // in the page store
     uint64_t changes_since_directory = 0;
   };
+  Line& line_of(uint32_t space);
   Result<void> write_directory(uint32_t space, Line& line, snapshot::SnapshotId id);
 
   ChunkOutput& output_;
@@ -57,6 +68,7 @@ class SnapshotWriter {
   snapshot::PageRecorder pages_;
   std::map<uint32_t, Line> lines_;  // by space
   uint64_t versions_kept_ = 0;      // behind the last forgetting
+  uint32_t snapshots_ = 0;          // that were written
 };
 
 }  // namespace rchk::trace

@@ -6,7 +6,13 @@ namespace rchk::trace {
 
 void TaskCount::add(const Event& event) {
   const auto* spawn = std::get_if<SpawnEvent>(&event.body);
-  const bool begins = processes == 0 && std::holds_alternative<ExecEvent>(event.body);
+  const auto* exec = std::get_if<ExecEvent>(&event.body);
+  if (exec != nullptr && exec->resumed != nullptr) {
+    ++processes;
+    tasks += 1 + exec->resumed->others.size();
+    return;
+  }
+  const bool begins = processes == 0 && exec != nullptr;
   if (begins || spawn != nullptr) ++tasks;
   if (begins || (spawn != nullptr && spawn->kind != SpawnKind::kThread)) ++processes;
 }

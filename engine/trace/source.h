@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "base/types.h"
+#include "engine/trace/bookmark.h"
 #include "engine/trace/event.h"
 #include "engine/trace/snapshot.h"
 
@@ -31,6 +32,12 @@ class EventSink {
   // How much processor time comparing, compressing and writing snapshots of an address space has
   // taken so far, in nanoseconds, beside the recording.
   virtual uint64_t snapshot_work_ns(uint32_t /*space*/) const { return 0; }
+  // Whether begin_anew() is wanted: history is to be dropped some time later.
+  virtual bool wants_beginning() const { return false; }
+  // What was added so far is needed no more to replay what comes behind it, but for files that
+  // `processes` have mapped; the numbers of all others are not used again. They are all that run,
+  // and stand as they do behind the event that was appended last.
+  virtual Result<void> begin_anew(std::vector<KeptProcess> /*processes*/) { return {}; }
   // There will be no more snapshots of an address space.
   virtual Result<void> end_space(uint32_t /*space*/) { return {}; }
   // Returns when everything so far has left this process (for a file: reached the kernel).
@@ -68,6 +75,20 @@ class EventSource {
   // The page snapshots of the whole recording, or null if it has none.
   virtual SnapshotSource* snapshots() { return nullptr; }
 
+  // How many events in front of this were dropped, and when that ended.
+  struct Dropped {
+    uint64_t events = 0;
+    uint64_t time_ns = 0;
+  };
+  virtual std::optional<Dropped> dropped() const { return std::nullopt; }
+
+  // Those of the whole recording, oldest first; of some of the same name the last one counts.
+  virtual std::vector<Bookmark> bookmarks() const { return {}; }
+  // Keeps one in the recording. kUnsupported where it cannot be added to.
+  virtual Result<void> add_bookmark(const Bookmark& /*bookmark*/) {
+    return fail(ErrorKind::kUnsupported, "the recording is still being made");
+  }
+
   // Of the whole recording, if that is known without reading it.
   virtual std::optional<TaskCount> task_count() const { return std::nullopt; }
 
@@ -84,6 +105,11 @@ class PartOfRecording : public EventSource {
  public:
   const RecordingInfo& info() const final { return recording_.info(); }
   SnapshotSource* snapshots() final { return recording_.snapshots(); }
+  std::vector<Bookmark> bookmarks() const final { return recording_.bookmarks(); }
+  Result<void> add_bookmark(const Bookmark& bookmark) final {
+    return recording_.add_bookmark(bookmark);
+  }
+  std::optional<Dropped> dropped() const final { return recording_.dropped(); }
   std::vector<FileInfo> files() const final { return recording_.files(); }
   Result<FileInfo> file_info(FileId file) const final { return recording_.file_info(file); }
   Result<Bytes> file_bytes(FileId file, uint64_t offset_bytes, uint64_t size_bytes) final {

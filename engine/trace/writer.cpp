@@ -7,9 +7,11 @@
 #include <cstring>
 #include <ctime>
 #include <deque>
+#include <future>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -20,28 +22,17 @@
 #include "base/check.h"
 #include "base/fd.h"
 #include "engine/trace/chunk.h"
+#include "engine/trace/coarse_clock.h"
 #include "engine/trace/codec.h"
+#include "engine/trace/generations.h"
 #include "engine/trace/index.h"
+#include "engine/trace/output.h"
 #include "engine/trace/piece_map.h"
 #include "engine/trace/snapshot_writer.h"
 #include "snapshot/memory_cost.h"
 
 namespace rchk::trace {
 namespace {
-
-// Steps of some milliseconds, without RDTSC: a recorder makes it trap in its own thread.
-struct CoarseClock {
-  using duration = std::chrono::nanoseconds;
-  using rep = duration::rep;
-  using period = duration::period;
-  using time_point = std::chrono::time_point<CoarseClock>;
-  static constexpr bool is_steady = true;
-  static time_point now() {
-    timespec time{};
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
-    return time_point(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
-  }
-};
 
 // Processor time of the calling thread.
 uint64_t thread_time_ns() {
@@ -53,8 +44,28 @@ uint64_t thread_time_ns() {
 // How long an event may wait in a batch before it is written.
 constexpr std::chrono::milliseconds kLongestWait(100);
 
-// How much may wait to be written before the recording waits for it.
+// How much may wait to be written before the recording waits for it; no more than some part of
+// what is to be kept, which grows by that before anything can be dropped.
 constexpr uint64_t kQueueBytes = 64 << 20;
+constexpr uint64_t kSmallestQueueBytes = 1 << 20;
+constexpr uint64_t kQueuePart = 16;
+
+uint64_t queue_bytes(const Keep& keep) {
+  if (!keep.size_bytes) return kQueueBytes;
+  return std::clamp(*keep.size_bytes / kQueuePart, kSmallestQueueBytes, kQueueBytes);
+}
+
+// How many tasks what is kept has seen, if it begins at some event.
+struct CountFrom {
+  uint64_t first_event = 0;
+  TaskCount count;
+};
+
+struct Save {
+  std::string path;
+  std::deque<CountFrom> counts;
+  std::promise<Result<void>> done;
+};
 
 // What the worker is to compress and write: a chunk, a snapshot, or that a space has ended.
 struct Draft {
@@ -63,10 +74,16 @@ struct Draft {
   std::optional<Snapshot> snapshot{};
   PageDelta delta{};
   std::optional<uint32_t> ended_space{};
+  std::vector<KeptProcess> beginning{};
+  std::set<uint32_t> files{};       // that a beginning needs
+  std::shared_ptr<Save> save = {};  // a copy is to be made
 
   uint64_t size_bytes() const {
     uint64_t bytes = raw.size();
     for (const snapshot::PageRun& run : delta.pages) bytes += run.bytes.size();
+    for (const KeptProcess& process : beginning) {
+      for (const snapshot::PageRun& run : process.delta.pages) bytes += run.bytes.size();
+    }
     return bytes;
   }
 };
@@ -77,82 +94,21 @@ uint64_t page_budget_bytes() {
   return std::min(kMost, snapshot::usable_memory_bytes() / 16);
 }
 
-// The file, written from front to back by one thread at a time.
-class Output final : public ChunkOutput {
- public:
-  Output(FileDescriptor file, std::string path, uint64_t recording_id)
-      : file_(std::move(file)), path_(std::move(path)), encoder_(recording_id) {}
-
-  Result<void> begin(uint64_t recording_id) {
-    FileHeader header;
-    std::memcpy(header.magic, FileHeader::kMagic, sizeof header.magic);
-    header.major_version = kMajorVersion;
-    header.minor_version = kMinorVersion;
-    header.recording_id = recording_id;
-    header.xxh3 = header_checksum(header);
-    RCHK_TRY(write({reinterpret_cast<const uint8_t*>(kFrontText.data()), kFrontText.size()}));
-    offset_ = kFrontBytes;
-    return write({reinterpret_cast<const uint8_t*>(&header), sizeof header});
-  }
-
-  Result<void> chunk(ChunkHeader header, ByteView raw) override {
-    return chunk(header, raw, Encoding::kZstd);
-  }
-  Result<void> chunk(ChunkHeader header, ByteView raw, Encoding encoding) {
-    const uint64_t offset = offset_;
-    RCHK_TRY(write(encoder_.encode(header, raw, encoding)));
-    index_.push_back(IndexEntry::of(header, offset));
-    return {};
-  }
-
-  Result<void> end(const TaskCount& task_count) {
-    ChunkHeader tasks;
-    tasks.type = static_cast<uint16_t>(ChunkType::kTaskCount);
-    RCHK_TRY(chunk(tasks, encode_task_count(task_count)));
-    const uint64_t index_offset = offset_;
-    ChunkHeader index;
-    index.type = static_cast<uint16_t>(ChunkType::kIndex);
-    RCHK_TRY(chunk(index, encode_index(index_)));
-    ChunkHeader trailer;
-    trailer.type = static_cast<uint16_t>(ChunkType::kEnd);
-    trailer.key = index_offset;
-    return chunk(trailer, {}, Encoding::kStored);
-  }
-
- private:
-  Result<void> write(ByteView bytes) {
-    while (!bytes.empty()) {
-      const ssize_t count =
-          pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset_));
-      if (count < 0) {
-        if (errno == EINTR) continue;
-        return fail_errno(fmt::format("writing {}", path_));
-      }
-      bytes = bytes.subspan(static_cast<size_t>(count));
-      offset_ += static_cast<uint64_t>(count);
-    }
-    return {};
-  }
-
-  FileDescriptor file_;
-  std::string path_;
-  ChunkEncoder encoder_;
-  uint64_t offset_ = 0;
-  std::vector<IndexEntry> index_;
-};
-
 }  // namespace
 
 class TraceWriter::Impl {
  public:
-  Impl(FileDescriptor file, const std::string& path, uint64_t recording_id)
-      : output_(std::move(file), path, recording_id), snapshots_(output_, page_budget_bytes()) {}
+  Impl(FileDescriptor file, const std::string& path, uint64_t recording_id, WriterOptions options)
+      : most_queued_bytes_(queue_bytes(options.keep)),
+        output_(std::move(file), path, recording_id),
+        snapshots_(output_, page_budget_bytes()),
+        generations_(output_, std::move(options)) {}
 
-  Result<void> begin(uint64_t recording_id, const RecordingInfo& info) {
-    RCHK_TRY(output_.begin(recording_id));
-    ChunkHeader header;
-    header.type = static_cast<uint16_t>(ChunkType::kInfo);
-    RCHK_TRY(output_.chunk(header, encode_info(info)));
+  Result<void> begin(const RecordingInfo& info) {
+    RCHK_TRY(output_.begin());
+    RCHK_TRY(generations_.begin());
+    info_ = encode_info(info);
+    RCHK_TRY(write_info());
     // The worker must not be the thread that takes the recorder's signals.
     sigset_t all;
     sigset_t before;
@@ -176,8 +132,8 @@ class TraceWriter::Impl {
     std::unique_lock lock(mutex_);
     RCHK_TRY(ready(lock));
     FileInfo info = given;
-    info.id.value = static_cast<uint32_t>(files_.size());
-    files_.emplace_back();
+    info.id.value = next_file_++;
+    files_[info.id.value];
     Draft draft;
     draft.header.type = static_cast<uint16_t>(ChunkType::kFileInfo);
     draft.header.label = info.id.value;
@@ -189,10 +145,11 @@ class TraceWriter::Impl {
   Result<void> add_file_range(FileId file, uint64_t offset, ByteView bytes) {
     std::unique_lock lock(mutex_);
     RCHK_TRY(ready(lock));
-    if (file.value >= files_.size()) {
+    const auto known = files_.find(file.value);
+    if (known == files_.end()) {
       return fail(ErrorKind::kMisuse, fmt::format("file {} was not added", file.value));
     }
-    for (const PieceMap::Piece& piece : files_[file.value].add(offset, offset + bytes.size(), 0)) {
+    for (const PieceMap::Piece& piece : known->second.add(offset, offset + bytes.size(), 0)) {
       for (uint64_t at = piece.begin; at < piece.end; at += kFilePieceBytes) {
         const uint64_t size = std::min(kFilePieceBytes, piece.end - at);
         const ByteView part = bytes.subspan(at - offset, size);
@@ -212,7 +169,7 @@ class TraceWriter::Impl {
     RCHK_TRY(ready(lock));
     if (batch_.count() == 0) batch_begun_ = CoarseClock::now();
     batch_.add(event);
-    task_count_.add(event);
+    for (CountFrom& item : counts_) item.count.add(event);
     if (batch_.size_bytes() > kMaxChunkBytes) {
       failure_ = Error{ErrorKind::kUnsupported, 0,
                        fmt::format("event {}: too large to be recorded", event_count_)};
@@ -243,6 +200,46 @@ class TraceWriter::Impl {
     return known == snapshot_work_ns_.end() ? 0 : known->second;
   }
 
+  bool wants_beginning() const { return generations_.wants_another(); }
+
+  Result<void> begin_anew(std::vector<KeptProcess> processes) {
+    std::unique_lock lock(mutex_);
+    RCHK_TRY(ready(lock));
+    if (processes.empty()) return fail(ErrorKind::kMisuse, "a beginning without any process");
+    seal_batch(lock);
+    generations_.expect_another();
+    Draft draft;
+    CountFrom from{event_count_, {}};
+    for (const KeptProcess& process : processes) {
+      ++from.count.processes;
+      from.count.tasks += 1 + process.resumed.others.size();
+      for (const Mapping& mapping : std::get<ExecEvent>(process.event.body).mappings) {
+        if (mapping.backing) draft.files.insert(mapping.backing->file.value);
+      }
+    }
+    std::erase_if(files_, [&](const auto& item) { return draft.files.count(item.first) == 0; });
+    counts_.push_back(from);
+    draft.header.key = event_count_;
+    draft.beginning = std::move(processes);
+    push(lock, std::move(draft));
+    return {};
+  }
+
+  Result<void> save(const std::string& path) {
+    std::unique_lock lock(mutex_);
+    RCHK_TRY(ready(lock));
+    if (event_count_ == 0) return fail(ErrorKind::kMisuse, "nothing was recorded yet");
+    seal_batch(lock);
+    Draft draft;
+    draft.save = std::make_shared<Save>();
+    draft.save->path = path;
+    draft.save->counts = counts_;
+    std::future<Result<void>> done = draft.save->done.get_future();
+    push(lock, std::move(draft));
+    lock.unlock();
+    return done.get();
+  }
+
   Result<void> end_space(uint32_t space) {
     std::unique_lock lock(mutex_);
     RCHK_TRY(ready(lock));
@@ -265,7 +262,7 @@ class TraceWriter::Impl {
     stop_worker();
     std::unique_lock lock(mutex_);
     closed_ = true;
-    return output_.end(task_count_);
+    return output_.end(count_from(counts_));
   }
 
  private:
@@ -277,7 +274,7 @@ class TraceWriter::Impl {
   }
 
   void push(std::unique_lock<std::mutex>& lock, Draft draft) {
-    room_.wait(lock, [&] { return queued_bytes_ < kQueueBytes || failure_; });
+    room_.wait(lock, [&] { return queued_bytes_ < most_queued_bytes_ || failure_; });
     queued_bytes_ += draft.size_bytes();
     queue_.push_back(std::move(draft));
     work_.notify_one();
@@ -309,6 +306,7 @@ class TraceWriter::Impl {
         // Without notice: a batch may have become due.
         work_.wait_for(lock, kLongestWait, [&] { return !queue_.empty() || stopping_; });
         if (queue_.empty() && batch_is_due()) queue_.push_back(take_counted_batch());
+        if (queue_.empty()) keep(lock);
         continue;
       }
       Draft draft = std::move(queue_.front());
@@ -322,12 +320,34 @@ class TraceWriter::Impl {
       lock.lock();
       if (draft.snapshot) snapshot_work_ns_[draft.snapshot->image.space] += work_ns;
       if (draft.ended_space) snapshot_work_ns_.erase(*draft.ended_space);
+      if (!written) failure_ = written.error();
+      if (!failure_) keep(lock);
       busy_ = false;
       queued_bytes_ -= size_bytes;
-      if (!written) failure_ = written.error();
       room_.notify_all();
       if (queue_.empty() || failure_) drained_.notify_all();
     }
+    // Nobody waits for what will not be made.
+    for (Draft& draft : queue_) {
+      if (draft.save) draft.save->done.set_value(failure_ ? Failure(*failure_) : Result<void>());
+    }
+  }
+
+  // Drops what is not to be kept. REQUIRES: the mutex is held; lets go of it.
+  void keep(std::unique_lock<std::mutex>& lock) {
+    if (generations_.keeps_everything()) return;
+    lock.unlock();
+    const Result<void> kept = generations_.judge();
+    lock.lock();
+    if (!kept) failure_ = kept.error();
+    while (counts_.front().first_event < generations_.first_event()) counts_.pop_front();
+  }
+
+  TaskCount count_from(const std::deque<CountFrom>& counts) const {
+    for (const CountFrom& item : counts) {
+      if (item.first_event == generations_.first_event()) return item.count;
+    }
+    return {};
   }
 
   // REQUIRES: the mutex is not held.
@@ -337,7 +357,48 @@ class TraceWriter::Impl {
       snapshots_.end_space(*draft.ended_space);
       return {};
     }
-    return output_.chunk(draft.header, draft.raw);
+    if (!draft.beginning.empty()) return write_beginning(draft);
+    if (draft.save) {
+      draft.save->done.set_value(output_.save(draft.save->path, count_from(draft.save->counts)));
+      return {};
+    }
+    RCHK_TRY_ASSIGN(const IndexEntry written, output_.chunk(draft.header, draft.raw));
+    if (written.chunk_type() == ChunkType::kFileInfo) file_chunks_[written.label] = {written, {}};
+    if (written.chunk_type() == ChunkType::kFileContents) {
+      file_chunks_.at(written.label).contents.push_back(written);
+    }
+    return {};
+  }
+
+  Result<void> write_info() {
+    ChunkHeader header;
+    header.type = static_cast<uint16_t>(ChunkType::kInfo);
+    RCHK_TRY(output_.chunk(header, info_));
+    return {};
+  }
+
+  // All that is needed of what is in front of it, then the beginning itself.
+  Result<void> write_beginning(Draft& draft) {
+    const Generations::Section section(generations_, draft.header.key);
+    RCHK_TRY(write_info());
+    for (auto file = file_chunks_.begin(); file != file_chunks_.end();) {
+      if (draft.files.count(file->first) == 0) {
+        file = file_chunks_.erase(file);
+        continue;
+      }
+      RCHK_TRY_ASSIGN(file->second.info, output_.repeat(file->second.info));
+      for (IndexEntry& contents : file->second.contents) {
+        RCHK_TRY_ASSIGN(contents, output_.repeat(contents));
+      }
+      ++file;
+    }
+    RCHK_TRY_ASSIGN(const Beginning beginning, snapshots_.begin_anew(std::move(draft.beginning)));
+    ChunkHeader header;
+    header.type = static_cast<uint16_t>(ChunkType::kBeginning);
+    header.label = static_cast<uint32_t>(beginning.processes.size());
+    header.key = draft.header.key;
+    RCHK_TRY(output_.chunk(header, encode_beginning(beginning)));
+    return {};
   }
 
   Draft take_counted_batch() {
@@ -360,6 +421,7 @@ class TraceWriter::Impl {
   std::condition_variable room_;     // the queue became shorter
   std::condition_variable drained_;  // the queue became empty
   std::deque<Draft> queue_;
+  const uint64_t most_queued_bytes_;
   uint64_t queued_bytes_ = 0;  // of the queue and what the worker holds
   bool busy_ = false;
   bool stopping_ = false;
@@ -370,12 +432,20 @@ class TraceWriter::Impl {
   BatchEncoder batch_;
   CoarseClock::time_point batch_begun_;
   uint64_t event_count_ = 0;
-  TaskCount task_count_;
-  std::vector<PieceMap> files_;  // by FileId
+  std::deque<CountFrom> counts_{1};  // of each generation
+  uint32_t next_file_ = 0;
+  std::map<uint32_t, PieceMap> files_;  // by FileId; since the last beginning those that it needs
 
   // The worker's while it runs.
+  struct FileChunks {
+    IndexEntry info;
+    std::vector<IndexEntry> contents;
+  };
   Output output_;
   SnapshotWriter snapshots_;
+  Generations generations_;
+  Bytes info_;
+  std::map<uint32_t, FileChunks> file_chunks_;  // by FileId
   std::thread worker_;
 };
 
@@ -383,7 +453,8 @@ TraceWriter::TraceWriter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 TraceWriter::~TraceWriter() = default;
 
 Result<std::unique_ptr<TraceWriter>> TraceWriter::create(const std::string& path,
-                                                         const RecordingInfo& info) {
+                                                         const RecordingInfo& info,
+                                                         WriterOptions options) {
   uint64_t recording_id = 0;
   if (getrandom(&recording_id, sizeof recording_id, 0) != sizeof recording_id) {
     return fail_errno("getrandom");
@@ -391,8 +462,8 @@ Result<std::unique_ptr<TraceWriter>> TraceWriter::create(const std::string& path
   // A recording holds whatever the program had in memory, like a core file: the owner's alone.
   FileDescriptor file(open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!file.is_open()) return Failure(Error{ErrorKind::kMisuse, errno, path});
-  auto impl = std::make_unique<Impl>(std::move(file), path, recording_id);
-  RCHK_TRY(impl->begin(recording_id, info));
+  auto impl = std::make_unique<Impl>(std::move(file), path, recording_id, std::move(options));
+  RCHK_TRY(impl->begin(info));
   return std::unique_ptr<TraceWriter>(new TraceWriter(std::move(impl)));
 }
 
@@ -407,6 +478,11 @@ Result<void> TraceWriter::add_snapshot(Snapshot snapshot, PageDelta delta) {
 uint64_t TraceWriter::snapshot_work_ns(uint32_t space) const {
   return impl_->snapshot_work_ns(space);
 }
+bool TraceWriter::wants_beginning() const { return impl_->wants_beginning(); }
+Result<void> TraceWriter::begin_anew(std::vector<KeptProcess> processes) {
+  return impl_->begin_anew(std::move(processes));
+}
+Result<void> TraceWriter::save(const std::string& path) { return impl_->save(path); }
 Result<void> TraceWriter::end_space(uint32_t space) { return impl_->end_space(space); }
 Result<void> TraceWriter::flush() { return impl_->flush(); }
 Result<void> TraceWriter::close() { return impl_->close(); }

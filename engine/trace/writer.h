@@ -1,11 +1,32 @@
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "engine/trace/source.h"
 
 namespace rchk::trace {
+
+// How much of its history a recording keeps: of one of these at least, or everything.
+struct Keep {
+  std::optional<std::chrono::nanoseconds> duration;
+  // What the file takes of the disk. Where the program's memory takes more than a quarter of that,
+  // so much more is kept.
+  std::optional<uint64_t> size_bytes;
+  bool is_everything() const { return !duration && !size_bytes; }
+};
+
+struct WriterOptions {
+  Keep keep;
+  // Told once about each thing that the user should know of, by the writer's own thread. A whole
+  // sentence.
+  std::function<void(std::string_view)> message;
+};
 
 // Writes a recording to a file (docs/trace-format.md). Events are encoded by the caller's thread;
 // compressing and writing is done by one worker thread, so that recording does not wait for it
@@ -18,7 +39,8 @@ class TraceWriter final : public EventSink {
  public:
   // Creates the file, or empties it if it exists, and writes `info`.
   static Result<std::unique_ptr<TraceWriter>> create(const std::string& path,
-                                                     const RecordingInfo& info);
+                                                     const RecordingInfo& info,
+                                                     WriterOptions options = {});
   ~TraceWriter() override;
   TraceWriter(const TraceWriter&) = delete;
   TraceWriter& operator=(const TraceWriter&) = delete;
@@ -28,9 +50,15 @@ class TraceWriter final : public EventSink {
   Result<EventNumber> append(const Event& event) override;
   Result<void> add_snapshot(Snapshot snapshot, PageDelta delta) override;
   uint64_t snapshot_work_ns(uint32_t space) const override;
+  bool wants_beginning() const override;
+  Result<void> begin_anew(std::vector<KeptProcess> processes) override;
   Result<void> end_space(uint32_t space) override;
   Result<void> flush() override;
   Result<void> close() override;
+
+  // Makes a closed recording in a file of its own of all that was added before the call. Returns
+  // when it is there. kMisuse with EEXIST if the file exists. May be called from any thread.
+  Result<void> save(const std::string& path);
 
  private:
   class Impl;

@@ -13,7 +13,7 @@ constexpr std::string_view kHelp =
     "when                       where the present is in the history\n"
     "goto EVENT                 go behind event number EVENT; also: start, end, a bookmark, and\n"
     "                           50%, where half of the recorded time had passed\n"
-    "bookmark NAME              remember the present\n"
+    "bookmark NAME              remember the present, in the recording\n"
     "last ADDRESS LENGTH        go back to the instruction that last changed that memory; again:\n"
     "                           to the one before\n"
     "touched ADDRESS            when that page changed last, as far as it is known without "
@@ -61,6 +61,32 @@ Result<Monitor::Answer> TimelineTarget::moved() {
   stop_ = make_stop(StepDone{});
   RCHK_TRY_ASSIGN(std::string text, describe_present());
   return Answer{std::move(text), true};
+}
+
+// Those of this process that the recording holds.
+void TimelineTarget::read_bookmarks() {
+  const trace::EventSource& source = timeline_.source();
+  for (const trace::Bookmark& mark : source.bookmarks()) {
+    const auto event = source.local_number(mark.event);
+    if (!event || mark.process != timeline_.process()) continue;
+    bookmarks_[mark.name] = {*event, 0, mark.instructions, mark.rep_iterations};
+  }
+}
+
+Result<Monitor::Answer> TimelineTarget::set_bookmark(const std::string& name) {
+  RCHK_TRY_ASSIGN(const Position here, timeline_.position());
+  bookmarks_[name] = here;
+  trace::EventSource& source = timeline_.source();
+  // The number of an anchor means nothing to another session.
+  Result<void> kept = fail(ErrorKind::kUnsupported, "its place is one of this session");
+  if (here.anchor == 0) {
+    kept = source.add_bookmark({name, timeline_.process(), source.global_number(here.event),
+                                here.instructions, here.rep_iterations});
+  }
+  const std::string where =
+      kept ? "and kept in the recording" : "for this session only: " + kept.error().message();
+  return Answer{fmt::format("bookmark {0} set, {1}; `monitor goto {0}` comes back\n", name, where),
+                false};
 }
 
 Result<Monitor::Answer> TimelineTarget::go_to(std::string_view where) {
@@ -134,9 +160,7 @@ Result<Monitor::Answer> TimelineTarget::monitor_command(std::string_view command
   }
   if (verb == "goto") return go_to(first);
   if (verb == "bookmark" && !first.empty()) {
-    RCHK_TRY_ASSIGN(bookmarks_[std::string(first)], timeline_.position());
-    return Answer{fmt::format("bookmark {} set; `monitor goto {}` comes back\n", first, first),
-                  false};
+    return set_bookmark(std::string(first));
   }
   if (verb == "last") {
     const auto address = number_in(first);

@@ -56,6 +56,7 @@ Result<void> require_thread(const replay::Guest& guest, Tid thread) {
 TimelineTarget::TimelineTarget(timeline::Timeline& timeline, Hooks hooks)
     : timeline_(timeline), hooks_(std::move(hooks)) {
   stop_ = make_stop(SignalStop{SIGTRAP});
+  read_bookmarks();
 }
 
 Tid TimelineTarget::process() const { return {timeline_.process()}; }

@@ -104,6 +104,8 @@ class TimelineTarget final : public Target,
   std::shared_ptr<const trace::Event> program_;
   std::map<std::string, Bytes, std::less<>> files_;
   std::list<Bytes> process_files_;  // as they were when they were opened
+  void read_bookmarks();
+  Result<Answer> set_bookmark(const std::string& name);
   std::map<std::string, Position, std::less<>> bookmarks_;
 };
 

@@ -1,0 +1,126 @@
+#include "cli/saver.h"
+
+#include <cerrno>
+#include <csignal>
+#include <cstddef>
+#include <cstring>
+#include <filesystem>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "cli/recorder_socket.h"
+
+namespace rchk::cli {
+
+namespace {
+
+// Where the signal's handler says that there was one.
+std::atomic<int> signal_pipe{-1};
+
+void on_signal(int) {
+  const int error = errno;
+  if (const int pipe = signal_pipe.load(); pipe >= 0) {
+    const char byte = 0;
+    if (write(pipe, &byte, 1) < 0) errno = 0;  // full: enough was asked for
+  }
+  errno = error;
+}
+
+// Only who may look into this process anyway.
+bool is_allowed(const FileDescriptor& client) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (getsockopt(client.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
+  return peer.uid == 0 || peer.uid == geteuid();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Saver>> Saver::start(trace::TraceWriter& writer, std::string path) {
+  std::error_code error;
+  const auto absolute = std::filesystem::absolute(path, error);
+  if (!error) path = absolute.string();
+  std::unique_ptr<Saver> saver(new Saver(writer, std::move(path)));
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return fail_errno("pipe2");
+  saver->requests_ = FileDescriptor(ends[0]);
+  saver->wakes_ = FileDescriptor(ends[1]);
+  // Without it SIGUSR1 is left.
+  if (auto socket = listen_as_recorder()) saver->socket_ = std::move(*socket);
+  // Signals are the recording thread's.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  saver->thread_ = std::thread([&self = *saver] { self.work(); });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  signal_pipe = ends[1];
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGUSR1, &action, nullptr);
+  return saver;
+}
+
+Saver::~Saver() {
+  signal_pipe = -1;
+  wakes_.reset();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Saver::work() {
+  for (;;) {
+    pollfd waits[] = {{requests_.get(), POLLIN, 0}, {socket_.get(), POLLIN, 0}};
+    if (poll(waits, std::size(waits), -1) < 0 && errno != EINTR) return;
+    if ((waits[1].revents & POLLIN) != 0) {
+      const FileDescriptor client(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      if (client.is_open() && is_allowed(client)) answer(client);
+    }
+    if (waits[0].revents == 0) continue;
+    char bytes[64];
+    const ssize_t got = read(requests_.get(), bytes, sizeof bytes);
+    if (got == 0) return;  // the other end was closed
+    if (got < 0) continue;
+    const auto saved = save({});
+    fmt::print(stderr, "rchk: {}\n", saved ? "saved " + *saved : saved.error().message());
+  }
+}
+
+void Saver::answer(const FileDescriptor& client) {
+  const auto request = receive_all(client);
+  if (!request) return;
+  constexpr std::string_view kSave = "save";
+  std::string text;
+  if (*request == "path") {
+    text = fmt::format("{} {}", guest_.load(), path_);
+  } else if (request->starts_with(kSave)) {
+    const std::string file =
+        request->size() > kSave.size() ? request->substr(kSave.size() + 1) : std::string();
+    const auto saved = save(file);
+    text = saved ? "saved " + *saved : "error " + saved.error().message();
+  } else {
+    text = "error an unknown request";
+  }
+  static_cast<void>(send_all(client, text));
+}
+
+Result<std::string> Saver::save(const std::string& file) {
+  if (!file.empty()) {
+    RCHK_TRY(writer_.save(file));
+    return file;
+  }
+  const std::filesystem::path path(path_);
+  for (unsigned number = 1;; ++number) {
+    const std::string name =
+        fmt::format("{}-saved-{}{}", path.stem().string(), number, path.extension().string());
+    std::string beside = (path.parent_path() / name).string();
+    const Result<void> saved = writer_.save(beside);
+    if (saved) return beside;
+    if (saved.error().errno_value != EEXIST) return Failure(saved.error());
+  }
+}
+
+}  // namespace rchk::cli

@@ -1,0 +1,230 @@
+// Beginnings: points from which what follows can be replayed without what comes before them, so
+// that this can be dropped (docs/notes/flight-recorder.md).
+
+#include <algorithm>
+#include <cstdio>
+#include <set>
+
+#include "engine/record/address_changes.h"
+#include "engine/record/process.h"
+#include "engine/record/recorder_impl.h"
+
+namespace rchk::record {
+
+namespace {
+
+using snapshot::RangeSet;
+
+// Of a process (Documentation/arch/x86/x86_64/mm.rst, with five-level page tables).
+constexpr AddressRange kAllMemory{{0}, {uint64_t{1} << 56}};
+
+// Calls of other tasks that end while pages are copied make that be done again, so often.
+constexpr int kMostAttempts = 4;
+
+// The second field behind the name in /proc/PID/stat (proc(5)).
+std::optional<int32_t> parent_of(pid_t pid) {
+  const auto stat = read_proc_file(pid, "stat");
+  if (!stat) return std::nullopt;
+  const std::string text(stat->begin(), stat->end());
+  const size_t name_end = text.rfind(')');
+  if (name_end == std::string::npos) return std::nullopt;
+  char state = 0;
+  int32_t parent = 0;
+  if (std::sscanf(text.c_str() + name_end + 1, " %c %d", &state, &parent) != 2) return std::nullopt;
+  return parent;
+}
+
+bool needs_a_name(const trace::Mapping& mapping) { return mapping.shared && !mapping.backing; }
+
+}  // namespace
+
+// Whether all memory of all processes is as the log has it, and every task at a place that a replay
+// can begin at.
+bool Recorder::Impl::all_at_rest() const {
+  if (!unknown_.empty() || !is_at_rest()) return false;
+  return std::all_of(tasks_.begin(), tasks_.end(), [&](const auto& item) {
+    const Task& task = *item.second;
+    if (&task == task_) return true;
+    const bool in_order = task.behind_event && task.announced && !task.unread &&
+                          !task.in_exit_stop && !task.in_group_stop && !task.signal &&
+                          !task.delivery && !task.interrupted && !task.restarted &&
+                          task.held.empty();
+    const bool waits = !task.call && task.state == TaskState::kStopped;
+    const bool blocks = task.call && task.stands_in_call && states_.contains(item.first);
+    if (!in_order || !(waits || blocks)) return false;
+    // A child of vfork is in its parent's memory.
+    return std::all_of(tasks_.begin(), tasks_.end(), [&](const auto& other) {
+      return other.second->space != task.space || other.second->process == task.process;
+    });
+  });
+}
+
+Result<void> Recorder::Impl::begin_anew_if_wanted() {
+  if (taking_snapshot_ || !sink_.wants_beginning() || !all_at_rest()) return {};
+  Task* const running = task_;
+  std::vector<trace::KeptProcess> kept;
+  taking_snapshot_ = true;
+  bool taken = false;
+  for (int attempt = 0; attempt < kMostAttempts && !taken; ++attempt) {
+    RCHK_TRY_ASSIGN(const bool ended, log_ended_calls());
+    if (ended) continue;
+    Result<bool> result = take_beginning(kept);
+    task_ = running;
+    if (!result) return Failure(result.error());
+    taken = *result;
+  }
+  taking_snapshot_ = false;
+  if (!taken) return {};
+  RCHK_TRY(name_shared_objects(kept));
+  std::set<snapshot::FileId> files;
+  for (const trace::KeptProcess& process : kept) {
+    for (const trace::Mapping& mapping : std::get<trace::ExecEvent>(process.event.body).mappings) {
+      if (mapping.backing) files.insert(mapping.backing->file);
+    }
+  }
+  files_.keep_only(files);
+  return sink_.begin_anew(std::move(kept));
+}
+
+// False where something has happened meanwhile that makes it worthless. Leaves task_ anywhere.
+Result<bool> Recorder::Impl::take_beginning(std::vector<trace::KeptProcess>& kept) {
+  if (!all_at_rest()) return false;
+  kept.clear();
+  Task* const running = task_;
+  // By memory; of its tasks one that waits for its turn, rather than one that blocks in a call.
+  std::map<uint32_t, Task*> mains;
+  for (const auto& [tid, task] : tasks_) {
+    Task*& main = mains[task->space->number];
+    const bool better = main == nullptr || (main->call && !task->call);
+    if (better) main = task.get();
+  }
+  mains[running->space->number] = running;
+  std::set<uint32_t> tracked;
+  for (const auto& [number, main] : mains) {
+    task_ = main;
+    RCHK_TRY_ASSIGN(const bool is_tracked, copy_process(main == running, kept.emplace_back()));
+    if (is_tracked) tracked.insert(number);
+  }
+  task_ = running;
+  // The kernel may have stored for a call that has ended since.
+  const uint64_t events = event_count_;
+  RCHK_TRY_ASSIGN(const bool ended, log_ended_calls());
+  if (ended || events != event_count_ || !all_at_rest()) return false;
+  for (const trace::KeptProcess& process : kept) {
+    PageSnapshots& state = mains.at(process.event.space)->space->snapshots;
+    // The next page snapshot is of what changes from here on, but what was touched is so since the
+    // last one.
+    RangeSet& touched = state.touched_before;
+    touched.insert(touched.end(), process.delta.reset.begin(), process.delta.reset.end());
+    for (const snapshot::PageRun& run : process.delta.pages) {
+      touched.push_back(range_of(run.address, run.bytes.size()));
+    }
+    touched = snapshot::normalized(std::move(touched));
+    state.begun = state.begun || tracked.contains(process.event.space);
+    state.replaced.clear();
+    state.replaced_joined = 0;
+    state.written.clear();
+  }
+  // The recording's own process comes first.
+  std::stable_partition(kept.begin(), kept.end(),
+                        [](const trace::KeptProcess& item) { return item.resumed.is_first; });
+  return true;
+}
+
+// What changed in the memory of task_, or all of it, and what the process is besides. True if a
+// tracker tells what changes from now on.
+Result<bool> Recorder::Impl::copy_process(bool runs, trace::KeptProcess& kept) {
+  Task& main = *task_;
+  PageSnapshots& state = main.space->snapshots;
+  // A tracker is made by the guest itself, which has to stand still for that outside of calls, as
+  // it has to for a fork to compare with.
+  const bool has_one =
+      state.tracker && !is_lost(state.tracked) && !snapshot::needs_reference(state.tracker->kind());
+  bool tracked = !state.given_up && (runs || has_one);
+  if (tracked) {
+    if (const Result<void> begun = begin_interval(); !begun) {
+      give_up_snapshots(*main.space, begun.error());
+      tracked = false;
+    }
+  }
+  const bool changes = tracked && state.begun;
+  RCHK_TRY_ASSIGN(const RangeSet pages, changed_ranges(changes ? Copied::kChanges : Copied::kAll));
+  kept.delta = copy_changes(pages);
+  if (!changes) kept.delta.reset = {kAllMemory};
+  const Space& space = *main.space;
+  trace::ExecEvent image;
+  if (space.facts != nullptr) {
+    image.executable = space.facts->executable;
+    image.auxv = space.facts->auxv;
+    kept.resumed.arguments = space.facts->arguments;
+  }
+  RCHK_TRY_ASSIGN(const trace::WaitingTask stand, describe_task(main));
+  image.registers = stand.registers;
+  image.extended_state = stand.extended_state;
+  for (const auto& [begin, mapping] : space.memory.mappings()) image.mappings.push_back(mapping);
+  image.brk = space.brk;
+  image.pid = main.process->pid;
+  image.stack_limit_bytes = stack_limit_bytes(main.process->pid);
+  kept.event = {now_ns(), std::move(image), {main.tid}, space.number};
+  kept.resumed.is_first = main.process->pid == first_pid_;
+  kept.resumed.parent = parent_of(main.process->pid);
+  kept.resumed.in_call = stand.in_call;
+  kept.resumed.program = space.program;
+  for (const auto& [tid, task] : tasks_) {
+    if (task.get() == &main || task->space != main.space) continue;
+    RCHK_TRY_ASSIGN(trace::WaitingTask other, describe_task(*task));
+    kept.resumed.others.push_back(std::move(other));
+  }
+  return tracked;
+}
+
+// REQUIRES: it stands behind its last event, or in a call that is known to block.
+Result<trace::WaitingTask> Recorder::Impl::describe_task(const Task& task) const {
+  trace::WaitingTask described{{task.tid}, task.stands_in_call, task.last_registers, {}};
+  if (task.call) {
+    described.registers = task.call->before;
+    described.extended_state = states_.at(task.tid);
+  } else {
+    RCHK_TRY_ASSIGN(described.extended_state, task.tracee.extended_state());
+  }
+  return described;
+}
+
+// Memory that processes share by descent has no file by which a replay that begins in the middle
+// could find that it is the same. The kernel names it (proc(5), /proc/PID/maps).
+Result<void> Recorder::Impl::name_shared_objects(std::vector<trace::KeptProcess>& kept) {
+  using Identity = std::pair<uint64_t, uint64_t>;  // device, inode
+  struct Use {
+    trace::Mapping* mapping;
+    uint64_t offset_bytes;
+  };
+  std::map<Identity, std::vector<Use>> objects;
+  for (trace::KeptProcess& process : kept) {
+    auto& exec = std::get<trace::ExecEvent>(process.event.body);
+    if (std::none_of(exec.mappings.begin(), exec.mappings.end(), needs_a_name)) continue;
+    RCHK_TRY_ASSIGN(const auto maps, snapshot::read_proc_maps(exec.pid));
+    for (trace::Mapping& mapping : exec.mappings) {
+      if (!needs_a_name(mapping)) continue;
+      for (const snapshot::ProcMapsEntry& entry : maps) {
+        if (!entry.range.contains(mapping.range.begin) || entry.inode == 0) continue;
+        const uint64_t offset = entry.offset_bytes + (mapping.range.begin - entry.range.begin);
+        objects[{entry.device, entry.inode}].push_back({&mapping, offset});
+      }
+    }
+  }
+  for (const auto& [identity, uses] : objects) {
+    uint64_t size_bytes = 0;
+    for (const Use& use : uses) {
+      size_bytes = std::max(size_bytes, use.offset_bytes + use.mapping->range.size());
+    }
+    RCHK_TRY_ASSIGN(const snapshot::FileId id,
+                    files_.add_object(identity.first, identity.second, size_bytes));
+    for (const Use& use : uses) {
+      use.mapping->backing = snapshot::FileBacking{id, use.offset_bytes};
+      use.mapping->name = trace::kSharedMemoryName;
+    }
+  }
+  return {};
+}
+
+}  // namespace rchk::record
