@@ -13,8 +13,8 @@ struct Unit {
   double factor;
 };
 constexpr Unit kTimes[] = {{"ms", 1e6}, {"s", 1e9}, {"min", 60e9}, {"m", 60e9}, {"h", 3600e9}};
-constexpr Unit kSizes[] = {{"kB", 1e3},    {"KB", 1e3},          {"KiB", 0x1p10}, {"MB", 1e6},
-                           {"MiB", 0x1p20}, {"GB", 1e9},         {"GiB", 0x1p30}, {"TB", 1e12}};
+constexpr Unit kSizes[] = {{"kB", 1e3},     {"KB", 1e3}, {"KiB", 0x1p10}, {"MB", 1e6},
+                           {"MiB", 0x1p20}, {"GB", 1e9}, {"GiB", 0x1p30}, {"TB", 1e12}};
 
 const Unit* find(const Unit* begin, const Unit* end, const std::string& name) {
   for (const Unit* unit = begin; unit != end; ++unit) {
@@ -43,8 +43,9 @@ Result<trace::Keep> parse_keep(const std::string& text) {
     if (size != nullptr) keep.size_bytes = amount;
     return keep;
   }
-  return fail(ErrorKind::kMisuse,
-              fmt::format("--keep={}: is to be a time (30s, 10min, 2h) or a size (500MB, 2GB)", text));
+  return fail(
+      ErrorKind::kMisuse,
+      fmt::format("--keep={}: is to be a time (30s, 10min, 2h) or a size (500MB, 2GB)", text));
 }
 
 }  // namespace rchk::cli

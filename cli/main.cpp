@@ -121,7 +121,8 @@ int command(int argc, char** argv, const std::string& self) {
 
   SaveOptions save;
   CLI::App* save_command = app.add_subcommand(
-      "save", "Save what a running `rchk record` has by now (as SIGUSR1 to it does); prints the file");
+      "save",
+      "Save what a running `rchk record` has by now (as SIGUSR1 to it does); prints the file");
   save_command->add_option("-o,--output", save.output,
                            "The file to save to; without it one beside the recording");
   save_command->add_option("recorder", save.recorder,
@@ -172,8 +173,7 @@ int command(int argc, char** argv, const std::string& self) {
   CommandLine line;
   if (std::string(argv[1]) == "record") {
     line = split(argc, argv, 2,
-                 {"-o", "--output", "--checksums", "--snapshot-overhead", "--snapshots",
-                  "--keep"});
+                 {"-o", "--output", "--checksums", "--snapshot-overhead", "--snapshots", "--keep"});
   } else {
     line.own.assign(std::reverse_iterator(argv + argc), std::reverse_iterator(argv + 1));
   }

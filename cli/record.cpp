@@ -85,11 +85,12 @@ Result<int> record(const RecordOptions& options) {
   if (!options.keep.empty()) {
     RCHK_TRY_ASSIGN(writing.keep, parse_keep(options.keep));
     if (settings.snapshot_overhead_percent == 0) {
-      return fail(ErrorKind::kMisuse, "--keep needs page snapshots: not with --snapshot-overhead 0");
+      return fail(ErrorKind::kMisuse,
+                  "--keep needs page snapshots: not with --snapshot-overhead 0");
     }
   }
-  RCHK_TRY_ASSIGN(const auto writer, trace::TraceWriter::create(
-                                         path, describe_recording(settings), std::move(writing)));
+  RCHK_TRY_ASSIGN(const auto writer, trace::TraceWriter::create(path, describe_recording(settings),
+                                                                std::move(writing)));
   RCHK_TRY_ASSIGN(const auto saver, Saver::start(*writer, path));
   auto recorder = record::Recorder::start(settings, *writer);
   if (!recorder) {

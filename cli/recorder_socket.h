@@ -10,9 +10,9 @@
 
 namespace rchk::cli {
 
-// How `rchk save` finds recorders that run, and talks to them: each listens on a socket whose name is
-// in Linux's abstract namespace (unix(7)), and is gone when the recorder is. What either side says
-// ends where it shuts its direction down.
+// How `rchk save` finds recorders that run, and talks to them: each listens on a socket whose name
+// is in Linux's abstract namespace (unix(7)), and is gone when the recorder is. What either side
+// says ends where it shuts its direction down.
 Result<FileDescriptor> listen_as_recorder();
 
 struct RunningRecorder {

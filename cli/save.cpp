@@ -48,10 +48,10 @@ Result<std::string> save(const SaveOptions& options) {
   RCHK_TRY_ASSIGN(const std::string answer, ask_recorder(newest.socket, request));
   constexpr std::string_view kSaved = "saved ", kError = "error ";
   if (answer.starts_with(kSaved)) return answer.substr(kSaved.size());
-  return fail(ErrorKind::kMisuse, fmt::format("the recorder {} did not save: {}", newest.pid,
-                                              answer.starts_with(kError)
-                                                  ? answer.substr(kError.size())
-                                                  : std::string("it has ended")));
+  return fail(ErrorKind::kMisuse,
+              fmt::format("the recorder {} did not save: {}", newest.pid,
+                          answer.starts_with(kError) ? answer.substr(kError.size())
+                                                     : std::string("it has ended")));
 }
 
 }  // namespace

@@ -114,8 +114,8 @@ Result<std::string> Saver::save(const std::string& file) {
   }
   const std::filesystem::path path(path_);
   for (unsigned number = 1;; ++number) {
-    const std::string name = fmt::format("{}-saved-{}{}", path.stem().string(), number,
-                                         path.extension().string());
+    const std::string name =
+        fmt::format("{}-saved-{}{}", path.stem().string(), number, path.extension().string());
     std::string beside = (path.parent_path() / name).string();
     const Result<void> saved = writer_.save(beside);
     if (saved) return beside;

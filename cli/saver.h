@@ -10,10 +10,9 @@
 
 namespace rchk::cli {
 
-
 // Saves what a recorder has by now, on SIGUSR1 or when `rchk save` asks for it, on a thread of its
-// own. A request is "path" or "save[ FILE]" up to where the other side ends it, the answer "PID PATH"
-// of the program and the recording, "saved PATH", or "error TEXT".
+// own. A request is "path" or "save[ FILE]" up to where the other side ends it, the answer "PID
+// PATH" of the program and the recording, "saved PATH", or "error TEXT".
 //
 // Takes SIGUSR1 of the whole process. There is one at a time.
 class Saver {
@@ -37,7 +36,7 @@ class Saver {
   trace::TraceWriter& writer_;
   const std::string path_;
   std::atomic<pid_t> guest_ = 0;
-  FileDescriptor socket_;           // where `rchk save` asks; or none
+  FileDescriptor socket_;            // where `rchk save` asks; or none
   FileDescriptor wakes_, requests_;  // a pipe: a byte for each SIGUSR1; its end is the thread's
   std::thread thread_;
 };

@@ -81,7 +81,8 @@ class PageStore {
   // Forgets all snapshots before `first`, and all contents that no later one needs.
   void drop_before(SnapshotId first);
   // Puts the latest content of each page of a line into new chunks, whole. Behind it and
-  // drop_before() of a later snapshot, nothing that was put before is needed.
+  // drop_before() of a later snapshot, nothing that was put before is needed. REQUIRES: the line
+  // began with nothing.
   Result<void> rewrite(uint32_t line);
 
   // REQUIRES: it was not forgotten.
@@ -145,12 +146,12 @@ class PageStore {
 
   ChunkKeeper& keeper_;
   uint32_t next_line_ = 0;
-  std::map<uint32_t, Line> lines_;   // that are not forgotten, by number
-  uint32_t first_snapshot_ = 0;      // in `snapshots_`
+  std::map<uint32_t, Line> lines_;  // that are not forgotten, by number
+  uint32_t first_snapshot_ = 0;     // in `snapshots_`
   std::deque<Snapshot> snapshots_;
-  uint32_t first_chunk_ = 0;         // in `slots_used_`
-  std::deque<uint8_t> slots_used_;   // by chunk: how many of its slots a version needs
-  PageChunk filling_;                // the last chunk, while it is not full
+  uint32_t first_chunk_ = 0;        // in `slots_used_`
+  std::deque<uint8_t> slots_used_;  // by chunk: how many of its slots a version needs
+  PageChunk filling_;               // the last chunk, while it is not full
   uint64_t versions_ = 0;
   uint64_t unchanged_ = 0;
 };

@@ -99,7 +99,7 @@ struct Space {
   std::unordered_set<GuestAddress> known_call_sites;
   bool fork_advised = false;  // MADV_DONTFORK or MADV_WIPEONFORK was given for parts of it
   std::optional<Reference> reference;
-  EventNumber program;     // the exec that began it, or that its parent's began with
+  EventNumber program;  // the exec that began it, or that its parent's began with
   // What that said of the program.
   std::shared_ptr<const ProgramFacts> facts;
   EventNumber last_event;  // of those in it

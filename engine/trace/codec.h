@@ -87,7 +87,8 @@ Bytes encode_pages(const std::vector<snapshot::PageChange>& pages);
 Result<std::vector<snapshot::PageChange>> decode_pages(ByteView bytes, const std::string& what,
                                                        uint64_t base_offset);
 
-// A beginning (docs/notes/flight-recorder.md). The number of the next event is in the chunk's header.
+// A beginning (docs/notes/flight-recorder.md). The number of the next event is in the chunk's
+// header.
 struct Beginning {
   uint32_t snapshots = 0;  // page snapshots in front of it
   // ExecEvents with `resumed`, one for each process.

@@ -39,8 +39,9 @@ void Generations::expect_another() {
 
 bool Generations::is_due(const Generation& last, CoarseClock::time_point now) const {
   const Keep& keep = options_.keep;
-  if (keep.duration && now - last.begun >= std::max<CoarseClock::duration>(
-                                               *keep.duration / 2, kLeastTimes * last.section_time)) {
+  if (keep.duration &&
+      now - last.begun >=
+          std::max<CoarseClock::duration>(*keep.duration / 2, kLeastTimes * last.section_time)) {
     return true;
   }
   return keep.size_bytes && output_.offset() - last.offset >=
@@ -67,10 +68,11 @@ Result<void> Generations::judge() {
   const Generation& last = all_.back();
   const Keep& keep = options_.keep;
   if (keep.size_bytes && last.section_bytes > *keep.size_bytes / kParts) {
-    say_once(said_small_,
-             fmt::format("--keep: what the program has in memory takes {} bytes, more than a quarter "
-                         "of the {} that are to be kept: up to five times as much is.",
-                         last.section_bytes, *keep.size_bytes));
+    say_once(
+        said_small_,
+        fmt::format("--keep: what the program has in memory takes {} bytes, more than a quarter "
+                    "of the {} that are to be kept: up to five times as much is.",
+                    last.section_bytes, *keep.size_bytes));
   }
   if (expected_) return {};
   if (wanted_) {
@@ -86,11 +88,12 @@ Result<void> Generations::judge() {
 void Generations::say_if_late(CoarseClock::time_point now) {
   const uint64_t written = output_.offset() - wanted_at_bytes_;
   if (now - wanted_since_ < kLate || written < kLateBytes) return;
-  say_once(said_late_,
-           fmt::format("--keep: for {} s there was no moment at which every task of the program stood "
-                       "behind a system call or waited in one. Until there is one, nothing can be "
-                       "dropped, and the recording grows.",
-                       kLate.count()));
+  say_once(
+      said_late_,
+      fmt::format("--keep: for {} s there was no moment at which every task of the program stood "
+                  "behind a system call or waited in one. Until there is one, nothing can be "
+                  "dropped, and the recording grows.",
+                  kLate.count()));
 }
 
 void Generations::say_once(bool& said, std::string_view text) {

@@ -44,8 +44,8 @@ Result<void> copy_range(const FileDescriptor& from, uint64_t from_offset, const 
           pread(from.get(), buffer.data(), buffer.size(), static_cast<off_t>(from_offset));
       if (got < 0 && errno == EINTR) continue;
       if (got <= 0) return fail_errno(fmt::format("copying to {}", path), got == 0 ? EIO : errno);
-      done = pwrite(to.get(), buffer.data(), static_cast<size_t>(got),
-                    static_cast<off_t>(to_offset));
+      done =
+          pwrite(to.get(), buffer.data(), static_cast<size_t>(got), static_cast<off_t>(to_offset));
       if (done < 0 && errno == EINTR) continue;
       if (done < 0) return fail_errno(fmt::format("writing {}", path));
     }
@@ -121,8 +121,8 @@ Result<void> Output::end(const TaskCount& task_count) {
   return {};
 }
 
-// The header of the chunk that is a hole: from the first chunk's place to `until`. 64 bytes that lie
-// within one page, so that whoever dies leaves the old ones or the new ones.
+// The header of the chunk that is a hole: from the first chunk's place to `until`. 64 bytes that
+// lie within one page, so that whoever dies leaves the old ones or the new ones.
 Result<void> Output::write_dropped(uint64_t until) {
   ChunkHeader header;
   header.type = static_cast<uint16_t>(ChunkType::kDropped);
@@ -235,7 +235,8 @@ Result<void> Output::read_exactly(uint64_t offset, void* out, uint64_t size_byte
   while (size_bytes != 0) {
     const ssize_t count = pread(file_.get(), at, size_bytes, static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return fail_errno(fmt::format("reading {} back", path_), count == 0 ? EIO : errno);
+    if (count <= 0)
+      return fail_errno(fmt::format("reading {} back", path_), count == 0 ? EIO : errno);
     at += count;
     offset += static_cast<uint64_t>(count);
     size_bytes -= static_cast<uint64_t>(count);

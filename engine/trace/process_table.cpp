@@ -115,8 +115,8 @@ Result<ProcessTable::Owners> ProcessTable::add_exec(const Event& event, const Ex
 // A process that ran already where what is kept begins.
 ProcessTable::Owners ProcessTable::add_resumed(const Event& event, const ExecEvent& exec) {
   const Resumed& resumed = *exec.resumed;
-  const ProcessIndex index = begin_process(
-      exec.pid, resumed.is_first ? ProcessOrigin::kFirst : ProcessOrigin::kFork);
+  const ProcessIndex index =
+      begin_process(exec.pid, resumed.is_first ? ProcessOrigin::kFirst : ProcessOrigin::kFork);
   Process& process = processes_[index.value];
   process.is_resumed = true;
   process.events = 1;

@@ -32,7 +32,10 @@ std::vector<PageChange> merged(const std::vector<PageChange>& pages,
 }  // namespace
 
 SnapshotReader::SnapshotReader(const Container& container)
-    : container_(container), recent_(kRecentSnapshots), recent_chunks_(kRecentChunks), recent_beginnings_(kRecentBeginnings) {}
+    : container_(container),
+      recent_(kRecentSnapshots),
+      recent_chunks_(kRecentChunks),
+      recent_beginnings_(kRecentBeginnings) {}
 SnapshotReader::~SnapshotReader() = default;
 
 Result<void> SnapshotReader::take_in(const IndexEntry& chunk) {

@@ -61,8 +61,8 @@ class SnapshotReader final : public SnapshotSource {
 
   const Container& container_;
   std::vector<SnapshotMark> marks_;
-  std::vector<Entry> entries_;                       // by SnapshotNumber
-  std::unordered_map<uint32_t, IndexEntry> chunks_;  // of pages, by number
+  std::vector<Entry> entries_;                        // by SnapshotNumber
+  std::unordered_map<uint32_t, IndexEntry> chunks_;   // of pages, by number
   std::map<uint32_t, SnapshotNumber> last_of_space_;  // since the last beginning
   std::optional<IndexEntry> beginning_;               // the last one
   Numbers numbers_;

@@ -35,8 +35,8 @@ class SnapshotWriter {
   // REQUIRES: snapshots come in the order of their events.
   Result<void> add(const Snapshot& snapshot, const PageDelta& delta);
   void end_space(uint32_t space);
-  // Puts all pages of `processes`, which are all that there are, into chunks of their own; behind it
-  // none is needed that was written before. Returns what the beginning's chunk is to say.
+  // Puts all pages of `processes`, which are all that there are, into chunks of their own; behind
+  // it none is needed that was written before. Returns what the beginning's chunk is to say.
   Result<Beginning> begin_anew(std::vector<KeptProcess> processes);
 
  private:
