@@ -81,7 +81,8 @@ class PageStore {
   // Forgets all snapshots before `first`, and all contents that no later one needs.
   void drop_before(SnapshotId first);
   // Puts the latest content of each page of a line into new chunks, whole. Behind it and
-  // drop_before() of a later snapshot, nothing that was put before is needed.
+  // drop_before() of a later snapshot, nothing that was put before is needed. REQUIRES: the line
+  // began with nothing.
   Result<void> rewrite(uint32_t line);
 
   // REQUIRES: it was not forgotten.

@@ -42,21 +42,17 @@ bool needs_a_name(const trace::Mapping& mapping) { return mapping.shared && !map
 // can begin at.
 bool Recorder::Impl::all_at_rest() const {
   if (!unknown_.empty() || !is_at_rest()) return false;
-  return std::all_of(tasks_.begin(), tasks_.end(), [&](const auto& item) {
-    const Task& task = *item.second;
-    if (&task == task_) return true;
-    const bool in_order = task.behind_event && task.announced && !task.unread &&
-                          !task.in_exit_stop && !task.in_group_stop && !task.signal &&
-                          !task.delivery && !task.interrupted && !task.restarted &&
-                          task.held.empty();
-    const bool waits = !task.call && task.state == TaskState::kStopped;
-    const bool blocks = task.call && task.stands_in_call && states_.contains(item.first);
-    if (!in_order || !(waits || blocks)) return false;
+  std::map<const Space*, const Process*> owners;
+  for (const auto& [tid, task] : tasks_) {
     // A child of vfork is in its parent's memory.
-    return std::all_of(tasks_.begin(), tasks_.end(), [&](const auto& other) {
-      return other.second->space != task.space || other.second->process == task.process;
-    });
-  });
+    const auto [owner, fresh] = owners.try_emplace(task->space.get(), task->process.get());
+    if (owner->second != task->process.get()) return false;
+    if (task.get() == task_) continue;
+    const bool waits = !task->call && task->state == TaskState::kStopped;
+    const bool blocks = task->call && task->stands_in_call && states_.contains(tid);
+    if (!is_in_order(*task) || !(waits || blocks)) return false;
+  }
+  return true;
 }
 
 Result<void> Recorder::Impl::begin_anew_if_wanted() {
@@ -64,17 +60,11 @@ Result<void> Recorder::Impl::begin_anew_if_wanted() {
   Task* const running = task_;
   std::vector<trace::KeptProcess> kept;
   taking_snapshot_ = true;
-  bool taken = false;
-  for (int attempt = 0; attempt < kMostAttempts && !taken; ++attempt) {
-    RCHK_TRY_ASSIGN(const bool ended, log_ended_calls());
-    if (ended) continue;
-    Result<bool> result = take_beginning(kept);
-    task_ = running;
-    if (!result) return Failure(result.error());
-    taken = *result;
-  }
+  const Result<bool> taken = take_beginning(kept);
   taking_snapshot_ = false;
-  if (!taken) return {};
+  task_ = running;
+  if (!taken) return Failure(taken.error());
+  if (!*taken) return {};
   RCHK_TRY(name_shared_objects(kept));
   std::set<snapshot::FileId> files;
   for (const trace::KeptProcess& process : kept) {
@@ -86,49 +76,74 @@ Result<void> Recorder::Impl::begin_anew_if_wanted() {
   return sink_.begin_anew(std::move(kept));
 }
 
-// False where something has happened meanwhile that makes it worthless. Leaves task_ anywhere.
+// False where it is to be tried again later. Leaves task_ anywhere.
 Result<bool> Recorder::Impl::take_beginning(std::vector<trace::KeptProcess>& kept) {
-  if (!all_at_rest()) return false;
-  kept.clear();
   Task* const running = task_;
-  // By memory; of its tasks one that waits for its turn, rather than one that blocks in a call.
+  for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
+    RCHK_TRY_ASSIGN(bool ended, log_ended_calls());
+    if (ended) continue;
+    if (!all_at_rest()) return false;
+    std::set<uint32_t> tracked;
+    const Result<void> copied = copy_processes(kept, tracked);
+    task_ = running;
+    if (!copied) {
+      // Somebody kills one of them: its end is to be heard of.
+      if (copied.error().kind == ErrorKind::kGone) return false;
+      say_once(fmt::format("--keep: older history cannot be dropped here: {}.",
+                           copied.error().message()));
+      return false;
+    }
+    // The kernel may have stored for a call that has ended since.
+    const uint64_t events = event_count_;
+    RCHK_TRY_ASSIGN(ended, log_ended_calls());
+    if (ended || events != event_count_ || !all_at_rest()) continue;
+    for (const trace::KeptProcess& process : kept) note_beginning(process, tracked);
+    // The recording's own process comes first.
+    std::stable_partition(kept.begin(), kept.end(),
+                          [](const trace::KeptProcess& item) { return item.resumed.is_first; });
+    return true;
+  }
+  return false;
+}
+
+// Of each memory what changed and whose it is, told by one of its tasks: one that waits for its
+// turn, rather than one that blocks in a call. `tracked`: those where a tracker tells what changes
+// from now on. Leaves task_ anywhere.
+Result<void> Recorder::Impl::copy_processes(std::vector<trace::KeptProcess>& kept,
+                                            std::set<uint32_t>& tracked) {
+  Task* const running = task_;
   std::map<uint32_t, Task*> mains;
   for (const auto& [tid, task] : tasks_) {
     Task*& main = mains[task->space->number];
-    const bool better = main == nullptr || (main->call && !task->call);
-    if (better) main = task.get();
+    if (main == nullptr || (main->call && !task->call)) main = task.get();
   }
   mains[running->space->number] = running;
-  std::set<uint32_t> tracked;
+  kept.clear();
   for (const auto& [number, main] : mains) {
     task_ = main;
     RCHK_TRY_ASSIGN(const bool is_tracked, copy_process(main == running, kept.emplace_back()));
     if (is_tracked) tracked.insert(number);
   }
-  task_ = running;
-  // The kernel may have stored for a call that has ended since.
-  const uint64_t events = event_count_;
-  RCHK_TRY_ASSIGN(const bool ended, log_ended_calls());
-  if (ended || events != event_count_ || !all_at_rest()) return false;
-  for (const trace::KeptProcess& process : kept) {
-    PageSnapshots& state = mains.at(process.event.space)->space->snapshots;
-    // The next page snapshot is of what changes from here on, but what was touched is so since the
-    // last one.
-    RangeSet& touched = state.touched_before;
-    touched.insert(touched.end(), process.delta.reset.begin(), process.delta.reset.end());
-    for (const snapshot::PageRun& run : process.delta.pages) {
-      touched.push_back(range_of(run.address, run.bytes.size()));
-    }
-    touched = snapshot::normalized(std::move(touched));
-    state.begun = state.begun || tracked.contains(process.event.space);
-    state.replaced.clear();
-    state.replaced_joined = 0;
-    state.written.clear();
+  return {};
+}
+
+// The next page snapshot is of what changes from a beginning on, but what was touched is so since
+// the last one.
+void Recorder::Impl::note_beginning(const trace::KeptProcess& process,
+                                    const std::set<uint32_t>& tracked) {
+  const auto task = tasks_.find(process.event.tid.value);
+  if (task == tasks_.end()) return;
+  PageSnapshots& state = task->second->space->snapshots;
+  RangeSet& touched = state.touched_before;
+  touched.insert(touched.end(), process.delta.reset.begin(), process.delta.reset.end());
+  for (const snapshot::PageRun& run : process.delta.pages) {
+    touched.push_back(range_of(run.address, run.bytes.size()));
   }
-  // The recording's own process comes first.
-  std::stable_partition(kept.begin(), kept.end(),
-                        [](const trace::KeptProcess& item) { return item.resumed.is_first; });
-  return true;
+  touched = snapshot::normalized(std::move(touched));
+  state.begun = state.begun || tracked.contains(process.event.space);
+  state.replaced.clear();
+  state.replaced_joined = 0;
+  state.written.clear();
 }
 
 // What changed in the memory of task_, or all of it, and what the process is besides. True if a

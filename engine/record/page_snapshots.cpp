@@ -102,14 +102,16 @@ uint64_t Recorder::Impl::interval_ns(uint64_t usual_ns) const {
   return static_cast<uint64_t>(std::chrono::nanoseconds(*options_.snapshot_interval).count());
 }
 
+// Whether a task stands behind its last event, and nothing is about to happen to it.
+bool Recorder::Impl::is_in_order(const Task& task) {
+  return task.behind_event && task.announced && !task.unread && !task.in_exit_stop &&
+         !task.in_group_stop && !task.signal && !task.delivery && !task.interrupted &&
+         !task.restarted && task.held.empty();
+}
+
 // Whether all of task_'s memory is as the log has it: nobody in it has run since its last event.
 bool Recorder::Impl::is_at_rest() const {
-  const auto in_order = [](const Task& task) {
-    return task.behind_event && task.announced && !task.unread && !task.in_exit_stop &&
-           !task.in_group_stop && !task.signal && !task.delivery && !task.interrupted &&
-           !task.restarted && task.held.empty();
-  };
-  if (!in_order(*task_) || task_->call) return false;
+  if (!is_in_order(*task_) || task_->call) return false;
   const auto& mappings = task_->space->memory.mappings();
   const bool shares = std::any_of(mappings.begin(), mappings.end(), [](const auto& item) {
     return item.second.shared && item.second.writable();
@@ -120,10 +122,10 @@ bool Recorder::Impl::is_at_rest() const {
     const bool waits = !task.call && task.state == TaskState::kStopped;
     // What others have of its shared memory is to be in order as well.
     if (task.space != task_->space) {
-      return !shares || (in_order(task) && (waits || task.stands_in_call));
+      return !shares || (is_in_order(task) && (waits || task.stands_in_call));
     }
     const bool blocks = task.call && task.stands_in_call && states_.contains(item.first);
-    return in_order(task) && task.process == task_->process && (blocks || waits);
+    return is_in_order(task) && task.process == task_->process && (blocks || waits);
   });
 }
 

@@ -262,6 +262,7 @@ class Recorder::Impl {
   Result<void> tell_tracker_of_call(const syscalls::Call& made);
   void give_up_snapshots(Space& space, const Error& error);
   bool is_at_rest() const;
+  static bool is_in_order(const Task& task);
   uint64_t interval_ns(uint64_t usual_ns) const;
   void note_for_snapshots(Space& space, const trace::EventBody& body);
 
@@ -269,7 +270,9 @@ class Recorder::Impl {
   Result<void> begin_anew_if_wanted();
   bool all_at_rest() const;
   Result<bool> take_beginning(std::vector<trace::KeptProcess>& kept);
+  Result<void> copy_processes(std::vector<trace::KeptProcess>& kept, std::set<uint32_t>& tracked);
   Result<bool> copy_process(bool runs, trace::KeptProcess& kept);
+  void note_beginning(const trace::KeptProcess& process, const std::set<uint32_t>& tracked);
   Result<trace::WaitingTask> describe_task(const Task& task) const;
   Result<void> name_shared_objects(std::vector<trace::KeptProcess>& kept);
 

@@ -155,7 +155,10 @@ class TraceReader::Impl {
     switch (chunk.chunk_type()) {
       case ChunkType::kInfo: {
         // Repeated for each beginning.
-        if (has_info_) return {};
+        if (event_count_ > 0) return {};
+        if (has_info_) {
+          return container_.bad(chunk.offset, "the recording's facts are not its first chunk");
+        }
         has_info_ = true;
         RCHK_TRY_ASSIGN(const Buffer raw, container_.load(chunk, decoder_));
         RCHK_TRY_ASSIGN(info_, decode_info(raw.view(), place_of(chunk), 0));
@@ -176,13 +179,11 @@ class TraceReader::Impl {
       case ChunkType::kFileInfo: {
         RCHK_TRY_ASSIGN(const Buffer raw, container_.load(chunk, decoder_));
         RCHK_TRY_ASSIGN(FileInfo info, decode_file_info(raw.view(), place_of(chunk), 0));
-        if (info.id.value != chunk.label) {
-          return container_.bad(chunk.offset, fmt::format("file {}, and in its header file {}",
-                                                          info.id.value, chunk.label));
-        }
         // A beginning repeats the files that it needs; of others the numbers are left out.
-        if (files_.count(chunk.label) != 0 && has_batches_or_is_cut()) return {};
-        if (!is_cut_ && chunk.label != files_.size()) {
+        const bool is_known = files_.count(chunk.label) != 0;
+        if (is_known && event_count_ > 0 && info.id.value == chunk.label) return {};
+        const bool in_order = is_cut_ ? !is_known : chunk.label == files_.size();
+        if (info.id.value != chunk.label || !in_order) {
           return container_.bad(chunk.offset, fmt::format("file {} where file {} comes next",
                                                           info.id.value, files_.size()));
         }
@@ -251,7 +252,6 @@ class TraceReader::Impl {
 
   // In the whole recording.
   uint64_t next_event() const { return event_count_ - resumed_.size() + first_event_; }
-  bool has_batches_or_is_cut() const { return is_cut_ || !batches_.empty(); }
 
   std::string place_of(const IndexEntry& chunk) const {
     return fmt::format("{}, in the chunk at {}", container_.name(), chunk.offset);

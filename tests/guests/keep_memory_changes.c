@@ -47,7 +47,8 @@ int main(int argc, char** argv) {
       mapped[round % kPage] ^= 1;
     }
     if (round % 25 == 0) {
-      void* fresh = mmap(NULL, 3 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      void* fresh =
+          mmap(NULL, 3 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       CHECK(fresh != MAP_FAILED);
       memset(fresh, round, kPage);
       CHECK(madvise(fresh, kPage, MADV_DONTNEED) == 0 && *(char*)fresh == 0);

@@ -169,6 +169,49 @@ TEST(PageStore, IsBoundedWhenTheOldestAreForgotten) {
   expect_memory(store, {1999}, memory);
 }
 
+TEST(PageStore, RewritesWhatIsStillNeeded) {
+  FakeKeeper keeper;
+  PageStore store(keeper);
+  std::mt19937_64 random(4);
+  constexpr uint32_t kLines = 2;
+  Memory memory[kLines];
+  for (uint32_t line = 0; line < kLines; ++line) ASSERT_EQ(store.add_line({}), line);
+  std::vector<std::pair<SnapshotId, Memory>> taken;
+  for (int round = 0; round < 40; ++round) {
+    const SnapshotId first{store.snapshot_count()};
+    SnapshotId last{};
+    for (int i = 0; i < 20; ++i) {
+      const auto line = static_cast<uint32_t>(random() % kLines);
+      const Memory before = memory[line];
+      PageStore::Change change;
+      for (int page = 0; page < 10; ++page) {
+        const uint64_t number = random() % 100;
+        change.pages.push_back(page_range(number));
+        Content& content = memory[line][number * kPageSize];
+        content[random() % kPageSize] = static_cast<uint8_t>(random());
+      }
+      change.pages = normalized(std::move(change.pages));
+      const auto id = store.add(line, change, reader_of(memory[line]), reader_of(before));
+      ASSERT_TRUE(id) << id.error().message();
+      last = *id;
+      taken.emplace_back(*id, memory[line]);
+    }
+    for (const auto& [id, expected] : taken) expect_memory(store, id, expected);
+    const uint32_t highest = keeper.chunks.empty() ? 0 : keeper.chunks.rbegin()->first;
+    for (uint32_t line = 0; line < kLines; ++line) ASSERT_TRUE(store.rewrite(line));
+    store.flush();
+    // What was taken before is as it was, until it is forgotten.
+    for (const auto& [id, expected] : taken) expect_memory(store, id, expected);
+    store.drop_before(last);
+    std::erase_if(taken, [&](const auto& item) { return item.first < last; });
+    for (const auto& [id, expected] : taken) expect_memory(store, id, expected);
+    ASSERT_FALSE(keeper.chunks.empty());
+    EXPECT_GT(keeper.chunks.begin()->first, highest);
+    EXPECT_LE(keeper.chunks.size(), 2 * 100 / PageChunk::kSlots + 2);
+    EXPECT_GE(last, first);
+  }
+}
+
 TEST(PageStore, LooksAtABoundedNumberOfChunks) {
   class CountingKeeper final : public ChunkKeeper {
    public:
