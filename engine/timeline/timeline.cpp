@@ -43,6 +43,38 @@ Result<std::unique_ptr<Timeline>> Timeline::open_live(trace::EventSource& source
   return timeline;
 }
 
+Result<std::unique_ptr<Timeline>> Timeline::open_child(trace::EventSource& source, Timeline& parent,
+                                                       EventNumber beginning) {
+  std::unique_ptr<Timeline> timeline(new Timeline(source, nullptr));
+  RCHK_TRY_ASSIGN(timeline->replayer_,
+                  replay::Replayer::create_beside(*parent.replayer_, source, false));
+  timeline->replayer_->set_anchors(timeline.get());
+  timeline->beginning_ = beginning;
+  RCHK_TRY(timeline->learn_process());
+  RCHK_TRY_ASSIGN(Guest guest, parent.diversion());
+  const auto here = source.local_number(parent.source_.global_number(guest.position.event));
+  if (!here || *here > beginning) {
+    return fail(ErrorKind::kBadTrace,
+                fmt::format("process {} was not made at position {} of its parent",
+                            timeline->process_, guest.position));
+  }
+  guest.position = {*here, 0, 0, 0};
+  AdvanceRequest request;
+  request.limit = timeline->beginning();
+  RCHK_TRY(timeline->replayer_->set_probes({}));
+  RCHK_TRY(timeline->replayer_->advance(guest, request));
+  if (guest.position != request.limit) {
+    return fail(ErrorKind::kDivergence,
+                fmt::format("the beginning of process {} was not reached: the replay stands at {}",
+                            timeline->process_, guest.position));
+  }
+  timeline->present_ns_ = parent.present_ns_;
+  RCHK_TRY_ASSIGN(timeline->guest_, guest.fork());
+  timeline->checkpoints_.add({std::move(guest), timeline->present_ns_, true},
+                             timeline->present_ns_);
+  return timeline;
+}
+
 Timeline::~Timeline() = default;
 
 Result<Position> Timeline::position() {

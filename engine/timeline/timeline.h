@@ -56,13 +56,18 @@ class Timeline final : public replay::AnchorSource {
   static Result<std::unique_ptr<Timeline>> open_live(trace::EventSource& source, LiveEnd& live,
                                                      std::optional<int> cpu,
                                                      trace::SyscallNamer namer);
+  // That of a process which the one of `parent` has just made: `parent` stands behind the event that
+  // is the last one before `beginning` in `source`. Goes no further back than to there.
+  static Result<std::unique_ptr<Timeline>> open_child(trace::EventSource& source, Timeline& parent,
+                                                      EventNumber beginning);
   ~Timeline() override;
 
   bool is_live() const { return at_live_end_; }
   bool has_live_end() const { return live_ != nullptr; }
   Result<Position> position();
-  // The tasks of the process; the one that runs comes first.
+  // The tasks of the process; the one that runs comes first, if it is the process's own.
   std::vector<Tid> tasks();
+  // If it is another process's, the one of this process that waits for it.
   Tid running_task();
   // Of the task that runs, or of any.
   Result<Registers> registers();
@@ -84,6 +89,8 @@ class Timeline final : public replay::AnchorSource {
   void set_restore_cost(RestoreCost cost) { stations_.set_restore_cost(cost); }
   // The process whose history this is.
   int32_t process() const { return process_; }
+  // What to tell from its own doings; with none of it, all tasks that use its memory count as its.
+  void set_kin(std::shared_ptr<const Kin> kin) { kin_ = std::move(kin); }
 
   void set_stop_points(StopPoints points) { points_ = std::move(points); }
   Result<TimelineStop> forward(const RunCommand& command);
@@ -173,7 +180,7 @@ class Timeline final : public replay::AnchorSource {
   bool can_skip_to(const Position& end) const;
   // Where nothing that is looked for happened between two page snapshots, and one of them is at
   // `end`: where the other one is.
-  Result<std::optional<Position>> skip_to_station(const Position& end);
+  Result<std::optional<Position>> skip_to_station(const Position& end, const Position& floor);
   std::vector<GuestAddress> breakpoint_addresses(GuestAddress but) const;
   Result<TimelineStop> continue_backward(const RunCommand& command);
   Result<bool> step_back();
@@ -202,6 +209,15 @@ class Timeline final : public replay::AnchorSource {
   Result<void> learn_process();
   Result<std::optional<TimelineStop>> stop_of(const replay::Outcome& outcome);
   bool counts(const Condition& condition, replay::Guest& guest);
+  bool counts_at(const Breakpoint& point, replay::Guest& guest);
+  bool is_own(Tid task, EventNumber event) const;
+  bool has_guests(EventNumber first, EventNumber last) const;
+  std::optional<TimelineStop> kin_stop(EventNumber event);
+  bool is_end(EventNumber event) const;
+  Result<std::optional<TimelineStop>> return_that_is_due();
+  std::vector<Tid> tasks_in_memory();
+  Tid task_in_memory();  // that runs
+  EventNumber last_event() const;
   Result<void> enter_history();
   // Makes do with fewer fork snapshots: merges the two segments that are needed least. False when
   // there are none that could be.
@@ -231,6 +247,9 @@ class Timeline final : public replay::AnchorSource {
   EventNumber beginning_{};
   int32_t process_ = 0;
   std::optional<Told> told_;
+  std::shared_ptr<const Kin> kin_;
+  // The return of a caught call that made a process: told behind that.
+  std::optional<Told> return_due_;
   std::optional<Program> program_;
 };
 
