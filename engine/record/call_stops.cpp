@@ -353,7 +353,17 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
     RCHK_TRY(checksum_if_due(task_->last_registers));
     RCHK_TRY(snapshot_if_due());
   }
-  return stop;
+  if (!limits.stop_at_forks || !debugged(*task_)) return stop;
+  const auto made = call.spawned > 0 ? tasks_.find(call.spawned) : tasks_.end();
+  MaybeStop fork;
+  if (made != tasks_.end() && !debugged(*made->second)) {
+    fork = RecorderStop{.cause = StopCause::kForked, .child = call.spawned};
+  } else if (call.vforked > 0) {
+    fork = RecorderStop{.cause = StopCause::kVforkDone, .child = call.vforked};
+  }
+  if (!fork) return stop;
+  due_ = stop;
+  return fork;
 }
 
 }  // namespace rchk::record

@@ -20,7 +20,8 @@ struct Fork {
 // What a timeline knows of processes that its own has to do with. Events are numbered as in the
 // timeline's source.
 struct Kin {
-  // A stretch in which a task is in memory that is another process's: behind the events [begin, end).
+  // A stretch in which a task is in memory that is another process's: behind the events [begin,
+  // end).
   struct Guest {
     Tid task;
     Tid maker;
@@ -50,9 +51,8 @@ struct Kin {
   // Whether other processes' tasks are there anywhere behind the events [first, last].
   bool has_guests(EventNumber first, EventNumber last) const {
     if (borrows && *borrows <= last && (!returns || first < *returns)) return true;
-    return std::any_of(guests.begin(), guests.end(), [&](const Guest& one) {
-      return one.begin <= last && first < one.end;
-    });
+    return std::any_of(guests.begin(), guests.end(),
+                       [&](const Guest& one) { return one.begin <= last && first < one.end; });
   }
 };
 

@@ -51,14 +51,19 @@ Result<std::unique_ptr<Timeline>> Timeline::open_child(trace::EventSource& sourc
   timeline->replayer_->set_anchors(timeline.get());
   timeline->beginning_ = beginning;
   RCHK_TRY(timeline->learn_process());
-  RCHK_TRY_ASSIGN(Guest guest, parent.diversion());
-  const auto here = source.local_number(parent.source_.global_number(guest.position.event));
-  if (!here || *here > beginning) {
-    return fail(ErrorKind::kBadTrace,
-                fmt::format("process {} was not made at position {} of its parent",
-                            timeline->process_, guest.position));
+  // The last event before it that the parent's history has as well.
+  std::optional<EventNumber> made;
+  EventNumber here = beginning;
+  while (!made && here.value > 0) {
+    made = parent.source_.local_number(source.global_number(here));
+    if (!made) --here.value;
   }
-  guest.position = {*here, 0, 0, 0};
+  if (!made) {
+    return fail(ErrorKind::kBadTrace, fmt::format("process {} has no history in common with {}",
+                                                  timeline->process_, parent.process_));
+  }
+  RCHK_TRY_ASSIGN(Guest guest, parent.copy_at({*made, 0, 0, 0}));
+  guest.position = {here, 0, 0, 0};
   AdvanceRequest request;
   request.limit = timeline->beginning();
   RCHK_TRY(timeline->replayer_->set_probes({}));
@@ -388,6 +393,16 @@ Result<Guest> Timeline::diversion() {
     return guest_at(window_->position(window_step_), false);
   }
   return (window_ ? window_->guest() : *guest_).fork();
+}
+
+// A guest behind an event; one of the live program, if it stands there.
+Result<Guest> Timeline::copy_at(const Position& wanted) {
+  RCHK_TRY_ASSIGN(const Position present, position());
+  if (present == wanted) return diversion();
+  const int64_t present_ns = present_ns_;
+  auto guest = guest_at(wanted, false);
+  present_ns_ = present_ns;
+  return guest;
 }
 
 Result<void> Timeline::enter_history() {

@@ -56,8 +56,8 @@ class Timeline final : public replay::AnchorSource {
   static Result<std::unique_ptr<Timeline>> open_live(trace::EventSource& source, LiveEnd& live,
                                                      std::optional<int> cpu,
                                                      trace::SyscallNamer namer);
-  // That of a process which the one of `parent` has just made: `parent` stands behind the event that
-  // is the last one before `beginning` in `source`. Goes no further back than to there.
+  // That of a process which the one of `parent` has made: it begins behind `beginning`, and goes no
+  // further back. Costs least while the parent stands there.
   static Result<std::unique_ptr<Timeline>> open_child(trace::EventSource& source, Timeline& parent,
                                                       EventNumber beginning);
   ~Timeline() override;
@@ -81,6 +81,10 @@ class Timeline final : public replay::AnchorSource {
   Result<std::optional<Bytes>> signal_info();
   // The program that the process runs now: the last ExecEvent.
   Result<std::shared_ptr<const trace::Event>> program();
+
+  // Lets a live program run on for a moment, without a stop for anything; the present stays, in
+  // history. False where there is no such program, or it is at its end.
+  Result<bool> record_more(const std::function<bool()>& interrupted);
 
   // Where a process begins that was forked: the user goes no further back. Stands there.
   Result<void> begin_at(EventNumber event);
@@ -200,6 +204,7 @@ class Timeline final : public replay::AnchorSource {
   // The checkpoint to go on from: the latest one at or before `target` (`strictly`: before), or one
   // made of a page snapshot where that pays. Null if there is none.
   Result<const Checkpoint*> base_for(const Position& target, bool strictly);
+  Result<replay::Guest> copy_at(const Position& wanted);
   // Makes guest_ stand at the present.
   Result<void> stand();
   Result<bool> window_before(const Position& present);

@@ -165,6 +165,25 @@ Result<TimelineStop> Timeline::run_ahead(const RunCommand& command) {
   }
 }
 
+Result<bool> Timeline::record_more(const std::function<bool()>& interrupted) {
+  constexpr int64_t kAheadNs = 50'000'000;
+  if (live_ == nullptr) return false;
+  if (at_live_end_) RCHK_TRY(enter_history());
+  live_position_.reset();
+  StopPoints none;
+  none.quiet_signals = ~uint64_t{0};
+  RunCommand ahead;
+  const int64_t until_ns = now_ns() + kAheadNs;
+  ahead.interrupted = [&] { return now_ns() >= until_ns || (interrupted && interrupted()); };
+  RCHK_TRY_ASSIGN(const TimelineStop found, live_->run(ahead, none));
+  if (!live_->running()) {
+    live_ = nullptr;
+    return false;
+  }
+  RCHK_TRY_ASSIGN(live_position_, live_->position());
+  return found.kind != StopKind::kExiting;
+}
+
 Result<TimelineStop> Timeline::forward_in_history(const RunCommand& command) {
   if (command.kind == RunKind::kContinue) return continue_in_history(command);
   for (;;) {
@@ -430,8 +449,7 @@ Result<Timeline::Search> Timeline::search_interval(const Checkpoint& from, const
     RCHK_TRY_ASSIGN(limit, end_of_segment_before(end));
   }
   const bool has_strangers = has_guests(start.event, end.event);
-  const bool conditional =
-      points_.conditional() || (has_strangers && !points_.breakpoints.empty());
+  const bool conditional = points_.conditional() || (has_strangers && !points_.breakpoints.empty());
   RCHK_TRY(
       replayer_->set_probes(points_.probes(conditional ? HitPolicy::kStop : HitPolicy::kRemember)));
   replayer_->forget_hits();
@@ -449,7 +467,8 @@ Result<Timeline::Search> Timeline::search_interval(const Checkpoint& from, const
     request.report_at_start = false;
     if (asked.now()) return Search{{}, true};
     refused = true;
-    if (guest.position >= limit) continue;
+    // A watchpoint stops behind the access, which may be the last thing that happened.
+    if (breakpoint ? guest.position >= limit : guest.position > limit) continue;
     const bool holds = breakpoint ? counts_at(points_.breakpoints[outcome.probe], guest)
                                   : counts(points_.watches[outcome.probe].condition, guest);
     if (!holds) continue;

@@ -139,6 +139,7 @@ EventNumber ProcessView::global_number(EventNumber number) const {
 std::optional<EventNumber> ProcessView::local_number(EventNumber global) const {
   if (is_everything()) return global;
   std::lock_guard lock(mutex_);
+  if (global.value >= table_.event_count()) catch_up();
   const std::optional<uint64_t> index = runs_.find(global);
   return index ? std::optional(EventNumber{*index}) : std::nullopt;
 }

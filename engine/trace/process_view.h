@@ -21,8 +21,8 @@ class ProcessView final : public PartOfRecording {
   enum class Start : uint8_t {
     kProgram,  // the first program that the process executed; if there is none, as kFork
     kFork,     // the process's beginning, with what is needed to come there
-    // As kFork, also for a child of vfork: with what its parent's other tasks did in the memory that
-    // it used, until it executed a program or ended.
+    // As kFork, also for a child of vfork: with what its parent's other tasks did in the memory
+    // that it used, until it executed a program or ended.
     kBorrowed,
   };
   // kMisuse where a process has no events of its own to be replayed: a child of vfork that executed
@@ -66,7 +66,7 @@ class ProcessView final : public PartOfRecording {
   const std::vector<Stage> stages_;
   const EventNumber begin_;                     // of the process itself, in the recording
   const std::optional<ProcessIndex> borrower_;  // the process, if it is a child of vfork
-  mutable std::mutex mutex_;  // of what follows
+  mutable std::mutex mutex_;                    // of what follows
   mutable ProcessTable table_;
   mutable size_t stage_ = 0;
   mutable EventRuns runs_;

@@ -19,8 +19,8 @@ std::optional<ByteView> Context::embedded_file(std::string_view path) {
   std::stable_partition(pids.begin(), pids.end(),
                         [this](Tid pid) { return pid == processes.current(); });
   for (const Tid pid : pids) {
-    target::Target* const one = pid == processes.current() ? &processes.target()
-                                                           : processes.family()->process(pid);
+    target::Target* const one =
+        pid == processes.current() ? &processes.target() : processes.family()->process(pid);
     target::EmbeddedFiles* const files_of_one = one->embedded_files();
     if (files_of_one == nullptr) continue;
     if (const auto contents = files_of_one->embedded_file(path)) return contents;
@@ -35,6 +35,15 @@ bool Context::select_process(const ThreadId& id) {
   general_thread = {};
   transfer_object.clear();
   return true;
+}
+
+Result<void> Context::detach_process(Tid pid) {
+  const Tid before = processes.current();
+  RCHK_TRY(processes.detach(pid));
+  if (processes.current() == before) return {};
+  general_thread = {};
+  transfer_object.clear();
+  return {};
 }
 
 void Context::note_stop(const target::Stop& stop) {

@@ -91,6 +91,8 @@ struct Context {
   bool has_thread(Tid thread) { return processes.has_thread(processes.current(), thread); }
   // Makes the process current that a thread-id names. False if there is none such.
   bool select_process(const ThreadId& id);
+  // Takes a process out of the session. REQUIRES: it is not the only one.
+  Result<void> detach_process(Tid pid);
   // Where a stop was: its process is the current one, and its thread, from then on.
   void note_stop(const target::Stop& stop);
   target::Stop current_stop();
@@ -105,7 +107,7 @@ struct Context {
   Client client;
   ReverseControl reverse;
   target::Stop last_stop;
-  Tid general_thread;         // Hg, of the current process; 0 for any
+  Tid general_thread;          // Hg, of the current process; 0 for any
   ChosenThread resume_thread;  // Hc
   std::optional<SessionEnd> end;
   bool extended = false;           // `target extended-remote`

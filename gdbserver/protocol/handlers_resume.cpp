@@ -74,18 +74,17 @@ void run(Context& context, const ResumeRequest& wanted, const Runners& runners, 
   report_stop(context, *stop, reply);
 }
 
-// The thread of packets that name none. Forward it is the one that stopped last. bc and bs come with
-// Hc of any thread, where the one that the user looks at was chosen by Hg; or, where gdb steps
+// The thread of packets that name none. Forward it is the one that stopped last. bc and bs come
+// with Hc of any thread, where the one that the user looks at was chosen by Hg; or, where gdb steps
 // another thread off its breakpoint first, with Hc of that one.
 ChosenThread thread_to_run(Context& context, Direction direction) {
   const ChosenThread& chosen = context.resume_thread;
-  const Tid process =
-      chosen.process.value != 0 ? chosen.process : context.processes.current();
+  const Tid process = chosen.process.value != 0 ? chosen.process : context.processes.current();
   if (chosen.thread.value != 0) return {process, chosen.thread};
   const bool stopped = direction == Direction::kForward && context.last_stop.process == process;
   if (stopped) return {process, context.last_stop.thread};
-  return {process, process == context.processes.current() ? context.thread_for(std::nullopt)
-                                                          : Tid{}};
+  return {process,
+          process == context.processes.current() ? context.thread_for(std::nullopt) : Tid{}};
 }
 
 // Those that Hc has named.
@@ -186,15 +185,16 @@ void resume(Context& context, std::string_view arguments, Reply& reply) {
   if (!context.processes.has(runners.stepped)) return reply.error(PacketError::kNoThread);
   for (const ResumeAction& action : *actions) {
     if (action.kind != Kind::kContinue) continue;
-    const std::vector<Tid> named = action.thread.pid > 0 || action.thread.single()
-                                       ? std::vector<Tid>{context.processes.process_of(action.thread)}
-                                       : context.processes.all();
+    const std::vector<Tid> named =
+        action.thread.pid > 0 || action.thread.single()
+            ? std::vector<Tid>{context.processes.process_of(action.thread)}
+            : context.processes.all();
     runners.pids.insert(runners.pids.end(), named.begin(), named.end());
   }
   ResumeRequest request;
   const bool current = runners.stepped == context.processes.current();
-  request.thread = chosen->thread.single().value_or(current ? context.thread_for(std::nullopt)
-                                                            : Tid{});
+  request.thread =
+      chosen->thread.single().value_or(current ? context.thread_for(std::nullopt) : Tid{});
   request.signal = context.linux_signal(chosen->signal);
   if (chosen->kind == Kind::kStep) request.kind = ResumeKind::kStep;
   if (chosen->kind == Kind::kRangeStep) {
@@ -253,7 +253,7 @@ void kill_process(Context& context, std::string_view arguments, Reply& reply) {
   if (!context.processes.has(process)) return reply.error(PacketError::kNoThread);
   reply.ok();
   if (context.processes.all().size() > 1) {
-    if (!context.processes.detach(process)) return reply.error(PacketError::kFailed);
+    if (!context.detach_process(process)) return reply.error(PacketError::kFailed);
     if (context.extended) context.killed = process;
     return;
   }
@@ -274,7 +274,7 @@ void detach(Context& context, std::string_view arguments, Reply& reply) {
     if (!pid || *pid > INT32_MAX) return reply.error(PacketError::kMalformed);
     const Tid process{static_cast<int32_t>(*pid)};
     if (!context.processes.has(process)) return reply.error(PacketError::kNoThread);
-    if (!context.processes.detach(process)) return reply.error(PacketError::kFailed);
+    if (!context.detach_process(process)) return reply.error(PacketError::kFailed);
     return reply.ok();
   }
   if (!context.processes.first().detach()) return reply.error(PacketError::kFailed);

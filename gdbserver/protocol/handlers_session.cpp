@@ -105,8 +105,8 @@ void symbol(Context& context, std::string_view arguments, Reply& reply) {
   } else {
     const auto number = parse_number(digits);
     if (!digits.empty() && !number) return reply.error(PacketError::kMalformed);
-    thread_locals.found(
-        *name, digits.empty() ? std::nullopt : std::optional(GuestAddress{*number}));
+    thread_locals.found(*name,
+                        digits.empty() ? std::nullopt : std::optional(GuestAddress{*number}));
   }
   const std::string_view next = thread_locals.next_symbol();
   if (next.empty()) return reply.ok();

@@ -155,8 +155,8 @@ void thread_local_address(Context& context, std::string_view arguments, Reply& r
   if (!link_map) return reply.error(PacketError::kMalformed);
   if (!context.select_process(*id)) return reply.error(PacketError::kNoThread);
   const ThreadLocals& thread_locals = context.thread_locals[context.processes.current()];
-  const auto address = thread_locals.address(context.target(), *id->single(), *offset,
-                                             GuestAddress{*link_map});
+  const auto address =
+      thread_locals.address(context.target(), *id->single(), *offset, GuestAddress{*link_map});
   if (!address) return reply.error(PacketError::kFailed);
   append_number(reply.text(), address->value);
 }

@@ -13,7 +13,7 @@ target::Target& Processes::target() {
 }
 
 target::StopPointHolder& Processes::stop_points() {
-  if (target_ != nullptr) return *target_;
+  if (family_ == nullptr) return target();
   target::StopPointHolder* const points = family_->stop_points(current_);
   RCHK_CHECK(points != nullptr, "process {} is none of the session's", current_.value);
   return *points;

@@ -28,8 +28,11 @@ class Processes {
   std::vector<Tid> all();
   bool has(Tid pid);
   std::vector<target::ThreadInfo> threads(Tid pid);
-  // The process that a thread-id is about: the one that it names, or else the current one.
-  Tid process_of(const ThreadId& id) const { return id.pid > 0 ? Tid{id.pid} : current_; }
+  // The process that a thread-id is about: the one that it names, or else the current one. Where
+  // there is only one, it is meant.
+  Tid process_of(const ThreadId& id) const {
+    return id.pid > 0 && family_ != nullptr ? Tid{id.pid} : current_;
+  }
   bool has_thread(Tid pid, Tid thread);
   // Takes one out. REQUIRES: it is not the only one.
   Result<void> detach(Tid pid);

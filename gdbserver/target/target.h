@@ -64,7 +64,6 @@ class StopPointHolder {
 // One process.
 class Target : public StopPointHolder {
  public:
-
   // The process that the debugger sees, and its live threads; the first one is the leader. Ids
   // are never 0, which means "any" in the protocol, and stay the same for the target's life.
   virtual Tid process() const = 0;

@@ -36,6 +36,18 @@ Result<EventNumber> last_event(timeline::Timeline& timeline) {
   return timeline.source().global_number(here.event);
 }
 
+// Remembers that a stop was asked for: several layers look.
+class StickyControl final : public RunControl {
+ public:
+  explicit StickyControl(RunControl& control) : control_(control) {}
+  bool interrupted() override { return asked_ = asked_ || control_.interrupted(); }
+  void console(std::string_view text) override { control_.console(text); }
+
+ private:
+  RunControl& control_;
+  bool asked_ = false;
+};
+
 bool is_end(const Stop& stop) {
   return std::holds_alternative<HistoryEnd>(stop.event) ||
          std::holds_alternative<Exiting>(stop.event);
@@ -57,7 +69,7 @@ Result<void> TimelineFamily::Points::remove(StopPointKind kind, AddressRange ran
 
 TimelineFamily::TimelineFamily(trace::EventSource& recording, timeline::Timeline& timeline,
                                trace::ProcessIndex first, TimelineTarget::Hooks hooks)
-    : recording_(recording) {
+    : recording_(recording), take_output_(hooks.take_output) {
   auto member = std::make_unique<Member>();
   member->index = first;
   member->pid = {timeline.process()};
@@ -123,8 +135,29 @@ std::vector<ThreadInfo> TimelineFamily::threads(Tid pid) {
 StopPointHolder* TimelineFamily::stop_points(Tid pid) {
   Member* const member = find(pid);
   if (member == nullptr) return nullptr;
-  if (member->target != nullptr) return member->target.get();
-  return &member->points;
+  const Member* const memory = member->lender != nullptr ? member->lender : member;
+  std::vector<StopPointHolder*> holders;
+  for (Member* const other : order_) {
+    if (other == memory || other->lender == memory) holders.push_back(own_points(*other));
+  }
+  if (holders.size() < 2) return own_points(*member);
+  member->shared_points.holders = std::move(holders);
+  return &member->shared_points;
+}
+
+StopPointHolder* TimelineFamily::own_points(Member& member) {
+  if (member.target != nullptr) return member.target.get();
+  return &member.points;
+}
+
+Result<void> TimelineFamily::SharedPoints::insert(const StopPoint& point) {
+  for (StopPointHolder* const holder : holders) RCHK_TRY(holder->insert(point));
+  return {};
+}
+
+Result<void> TimelineFamily::SharedPoints::remove(StopPointKind kind, AddressRange range) {
+  for (StopPointHolder* const holder : holders) RCHK_TRY(holder->remove(kind, range));
+  return {};
 }
 
 // Takes in what the recording has by now.
@@ -187,19 +220,20 @@ Result<void> TimelineFamily::open(Member& member) {
     RCHK_TRY_ASSIGN(member.view,
                     trace::ProcessView::create(recording_, table_, member.index, start));
     RCHK_TRY_ASSIGN(const EventNumber beginning, member.view->beginning());
-    RCHK_TRY_ASSIGN(member.timeline,
-                    timeline::Timeline::open_child(
-                        *member.view, member.maker->target->timeline(), beginning));
+    RCHK_TRY_ASSIGN(
+        member.timeline,
+        timeline::Timeline::open_child(*member.view, member.maker->target->timeline(), beginning));
     return {};
   }();
   if (!opened) {
     member.failure = opened.error();
-    member.failure->context = fmt::format("process {} cannot be shown: {}", member.pid.value,
-                                          member.failure->context);
+    member.failure->context =
+        fmt::format("process {} cannot be shown: {}", member.pid.value, member.failure->context);
     member.unreachable = std::make_unique<UnreachableTarget>(member.pid, *member.failure);
     return Failure(*member.failure);
   }
-  member.target = std::make_unique<TimelineTarget>(*member.timeline, TimelineTarget::Hooks{});
+  member.target = std::make_unique<TimelineTarget>(*member.timeline,
+                                                   TimelineTarget::Hooks{take_output_, {}, {}});
   member.inherited.points = std::move(member.points.all);
   member.target->inherit(std::move(member.inherited));
   join(member);
@@ -247,26 +281,34 @@ Result<void> TimelineFamily::attach_child(Member& maker, const Forked& forked) {
   RCHK_TRY_ASSIGN(const Position here, maker.target->timeline().position());
   const EventNumber global = maker.target->timeline().source().global_number(here.event);
   const std::vector<trace::Process>& all = table_.processes();
-  const auto found = std::find_if(all.begin(), all.end(), [&](const trace::Process& one) {
-    return one.pid == forked.child.value && one.parent == maker.index &&
-           (forked.vfork ? one.begin == global : one.made_behind == global);
-  });
-  if (found == all.end()) {
+  // Of several of that pid the one that was made last up to here.
+  std::optional<trace::ProcessIndex> found;
+  for (size_t i = 0; i < all.size(); ++i) {
+    const bool fits = all[i].pid == forked.child.value && all[i].parent == maker.index;
+    const EventNumber made =
+        forked.vfork ? all[i].begin : all[i].made_behind.value_or(all[i].begin);
+    if (fits && made <= global) found = trace::ProcessIndex{i};
+  }
+  if (!found) {
     return fail(ErrorKind::kBadTrace,
                 fmt::format("process {} was not made here", forked.child.value));
   }
-  const trace::ProcessIndex index{static_cast<size_t>(found - all.begin())};
-  if (forked.vfork) maker.vfork = timeline::Fork{found->pid, true, found->made_by};
+  const trace::ProcessIndex index = *found;
+  const Tid maker_task = table_.process(index).made_by;
+  if (forked.vfork) maker.vfork = timeline::Fork{forked.child.value, true, maker_task};
+  Member* const lender = forked.vfork ? &maker : nullptr;
   for (const auto& member : members_) {
     if (member->index != index) continue;
     RCHK_TRY(attach_again(member->pid));
     member->target->inherit(maker.target->inheritance());
+    member->lender = lender;
     return {};
   }
   auto child = std::make_unique<Member>();
   child->index = index;
   child->pid = forked.child;
   child->maker = &maker;
+  child->lender = lender;
   child->inherited = maker.target->inheritance();
   child->points.all = child->inherited.points;
   order_.push_back(child.get());
@@ -301,11 +343,41 @@ Result<Stop> TimelineFamily::run(Member& member, const ResumeRequest& request, R
     }
   }
   RCHK_TRY_ASSIGN(Stop stop, member.target->resume_within(request, control, bounds));
+  const bool recorded = std::holds_alternative<HistoryEnd>(stop.event) && member.maker != nullptr;
+  if (recorded && !bounds.until) {
+    RCHK_TRY_ASSIGN(stop, run_on_live(member, request, control, std::move(stop)));
+  }
+  // A live program has gone on.
+  RCHK_TRY(tell_kin(member));
   stop.process = member.pid;
   if (const auto* forked = std::get_if<Forked>(&stop.event)) {
     RCHK_TRY(attach_child(member, *forked));
   }
   if (std::holds_alternative<VforkDone>(stop.event)) member.vfork.reset();
+  // Another program, in memory of its own.
+  if (std::holds_alternative<Exec>(stop.event)) member.lender = nullptr;
+  return stop;
+}
+
+// A process that a live program has made is debugged in its history, which is recorded as far as it
+// is asked for.
+Result<Stop> TimelineFamily::run_on_live(Member& member, const ResumeRequest& request,
+                                         RunControl& control, Stop stop) {
+  timeline::Timeline& live = members_.front()->target->timeline();
+  const auto interrupted = [&control] { return control.interrupted(); };
+  while (std::holds_alternative<HistoryEnd>(stop.event) && live.has_live_end()) {
+    RCHK_TRY_ASSIGN(const bool goes_on, live.record_more(interrupted));
+    RCHK_TRY(tell_kin(member));
+    RCHK_TRY_ASSIGN(stop, member.target->resume_within(request, control, {std::nullopt, true}));
+    if (!std::holds_alternative<HistoryEnd>(stop.event)) return stop;
+    if (interrupted()) return member.target->stop_here(Interrupted{});
+    if (goes_on) continue;
+    return member.target->stop_here(Unsupported{fmt::format(
+        "rchk: process {} goes on, but the first process is at its end, and a live session records "
+        "no further than to there. Record it whole (rchk record PROGRAM) and debug the recording: "
+        "rchk replay -f {} FILE",
+        member.pid.value, member.pid.value)});
+  }
   return stop;
 }
 
@@ -313,16 +385,16 @@ Result<Stop> TimelineFamily::resume(const Request& request, RunControl& control)
   std::vector<Member*> movers;
   const bool steps = request.run.kind != ResumeKind::kContinue;
   for (Member* const member : order_) {
-    const bool named = std::find(request.pids.begin(), request.pids.end(), member->pid) !=
-                       request.pids.end();
+    const bool named =
+        std::find(request.pids.begin(), request.pids.end(), member->pid) != request.pids.end();
     if (steps ? member->pid == request.stepped : named) movers.push_back(member);
   }
   if (movers.empty()) return fail(ErrorKind::kGone, "there is no such process to run");
   for (Member* const member : movers) RCHK_TRY(open(*member));
-  if (movers.size() == 1) return run(*movers.front(), request.run, control, {});
-  return request.run.direction == Direction::kForward
-             ? run_forward(movers, request.run, control)
-             : run_backward(movers, request.run, control);
+  StickyControl sticky(control);
+  if (movers.size() == 1) return run(*movers.front(), request.run, sticky, {});
+  return request.run.direction == Direction::kForward ? run_forward(movers, request.run, sticky)
+                                                      : run_backward(movers, request.run, sticky);
 }
 
 // The instructions of a task between two of its events run right before the second one
@@ -349,9 +421,21 @@ Result<Stop> TimelineFamily::run_forward(const std::vector<Member*>& movers,
     }
     // All are at their ends.
     if (chosen == nullptr) return run(*movers.front(), request, control, {});
+    if (first == kNone) {
+      // Whose turn it is, a live program has still to show.
+      const uint64_t known = recording_.event_count();
+      const auto asked = [&control] { return control.interrupted(); };
+      RCHK_TRY(members_.front()->target->timeline().record_more(asked));
+      if (recording_.event_count() != known) continue;
+    }
     timeline::Timeline& timeline = chosen->target->timeline();
     TimelineTarget::Bounds bounds;
-    if (second != kNone) bounds.until = last_before(timeline.source(), second);
+    if (second != kNone) {
+      RCHK_TRY_ASSIGN(const Position from, timeline.position());
+      // At least over one event: what a child of vfork does in its parent's memory is in both
+      // views.
+      bounds.until = std::max(last_before(timeline.source(), second), from.event.next());
+    }
     bounds.goes_on = std::find(moved.begin(), moved.end(), chosen) != moved.end();
     RCHK_TRY_ASSIGN(const Stop stop, run(*chosen, request, control, bounds));
     moved.push_back(chosen);

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "engine/trace/process_table.h"
@@ -16,7 +18,8 @@ namespace rchk::target {
 // at or when its maker moves on; one that the debugger detaches at once costs nothing.
 class TimelineFamily final : public Family {
  public:
-  // `timeline` is of the process `first`, whose target this makes. All outlive the family.
+  // `timeline` is of the process `first`, whose target this makes; if it is live, the recording
+  // grows, and is of all processes that this one makes. All outlive the family.
   TimelineFamily(trace::EventSource& recording, timeline::Timeline& timeline,
                  trace::ProcessIndex first, TimelineTarget::Hooks hooks);
 
@@ -39,6 +42,14 @@ class TimelineFamily final : public Family {
     Result<void> remove(StopPointKind kind, AddressRange range) override;
     std::vector<StopPoint> all;
   };
+  // Breakpoints of a process and of another one that is in the same memory, for which a debugger
+  // puts them in only once.
+  class SharedPoints final : public StopPointHolder {
+   public:
+    Result<void> insert(const StopPoint& point) override;
+    Result<void> remove(StopPointKind kind, AddressRange range) override;
+    std::vector<StopPointHolder*> holders;
+  };
   struct Member {
     trace::ProcessIndex index;
     Tid pid;
@@ -48,17 +59,21 @@ class TimelineFamily final : public Family {
     std::unique_ptr<trace::ProcessView> view;
     std::unique_ptr<timeline::Timeline> timeline;
     std::unique_ptr<TimelineTarget> target;
-    std::optional<Error> failure;                     // why it cannot be opened
+    std::optional<Error> failure;                    // why it cannot be opened
     std::unique_ptr<UnreachableTarget> unreachable;  // that says so
-    Points points;                 // until it is opened
+    Points points;                                   // until it is opened
     TimelineTarget::Inherited inherited;
     uint64_t events_known = 0;  // of the recording, when its kin was told last
     // A vfork that was reported, until its return is.
     std::optional<timeline::Fork> vfork;
     std::optional<Position> told_end;  // where it stands at its end, and that was reported
+    // Of a child of vfork: the process in whose memory it is, as far as the debugger was told.
+    Member* lender = nullptr;
+    SharedPoints shared_points;
   };
 
   Member* find(Tid pid);
+  static StopPointHolder* own_points(Member& member);
   Result<void> learn();
   Result<void> open(Member& member);
   void join(Member& member);
@@ -68,6 +83,8 @@ class TimelineFamily final : public Family {
   Result<bool> is_within_vfork(Member& member);
   Result<Stop> run(Member& member, const ResumeRequest& request, RunControl& control,
                    TimelineTarget::Bounds bounds);
+  Result<Stop> run_on_live(Member& member, const ResumeRequest& request, RunControl& control,
+                           Stop stop);
   Result<Stop> run_forward(const std::vector<Member*>& movers, const ResumeRequest& request,
                            RunControl& control);
   Result<Stop> run_backward(const std::vector<Member*>& movers, const ResumeRequest& request,
@@ -76,7 +93,8 @@ class TimelineFamily final : public Family {
   static Stop interrupted(Member& member);
 
   trace::EventSource& recording_;
-  trace::ProcessTable table_;  // of as much of the recording as was looked at
+  std::function<std::string()> take_output_;  // of a live program
+  trace::ProcessTable table_;                 // of as much of the recording as was looked at
   bool reports_forks_ = false, reports_vforks_ = false;
   std::vector<std::unique_ptr<Member>> members_;  // those too that were detached
   std::vector<Member*> order_;                    // those that are attached

@@ -213,6 +213,8 @@ Stop TimelineTarget::stop_from(const timeline::TimelineStop& stop) {
     case StopKind::kSyscallReturn:
       return make_stop(SyscallStop{stop.number, true});
     case StopKind::kExec:
+      // Breakpoints go with the memory that they were in: a debugger puts them in anew.
+      points_.clear();
       return make_stop(Exec{stop.text});
     case StopKind::kFork:
       return make_stop(Forked{{stop.number}, false});

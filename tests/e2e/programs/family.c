@@ -35,7 +35,7 @@ void child_work(int number) {
     with_thread(20);
     pid_t grandchild = fork();
     if (grandchild == 0) {
-      result = 3;      // mark: grandchild
+      result = 3;  // mark: grandchild
       _exit(result);
     }
     result += wait_for(grandchild);  // mark: parent_too

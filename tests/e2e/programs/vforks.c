@@ -21,7 +21,7 @@ int main(int argc, char** argv) {
     second();
     return 3;  // mark: child_return
   }
-  generation = 1;        // mark: first
+  generation = 1;         // mark: first
   pid_t child = vfork();  // mark: vfork
   if (child == 0) {
     execl("/proc/self/exe", argv[0], "2", NULL);  // mark: exec
@@ -30,9 +30,9 @@ int main(int argc, char** argv) {
   result += wait_for(child);
   child = vfork();
   if (child == 0) {
-    result += 10;     // mark: borrowed
+    result += 10;   // mark: borrowed
     _exit(result);  // mark: borrowed_end
   }
-  result += 100;                                           // mark: again
+  result += 100;                                          // mark: again
   return wait_for(child) == 13 && result == 113 ? 0 : 1;  // mark: return
 }

@@ -160,7 +160,8 @@ TEST_F(FamilyTest, ReadsAndWritesTheProcessThatHgNames) {
 TEST_F(FamilyTest, ListsTheThreadsOfAll) {
   fork();
   EXPECT_EQ(client.ask("qfThreadInfo"), "mp111.111,p333.333");
-  EXPECT_THAT(client.ask("qXfer:threads:read::0,1000"), HasSubstr("id=\"p333.333\" name=\"child\""));
+  EXPECT_THAT(client.ask("qXfer:threads:read::0,1000"),
+              HasSubstr("id=\"p333.333\" name=\"child\""));
   EXPECT_EQ(client.ask("Tp333.333"), "OK");
   EXPECT_EQ(client.ask("Tp333.111"), "E03");
   EXPECT_EQ(client.ask("qThreadExtraInfo,p333.333"), "6368696c64");
