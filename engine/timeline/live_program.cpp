@@ -255,6 +255,16 @@ Result<TimelineStop> LiveProgram::run(const RunCommand& command, const StopPoint
   }
 }
 
+Result<bool> LiveProgram::run_beyond(const std::function<bool()>& interrupted) {
+  RCHK_TRY(place({}));
+  record::RunLimits limits;
+  limits.stop_at_breakpoints = false;
+  limits.interrupt_requested = interrupted;
+  RCHK_TRY_ASSIGN(const RecorderStop stop, recorder_.run(limits));
+  running_ = stop.cause != StopCause::kExited && stop.cause != StopCause::kRecordingStopped;
+  return running_;
+}
+
 // What the recorder's stop is to the user; nothing when the program is to run on.
 Result<std::optional<TimelineStop>> LiveProgram::meaning_of(const RecorderStop& stop,
                                                             const RunCommand& command,

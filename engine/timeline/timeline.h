@@ -40,6 +40,10 @@ class LiveEnd {
   virtual Result<replay::Guest> copy() = 0;
   // False once the program has ended or goes on unrecorded.
   virtual bool running() const = 0;
+
+  // Lets the processes run on that outlive the program, over its end, until `interrupted` says
+  // stop. False once they have all ended. Nothing else may be called from then on.
+  virtual Result<bool> run_beyond(const std::function<bool()>& interrupted) = 0;
 };
 
 // A recording's history with a point in it where the user is: the present. Moves the present
@@ -83,8 +87,15 @@ class Timeline final : public replay::AnchorSource {
   Result<std::shared_ptr<const trace::Event>> program();
 
   // Lets a live program run on for a moment, without a stop for anything; the present stays, in
-  // history. False where there is no such program, or it is at its end.
-  Result<bool> record_more(const std::function<bool()>& interrupted);
+  // history. Where the program comes to its end: stops there, or goes on with the processes that
+  // outlive it; what is left of this timeline is its history. False where nothing is to be
+  // recorded.
+  enum class AtEnd : uint8_t { kStop, kGoBeyond };
+  Result<bool> record_more(const std::function<bool()>& interrupted, AtEnd at_end);
+  bool can_record_more() const { return live_ != nullptr || beyond_ != nullptr; }
+  // Whether events may still be added to the source of a history without a live end. Nothing is
+  // then run behind the last one: what comes next may happen anywhere from there on.
+  void set_grows(bool grows) { grows_ = grows; }
 
   // Where a process begins that was forked: the user goes no further back. Stands there.
   Result<void> begin_at(EventNumber event);
@@ -233,6 +244,8 @@ class Timeline final : public replay::AnchorSource {
 
   trace::EventSource& source_;
   LiveEnd* live_;
+  LiveEnd* beyond_ = nullptr;  // what it has become behind the program's end
+  bool grows_ = false;
   Stations stations_;
   bool at_live_end_ = false;
   std::optional<Position> live_position_;  // valid until the live program runs again

@@ -165,20 +165,30 @@ Result<TimelineStop> Timeline::run_ahead(const RunCommand& command) {
   }
 }
 
-Result<bool> Timeline::record_more(const std::function<bool()>& interrupted) {
+Result<bool> Timeline::record_more(const std::function<bool()>& interrupted, AtEnd at_end) {
   constexpr int64_t kAheadNs = 50'000'000;
+  const int64_t until_ns = now_ns() + kAheadNs;
+  const auto enough = [&] { return now_ns() >= until_ns || (interrupted && interrupted()); };
+  if (beyond_ != nullptr) {
+    RCHK_TRY_ASSIGN(const bool goes_on, beyond_->run_beyond(enough));
+    if (!goes_on) beyond_ = nullptr;
+    return goes_on;
+  }
   if (live_ == nullptr) return false;
   if (at_live_end_) RCHK_TRY(enter_history());
   live_position_.reset();
   StopPoints none;
   none.quiet_signals = ~uint64_t{0};
   RunCommand ahead;
-  const int64_t until_ns = now_ns() + kAheadNs;
-  ahead.interrupted = [&] { return now_ns() >= until_ns || (interrupted && interrupted()); };
+  ahead.interrupted = enough;
   RCHK_TRY_ASSIGN(const TimelineStop found, live_->run(ahead, none));
   if (!live_->running()) {
     live_ = nullptr;
     return false;
+  }
+  if (found.kind == StopKind::kExiting && at_end == AtEnd::kGoBeyond) {
+    beyond_ = std::exchange(live_, nullptr);
+    return record_more(interrupted, at_end);
   }
   RCHK_TRY_ASSIGN(live_position_, live_->position());
   return found.kind != StopKind::kExiting;
@@ -269,6 +279,9 @@ Result<TimelineStop> Timeline::step_in_history() {
     return behind ? *behind : stop(StopKind::kStepped);
   }
   RCHK_TRY(stand());
+  if (grows_ && guest_->position.event.next().value >= source_.event_count()) {
+    return stop(StopKind::kHistoryEnd);
+  }
   translate::Probes probes = points_.probes(HitPolicy::kStop);
   probes.breakpoints.clear();  // a step arrives at them, it does not run into them
   RCHK_TRY(replayer_->set_probes(probes));

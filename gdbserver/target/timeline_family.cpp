@@ -342,6 +342,8 @@ Result<Stop> TimelineFamily::run(Member& member, const ResumeRequest& request, R
       return stop;
     }
   }
+  const timeline::Timeline& first = members_.front()->target->timeline();
+  if (member.maker != nullptr) member.target->timeline().set_grows(first.can_record_more());
   RCHK_TRY_ASSIGN(Stop stop, member.target->resume_within(request, control, bounds));
   const bool recorded = std::holds_alternative<HistoryEnd>(stop.event) && member.maker != nullptr;
   if (recorded && !bounds.until) {
@@ -365,20 +367,30 @@ Result<Stop> TimelineFamily::run_on_live(Member& member, const ResumeRequest& re
                                          RunControl& control, Stop stop) {
   timeline::Timeline& live = members_.front()->target->timeline();
   const auto interrupted = [&control] { return control.interrupted(); };
-  while (std::holds_alternative<HistoryEnd>(stop.event) && live.has_live_end()) {
-    RCHK_TRY_ASSIGN(const bool goes_on, live.record_more(interrupted));
+  while (std::holds_alternative<HistoryEnd>(stop.event) && live.can_record_more()) {
+    RCHK_TRY_ASSIGN(const bool goes_on, record_more(interrupted));
     RCHK_TRY(tell_kin(member));
+    member.target->timeline().set_grows(live.can_record_more());
     RCHK_TRY_ASSIGN(stop, member.target->resume_within(request, control, {std::nullopt, true}));
     if (!std::holds_alternative<HistoryEnd>(stop.event)) return stop;
     if (interrupted()) return member.target->stop_here(Interrupted{});
     if (goes_on) continue;
+    if (!live.can_record_more()) continue;
     return member.target->stop_here(Unsupported{fmt::format(
-        "rchk: process {} goes on, but the first process is at its end, and a live session records "
-        "no further than to there. Record it whole (rchk record PROGRAM) and debug the recording: "
-        "rchk replay -f {} FILE",
-        member.pid.value, member.pid.value)});
+        "rchk: process {} goes on, but process {} is about to end, and does not as long as it is "
+        "one "
+        "of the session's: take it out (detach inferiors NUMBER) to see more of this one",
+        member.pid.value, members_.front()->pid.value)});
   }
   return stop;
+}
+
+// Lets a live program run on. Its first process comes to its end only where nobody looks at it.
+Result<bool> TimelineFamily::record_more(const std::function<bool()>& interrupted) {
+  const Member& first = *members_.front();
+  using AtEnd = timeline::Timeline::AtEnd;
+  return first.target->timeline().record_more(interrupted,
+                                              first.attached ? AtEnd::kStop : AtEnd::kGoBeyond);
 }
 
 Result<Stop> TimelineFamily::resume(const Request& request, RunControl& control) {
@@ -425,7 +437,7 @@ Result<Stop> TimelineFamily::run_forward(const std::vector<Member*>& movers,
       // Whose turn it is, a live program has still to show.
       const uint64_t known = recording_.event_count();
       const auto asked = [&control] { return control.interrupted(); };
-      RCHK_TRY(members_.front()->target->timeline().record_more(asked));
+      RCHK_TRY(record_more(asked));
       if (recording_.event_count() != known) continue;
     }
     timeline::Timeline& timeline = chosen->target->timeline();

@@ -85,6 +85,7 @@ class TimelineFamily final : public Family {
                    TimelineTarget::Bounds bounds);
   Result<Stop> run_on_live(Member& member, const ResumeRequest& request, RunControl& control,
                            Stop stop);
+  Result<bool> record_more(const std::function<bool()>& interrupted);
   Result<Stop> run_forward(const std::vector<Member*>& movers, const ResumeRequest& request,
                            RunControl& control);
   Result<Stop> run_backward(const std::vector<Member*>& movers, const ResumeRequest& request,
