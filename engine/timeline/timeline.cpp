@@ -351,7 +351,11 @@ Result<void> Timeline::stand() {
 }
 
 Result<void> Timeline::seek(const Position& wanted) {
-  const Position target = std::max(wanted, beginning());
+  Position target = std::max(wanted, beginning());
+  if (kin_ != nullptr && kin_->end && target.event >= *kin_->end) {
+    const EventNumber last{kin_->end->value - 1};
+    target = {last, last_anchor(last), kSegmentEnd, 0};
+  }
   if (at_live_end_) RCHK_TRY(enter_history());
   if (window_) {
     if (const auto step = window_->find(target)) {

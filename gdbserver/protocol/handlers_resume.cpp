@@ -295,6 +295,13 @@ void pass_signals(Context& context, std::string_view arguments, Reply& reply) {
     if (signal != 0) signals.push_back(signal);
   }
   policy->set_silent_signals(signals);
+  // Said of all processes, unlike what is said of breakpoints and system calls.
+  target::Family* const family = context.processes.family();
+  for (const Tid pid : context.processes.all()) {
+    if (family == nullptr || pid == context.processes.current()) continue;
+    policy = family->process(pid)->signal_policy();
+    if (policy != nullptr) policy->set_silent_signals(signals);
+  }
   reply.ok();
 }
 

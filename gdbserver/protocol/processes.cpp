@@ -7,6 +7,7 @@
 namespace rchk::protocol {
 
 target::Target& Processes::target() {
+  RCHK_CHECK(target_ != nullptr || family_ != nullptr, "no process {}", current_.value);
   if (target_ == nullptr) target_ = family_->process(current_);
   RCHK_CHECK(target_ != nullptr, "process {} is none of the session's", current_.value);
   return *target_;

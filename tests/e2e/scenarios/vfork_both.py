@@ -2,7 +2,7 @@
 
 import gdb
 from gdb_side import (MODE, at_begin_of_history, break_at, check, check_at, check_equal, frames, go,
-                      run_to, skip, value)
+                      pc, run_to, skip, value)
 
 PROGRAM_SOURCE = "vforks.c"
 
@@ -20,6 +20,10 @@ def run():
     check("exit with status 13" in text, f"no end: {text!r}")
     text = go("stepi")
     check("exit with status 13" in text, f"something behind its end: {text!r}")
+    end = pc()
+    go("monitor goto end")
+    go("maintenance flush register-cache")
+    check_equal("its end", end, pc())
     go("watch result")
     go("reverse-continue")
     check_at("borrowed")

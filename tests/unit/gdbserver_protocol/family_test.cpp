@@ -207,6 +207,17 @@ TEST_F(FamilyTest, AStopMakesItsProcessTheCurrentOne) {
   EXPECT_EQ(client.ask("qC"), "QCp333.333");
 }
 
+TEST_F(FamilyTest, SignalsAreSilentInAllAndSystemCallsCaughtInOne) {
+  fork();
+  EXPECT_EQ(client.ask("QPassSignals:e"), "OK");
+  EXPECT_THAT(family.parent.silent_signals, ElementsAre(SIGALRM));
+  EXPECT_THAT(family.child.silent_signals, ElementsAre(SIGALRM));
+  client.ask("Hgp333.333");
+  EXPECT_EQ(client.ask("QCatchSyscalls:1;1"), "OK");
+  EXPECT_FALSE(family.parent.caught_syscalls);
+  EXPECT_TRUE(family.child.caught_syscalls);
+}
+
 TEST_F(FamilyTest, KillsOneOfThem) {
   fork();
   EXPECT_EQ(client.ask("vKill;333"), "OK");
