@@ -82,7 +82,7 @@ Result<TimelineStop> Timeline::backward(const RunCommand& command) {
 Result<std::optional<TimelineStop>> Timeline::return_that_is_due() {
   using Answer = std::optional<TimelineStop>;
   const std::optional<Told> due = std::exchange(return_due_, std::nullopt);
-  if (!due || at_live_end_) return Answer();
+  if (!due) return Answer();
   RCHK_TRY_ASSIGN(const Position present, position());
   RCHK_TRY_ASSIGN(const auto event, source_.event(due->event));
   const auto* call = std::get_if<trace::SyscallEvent>(&event->body);
