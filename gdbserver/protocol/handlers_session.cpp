@@ -49,9 +49,11 @@ void supported(Context& context, std::string_view arguments, Reply& reply) {
   offer(target.signal_policy() != nullptr, "QPassSignals+");
   offer(target.syscall_catching() != nullptr, "QCatchSyscalls+");
   offer(context.client.exec_events, "exec-events+");
-  // Which of the two processes a packet means, only thread-ids with pids can say.
+  // Which of the two processes a packet means, only thread-ids with pids can say. What a child
+  // executes has to be told as well: lldb 22, which has other ways with forks, does not ask for it.
   target::Family* const family = context.processes.family();
-  const bool forks = family != nullptr && context.client.multiprocess;
+  const bool forks =
+      family != nullptr && context.client.multiprocess && context.client.exec_events;
   offer(forks && context.client.fork_events, "fork-events+");
   offer(forks && context.client.vfork_events, "vfork-events+");
   if (forks) family->report_forks(context.client.fork_events, context.client.vfork_events);
@@ -64,6 +66,9 @@ void start_no_ack_mode(Context& context, std::string_view, Reply& reply) {
 
 void thread_suffix(Context& context, std::string_view, Reply& reply) {
   context.client.thread_suffix = true;
+  if (context.processes.family() != nullptr) {
+    context.processes.family()->report_forks(false, false);
+  }
   reply.ok();
 }
 

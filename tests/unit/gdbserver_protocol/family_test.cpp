@@ -94,15 +94,28 @@ class FamilyTest : public ::testing::Test {
 };
 
 TEST_F(FamilyTest, OffersForkEventsToThoseWhoKnowThem) {
-  EXPECT_THAT(client.ask("qSupported:multiprocess+;fork-events+;vfork-events+"),
+  EXPECT_THAT(client.ask("qSupported:multiprocess+;fork-events+;vfork-events+;exec-events+"),
               HasSubstr(";fork-events+;vfork-events+"));
   EXPECT_TRUE(family.reports_forks);
   EXPECT_TRUE(family.reports_vforks);
 }
 
 TEST_F(FamilyTest, OffersNothingToOthers) {
-  EXPECT_THAT(client.ask("qSupported:swbreak+;fork-events+"), Not(HasSubstr("fork-events")));
+  EXPECT_THAT(client.ask("qSupported:swbreak+;fork-events+;exec-events+"),
+              Not(HasSubstr("fork-events")));
   EXPECT_FALSE(family.reports_forks);
+}
+
+// As lldb 22 connects.
+TEST_F(FamilyTest, OffersNothingToLldb) {
+  EXPECT_THAT(client.ask("qSupported:multiprocess+;fork-events+;vfork-events+;swbreak+"),
+              Not(HasSubstr("fork-events")));
+  EXPECT_FALSE(family.reports_forks);
+  connect();
+  EXPECT_TRUE(family.reports_forks);
+  client.ask("QThreadSuffixSupported");
+  EXPECT_FALSE(family.reports_forks);
+  EXPECT_FALSE(family.reports_vforks);
 }
 
 TEST_F(FamilyTest, ReportsForks) {
