@@ -52,8 +52,7 @@ void supported(Context& context, std::string_view arguments, Reply& reply) {
   // Which of the two processes a packet means, only thread-ids with pids can say. What a child
   // executes has to be told as well: lldb 22, which has other ways with forks, does not ask for it.
   target::Family* const family = context.processes.family();
-  const bool forks =
-      family != nullptr && context.client.multiprocess && context.client.exec_events;
+  const bool forks = family != nullptr && context.client.multiprocess && context.client.exec_events;
   offer(forks && context.client.fork_events, "fork-events+");
   offer(forks && context.client.vfork_events, "vfork-events+");
   if (forks) family->report_forks(context.client.fork_events, context.client.vfork_events);
