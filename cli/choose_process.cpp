@@ -38,6 +38,7 @@ Result<ChosenProcess> choose_process(trace::EventSource& recording, const Proces
       choice.forked ? trace::ProcessView::Start::kFork : trace::ProcessView::Start::kProgram;
   RCHK_TRY_ASSIGN(chosen.view, trace::ProcessView::create(recording, table, *index, start));
   chosen.source = chosen.view.get();
+  chosen.process = *index;
   RCHK_TRY_ASSIGN(chosen.beginning, chosen.view->beginning());
   return chosen;
 }

@@ -21,6 +21,7 @@ struct ChosenProcess {
   std::unique_ptr<trace::ProcessView> view;  // null where the recording is of one process only
   trace::EventSource* source = nullptr;
   EventNumber beginning;  // where the process itself begins, behind what leads there
+  trace::ProcessIndex process;
 };
 
 // Without a choice: the first process. `recording` outlives it.

@@ -13,6 +13,7 @@
 #include "engine/trace/event_log.h"
 #include "engine/trace/process_view.h"
 #include "engine/trace/writer.h"
+#include "gdbserver/target/timeline_family.h"
 
 extern char** environ;
 
@@ -66,7 +67,8 @@ Result<int> serve_live(const LiveOptions& options) {
     RCHK_TRY(recorder->stop_recording("the debugger detached"));
     return {};
   };
-  RCHK_TRY(serve(*timeline, *streams.transport, std::move(hooks), options.log_packets));
+  target::TimelineFamily family(log, *timeline, {}, std::move(hooks));
+  RCHK_TRY(serve(family.first(), *streams.transport, options.log_packets));
   RCHK_TRY(writer->close());
   return 0;
 }

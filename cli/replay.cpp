@@ -11,6 +11,8 @@
 #include "engine/syscalls/syscall.h"
 #include "engine/timeline/timeline.h"
 #include "engine/trace/reader.h"
+#include "gdbserver/target/timeline_family.h"
+#include "gdbserver/target/timeline_target.h"
 
 namespace rchk::cli {
 
@@ -151,7 +153,14 @@ Result<int> serve_recording(const ReplayOptions& options) {
   } else {
     RCHK_TRY_ASSIGN(transport, protocol::take_standard_streams());
   }
-  RCHK_TRY(serve(*timeline, *transport, {}, options.log_packets));
+  const auto count = reader->task_count();
+  if (count && count->processes == 1) {
+    target::TimelineTarget target(*timeline, {});
+    RCHK_TRY(serve(target, *transport, options.log_packets));
+    return 0;
+  }
+  target::TimelineFamily family(*reader, *timeline, chosen.process, {});
+  RCHK_TRY(serve(family.first(), *transport, options.log_packets));
   return 0;
 }
 

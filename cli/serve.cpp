@@ -14,10 +14,8 @@
 
 namespace rchk::cli {
 
-Result<void> serve(timeline::Timeline& timeline, protocol::Transport& transport,
-                   target::TimelineTarget::Hooks hooks, bool log_packets) {
+Result<void> serve(target::Target& target, protocol::Transport& transport, bool log_packets) {
   std::signal(SIGPIPE, SIG_IGN);
-  target::TimelineTarget target(timeline, std::move(hooks));
   protocol::SessionOptions options;
   if (log_packets) {
     options.log = [](char direction, std::string_view text) {

@@ -1,14 +1,12 @@
 #pragma once
 
-#include "engine/timeline/timeline.h"
 #include "gdbserver/protocol/transport.h"
-#include "gdbserver/target/timeline_target.h"
+#include "gdbserver/target/target.h"
 
 namespace rchk::cli {
 
 // Serves one debugger until it leaves.
-Result<void> serve(timeline::Timeline& timeline, protocol::Transport& transport,
-                   target::TimelineTarget::Hooks hooks, bool log_packets);
+Result<void> serve(target::Target& target, protocol::Transport& transport, bool log_packets);
 
 // Replaces this process by gdb, connected to `rchk ARGUMENTS...`. Returns only on failure.
 int start_gdb(const std::string& self, const std::vector<std::string>& rchk_arguments,

@@ -22,8 +22,8 @@ std::vector<TrackerProbe> probe_trackers();
 // The best tracker that works here; kMachine with all reasons when none is.
 Result<TrackerKind> best_tracker(const std::vector<TrackerProbe>& probes);
 
-// The one of that name (name_of()): kMisuse naming all if there is none, kMachine with what was seen
-// and the remedy if it does not work here.
+// The one of that name (name_of()): kMisuse naming all if there is none, kMachine with what was
+// seen and the remedy if it does not work here.
 Result<TrackerKind> tracker_named(std::string_view name);
 
 }  // namespace rchk::snapshot

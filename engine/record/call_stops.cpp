@@ -354,7 +354,17 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
     RCHK_TRY(snapshot_if_due());
     RCHK_TRY(begin_anew_if_wanted());
   }
-  return stop;
+  if (!limits.stop_at_forks || !debugged(*task_)) return stop;
+  const auto made = call.spawned > 0 ? tasks_.find(call.spawned) : tasks_.end();
+  MaybeStop fork;
+  if (made != tasks_.end() && !debugged(*made->second)) {
+    fork = RecorderStop{.cause = StopCause::kForked, .child = call.spawned};
+  } else if (call.vforked > 0) {
+    fork = RecorderStop{.cause = StopCause::kVforkDone, .child = call.vforked};
+  }
+  if (!fork) return stop;
+  due_ = stop;
+  return fork;
 }
 
 }  // namespace rchk::record

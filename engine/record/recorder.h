@@ -53,6 +53,8 @@ struct RunLimits {
   // Which system calls of the first process to stop at, before and behind; null: none.
   std::function<bool(int)> catches_syscall;
   bool stop_at_exec = false;  // by the first process
+  // Where the first process has made another one, and where a vfork of its returns.
+  bool stop_at_forks = false;
   // Called before the process that runs is forked, by itself or by the recorder: for a dirty
   // tracker (snapshot/dirty_tracker.h, about_to_fork()).
   std::function<void()> before_fork;
@@ -69,11 +71,14 @@ enum class StopCause : uint8_t {
                  // system call only where the first process waits in one, and others run
   kSignal,  // `signal` is about to be delivered. The event of a fatal one is in the log already;
             // that of one with a handler comes when the guest runs on
-  kSyscallEntry,      // the system call `number` is about to be made
-  kSyscallReturn,     // the system call `number` has returned
-  kExec,              // the first process runs another program, and stands at its start
-  kAboutToExit,       // `status` as it is going to be; memory is still there
-  kExited,            // all are gone; the log is complete
+  kSyscallEntry,   // the system call `number` is about to be made
+  kSyscallReturn,  // the system call `number` has returned
+  kExec,           // the first process runs another program, and stands at its start
+  kForked,         // has made the process `child`, which uses its memory if `vfork`: it then waits
+                   // in the call
+  kVforkDone,      // the call has returned that made the process `child`
+  kAboutToExit,    // `status` as it is going to be; memory is still there
+  kExited,         // all are gone; the log is complete
   kRecordingStopped,  // the guest runs on by itself; see wait_for_guest()
 };
 
@@ -84,6 +89,8 @@ struct RecorderStop {
   int signal = 0;            // kSignal; kAboutToExit and kExited if killed by one
   int status = 0;            // exit status; kAboutToExit and kExited if not killed
   bool core_dumped = false;  // kExited
+  pid_t child = 0;           // kForked, kVforkDone
+  bool vfork = false;        // kForked
   std::string message{};     // kRecordingStopped: why
 };
 

@@ -198,7 +198,7 @@ class Recorder::Impl {
   bool holds() const { return !task_->held.empty(); }
 
   // spawns.cpp
-  Result<MaybeStop> on_new_task();
+  Result<MaybeStop> on_new_task(const RunLimits& limits);
   Result<void> spawned_by_call(Task& child);
   Result<MaybeStop> on_exec(const RunLimits& limits);
 
@@ -334,6 +334,7 @@ class Recorder::Impl {
   uint64_t next_checksum_ns_ = 0;
   std::set<std::string> said_;
   std::optional<RecorderStop> finished_;
+  std::optional<RecorderStop> due_;     // comes behind the stop that was made last
   snapshot::AddressSpace last_memory_;  // of the task that ended last
   pid_t free_pid_ = -1;                 // goes on by itself
 };

@@ -53,6 +53,7 @@ void Recorder::Impl::remove_breakpoints() {
 }
 
 Result<RecorderStop> Recorder::Impl::run_guest(const RunLimits& limits) {
+  if (due_) return *std::exchange(due_, std::nullopt);
   if (limits.stop_at_breakpoints) {
     if (debugged(*task_)) watchpoints_.take_values(task_->tracee);
   } else {
@@ -273,7 +274,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
         case tracee::kEventFork:
         case tracee::kEventVfork:
         case tracee::kEventClone:
-          return on_new_task();
+          return on_new_task(limits);
         default:
           return MaybeStop();
       }

@@ -10,6 +10,7 @@ namespace rchk::record {
 
 namespace {
 
+using tracee::ResumeMode;
 using tracee::StopStatus;
 namespace nr = syscalls::nr;
 
@@ -56,7 +57,7 @@ std::shared_ptr<Space> Recorder::Impl::new_space() {
 }
 
 // task_ has made another task, and is still in the call.
-Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task() {
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task(const RunLimits& limits) {
   Task& parent = *task_;
   RCHK_TRY_ASSIGN(const uint64_t message, parent.tracee.event_message());
   if (!parent.call) return fail(ErrorKind::kUnsupported, "a task was made outside of any call");
@@ -121,7 +122,12 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task() {
   RCHK_TRY(leave_processor());
   RCHK_TRY(spawned_by_call(made));
   yielded_ = true;
-  return MaybeStop();
+  parent.call->vforked = made.process->pid;
+  if (!limits.stop_at_forks || !debugged(parent)) return MaybeStop();
+  // A stop in which the parent waits, as it does.
+  RCHK_TRY(resume(ResumeMode::kSyscall));
+  return MaybeStop(
+      RecorderStop{.cause = StopCause::kForked, .child = made.process->pid, .vfork = true});
 }
 
 // Writes the first event of a task that task_ has made.

@@ -48,6 +48,7 @@ struct PendingCall {
 
   // The new task that it has made, whose SpawnEvent comes behind the call's own.
   pid_t spawned = -1;
+  pid_t vforked = 0;  // a process that the call has made, and waits for
 };
 
 // A call that a signal with a handler ended. Whether the guest sees EINTR, or the call is made anew

@@ -143,11 +143,13 @@ Result<void> Replayer::perform(Guest& guest, const trace::Event& event) {
   }
   if (event.tid == guest.tid) guest.in_call = false;
   if (const auto* exec = std::get_if<trace::ExecEvent>(&event.body)) {
-    // A child of vfork takes leave of its parent's memory.
-    if (exec->pid != guest.pid) return remove_task(guest, event.tid);
+    // A child of vfork takes leave of its parent's memory; it may be the one that is followed.
+    const bool followed = source_.departure() == guest.position.event.next();
+    if (exec->pid != guest.pid && !followed) return remove_task(guest, event.tid);
     RCHK_TRY(apply(guest, *exec));
     guest.others.clear();
     guest.tid = event.tid;
+    guest.pid = exec->pid;
   } else if (const auto* syscall = std::get_if<trace::SyscallEvent>(&event.body)) {
     RCHK_TRY(apply(guest, *syscall));
   } else if (const auto* trap = std::get_if<trace::TrapEvent>(&event.body)) {

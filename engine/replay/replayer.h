@@ -88,7 +88,7 @@ class Replayer {
 
   // One for another process of the same recording, that has what can be shared in common with
   // `other`: all file contents and memory, and for a forked process the translations.
-  // REQUIRES: share_memory() of the first of them was called.
+  // Their guests share memory if share_memory() of the first of them was called.
   static Result<std::unique_ptr<Replayer>> create_beside(const Replayer& other,
                                                          trace::EventSource& source, bool forked);
   // From now on what its guests share is shared by all guests of the replayers made beside it.

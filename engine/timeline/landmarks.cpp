@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include <sys/wait.h>
+
 #include "engine/timeline/paced_question.h"
 #include "engine/timeline/timeline.h"
 
@@ -28,7 +30,32 @@ TimelineStop stop_of_task(StopKind kind, int number, Tid task) {
   return stop;
 }
 
+std::string describe_end(const trace::TaskEndEvent& end) {
+  if (WIFSIGNALED(end.status)) {
+    return fmt::format("the program is about to be killed by signal {}", WTERMSIG(end.status));
+  }
+  return fmt::format("the program is about to exit with status {}", WEXITSTATUS(end.status));
+}
+
 }  // namespace
+
+// A process that was made, or the return of a vfork.
+std::optional<TimelineStop> Timeline::kin_stop(EventNumber event) {
+  if (kin_ == nullptr) return std::nullopt;
+  const auto fork = kin_->forks.find(event);
+  if (fork != kin_->forks.end() && points_.forks && points_.forks(fork->second)) {
+    return stop_of_task(fork->second.vfork ? StopKind::kVfork : StopKind::kFork, fork->second.pid,
+                        fork->second.maker);
+  }
+  const auto done = kin_->vforks_done.find(event);
+  if (done != kin_->vforks_done.end() && points_.vforks_done && points_.vforks_done(done->second)) {
+    return stop_of_task(StopKind::kVforkDone, done->second.pid, done->second.maker);
+  }
+  return std::nullopt;
+}
+
+// The end of a child of vfork in memory that is its parent's: its history goes no further.
+bool Timeline::is_end(EventNumber event) const { return kin_ != nullptr && kin_->end == event; }
 
 Result<std::optional<Timeline::Landmark>> Timeline::landmark_before(EventNumber number,
                                                                     bool going_back) {
@@ -37,6 +64,13 @@ Result<std::optional<Timeline::Landmark>> Timeline::landmark_before(EventNumber 
   RCHK_TRY_ASSIGN(const auto event, source_.event(number));
   const EventNumber before{number.value - 1};
   Landmark landmark{{before, last_anchor(before), kSegmentEnd, 0}, number, true, {}};
+  if (is_end(number) && !going_back) {
+    landmark.stop = stop_of_task(StopKind::kExiting, 0, event->tid);
+    landmark.stop.text = describe_end(std::get<trace::TaskEndEvent>(event->body));
+    return Answer(landmark);
+  }
+  const bool own = is_own(event->tid, before);
+  if (!own && !std::holds_alternative<trace::ExecEvent>(event->body)) return Answer();
   if (const auto* signal = std::get_if<trace::SignalEvent>(&event->body)) {
     if (points_.is_quiet(signal->number)) return Answer();
     landmark.stop = stop_of_task(StopKind::kSignal, signal->number, event->tid);
@@ -67,6 +101,12 @@ Result<std::optional<Timeline::Landmark>> Timeline::landmark_behind(EventNumber 
   if (number.value == 0) return Answer();
   RCHK_TRY_ASSIGN(const auto event, source_.event(number));
   Landmark landmark{{number, 0, 0, 0}, number, false, {}};
+  if (const auto made = going_back ? std::nullopt : kin_stop(number)) {
+    landmark.stop = *made;
+    return Answer(landmark);
+  }
+  const bool own = is_own(event->tid, {number.value - 1});
+  if (!own && !std::holds_alternative<trace::ExecEvent>(event->body)) return Answer();
   if (const auto* call = std::get_if<trace::SyscallEvent>(&event->body)) {
     // One that comes back to its instruction is made again.
     const bool returned = call->after.rip != call->before.rip;
@@ -114,7 +154,7 @@ Result<Timeline::Ahead> Timeline::next_landmark() {
   EventNumber number = present.event.next();
   for (uint64_t i = 0; number.value < source_.event_count(); ++i, number = number.next()) {
     if (i == kMostEvents) return Ahead{{number, 0, 0, 0}, std::nullopt};
-    if (!is_told(number)) {
+    if (!is_told(number) || is_end(number)) {
       RCHK_TRY_ASSIGN(const auto before, landmark_before(number, false));
       if (before) return Ahead{before->position, before};
     }
@@ -149,6 +189,10 @@ Result<std::optional<Timeline::Landmark>> Timeline::previous_landmark(const Posi
 bool Timeline::tell(const Landmark& landmark) {
   const auto present = position();
   if (present) told_ = Told{*present, landmark.event};
+  const bool made = landmark.stop.kind == StopKind::kFork ||
+                    landmark.stop.kind == StopKind::kVfork ||
+                    landmark.stop.kind == StopKind::kVforkDone;
+  return_due_ = made && points_.syscalls ? told_ : std::nullopt;
   if (landmark.stop.kind != StopKind::kSyscallEntry || window_) return true;
   return !guest_->in_call;
 }
@@ -159,8 +203,9 @@ Result<std::optional<TimelineStop>> Timeline::run_on(const Position& limit,
   using Answer = std::optional<TimelineStop>;
   RCHK_TRY(replayer_->set_probes(points_.probes(HitPolicy::kStop)));
   Position since = guest_->position;
-  GuestAddress not_reported = guest_->registers.pc();
+  GuestAddress not_reported = command.goes_on ? GuestAddress{} : guest_->registers.pc();
   AdvanceRequest request;
+  request.report_at_start = command.goes_on;
   PacedQuestion asked(command.interrupted);
   for (;;) {
     RCHK_TRY_ASSIGN(const Ahead ahead, next_landmark());

@@ -23,6 +23,14 @@ constexpr int kMostOverheadDivisor = 4;
 // Copying a page that a snapshot shares, at the guest's first write to it (measured: 5 to 14 us).
 constexpr std::chrono::microseconds kPageCopy{5};
 
+// The end of a step; nothing where a range is stepped through that it has not left.
+std::optional<TimelineStop> stepped(const RunCommand& command, const Registers& registers) {
+  if (command.kind == RunKind::kRangeStep && command.range.contains(registers.pc())) {
+    return std::nullopt;
+  }
+  return TimelineStop{};
+}
+
 std::optional<record::HardwareWatchpoint> hardware_form(const Watch& watch) {
   const uint64_t size = watch.range.size();
   const bool fits = (size == 1 || size == 2 || size == 4 || size == 8) &&
@@ -221,6 +229,7 @@ Result<TimelineStop> LiveProgram::run(const RunCommand& command, const StopPoint
     limits.stop_at_signals = true;
     limits.quiet_signals = points.quiet_signals;
     limits.stop_at_exec = true;
+    limits.stop_at_forks = points.forks || points.vforks_done;
     if (points.syscalls) {
       limits.catches_syscall = [&points](int number) { return points.catches(number); };
     }
@@ -244,6 +253,16 @@ Result<TimelineStop> LiveProgram::run(const RunCommand& command, const StopPoint
     const bool due = Clock::now() >= last_snapshot_ + interval_;
     if (due && !recorder_.waits() && recorder_.pid() == first_pid_) RCHK_TRY(snapshot());
   }
+}
+
+Result<bool> LiveProgram::run_beyond(const std::function<bool()>& interrupted) {
+  RCHK_TRY(place({}));
+  record::RunLimits limits;
+  limits.stop_at_breakpoints = false;
+  limits.interrupt_requested = interrupted;
+  RCHK_TRY_ASSIGN(const RecorderStop stop, recorder_.run(limits));
+  running_ = stop.cause != StopCause::kExited && stop.cause != StopCause::kRecordingStopped;
+  return running_;
 }
 
 // What the recorder's stop is to the user; nothing when the program is to run on.
@@ -280,12 +299,24 @@ Result<std::optional<TimelineStop>> LiveProgram::meaning_of(const RecorderStop& 
         return Answer(result);
       }
       return Answer();
+    case StopCause::kForked: {
+      const Fork fork{stop.child, stop.vfork, recorder_.tid()};
+      result.kind = stop.vfork ? StopKind::kVfork : StopKind::kFork;
+      result.number = fork.pid;
+      if (points.forks && points.forks(fork)) return Answer(result);
+      if (stop.vfork || command.kind == RunKind::kContinue) return Answer();
+      return stepped(command, registers);
+    }
+    case StopCause::kVforkDone: {
+      const Fork fork{stop.child, true, recorder_.tid()};
+      result.kind = StopKind::kVforkDone;
+      result.number = fork.pid;
+      if (points.vforks_done && points.vforks_done(fork)) return Answer(result);
+      if (command.kind == RunKind::kContinue) return Answer();
+      return stepped(command, registers);
+    }
     case StopCause::kStepped:
-      if (command.kind == RunKind::kRangeStep && command.range.contains(registers.pc())) {
-        return Answer();
-      }
-      result.kind = StopKind::kStepped;
-      return Answer(result);
+      return stepped(command, registers);
     case StopCause::kInterrupted:
       if (!command.interrupted || !command.interrupted()) return Answer();
       result.kind = StopKind::kInterrupted;

@@ -36,6 +36,7 @@ class LiveProgram final : public LiveEnd {
   std::optional<Bytes> signal_info() override;
   Result<replay::Guest> copy() override;
   bool running() const override { return running_; }
+  Result<bool> run_beyond(const std::function<bool()>& interrupted) override;
 
  private:
   using Clock = std::chrono::steady_clock;

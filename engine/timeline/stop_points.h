@@ -9,6 +9,7 @@
 
 #include "base/registers.h"
 #include "base/types.h"
+#include "engine/timeline/kin.h"
 #include "engine/translate/engine.h"
 
 namespace rchk::timeline {
@@ -38,6 +39,8 @@ struct StopPoints {
   // System calls that stop a run where they begin and where they return: none when null, all when
   // empty.
   std::optional<std::vector<int>> syscalls;
+  // Which processes that are made stop a run forward, and which vforks that return: none when null.
+  std::function<bool(const Fork&)> forks, vforks_done;
 
   bool is_quiet(int signal) const {
     return signal > 0 && signal <= 64 && (quiet_signals >> (signal - 1) & 1) != 0;
@@ -74,6 +77,9 @@ enum class StopKind : uint8_t {
   kSyscallEntry,   // `number`: the system call that is about to be made
   kSyscallReturn,  // `number`: the system call that has returned
   kExec,           // `text`: the program that runs from here on; going back, that ran up to here
+  kFork,           // `number`: the pid of the child that was made
+  kVfork,          // the same; the child uses the process's memory
+  kVforkDone,      // `number`: the pid of a child of vfork that does so no more
   kHistoryBegin,
   kHistoryEnd,  // of a recording
   kExiting,     // the guest is about to end; `text` says how
@@ -99,6 +105,11 @@ struct RunCommand {
   int signal = 0;  // live only: to be delivered first
   // The one to step; 0: the one that runs. Others run meanwhile, as the log says.
   Tid task;
+  // Go no further than behind this event: the run then ends as if the history did, with kHistoryEnd
+  // or kHistoryBegin.
+  std::optional<EventNumber> until;
+  // A breakpoint at the pc that it starts from counts: a run goes on that such a bound ended.
+  bool goes_on = false;
 };
 
 }  // namespace rchk::timeline

@@ -18,15 +18,28 @@ Failure no_task(Tid task) {
 
 }  // namespace
 
-std::vector<Tid> Timeline::tasks() {
+bool Timeline::is_own(Tid task, EventNumber event) const {
+  return kin_ == nullptr || kin_->is_own(task, event, process_);
+}
+
+bool Timeline::has_guests(EventNumber first, EventNumber last) const {
+  return kin_ != nullptr && kin_->has_guests(first, last);
+}
+
+EventNumber Timeline::last_event() const {
+  if (at_live_end_) return {source_.event_count() - 1};
+  return window_ ? window_->position(window_step_).event : guest_->position.event;
+}
+
+std::vector<Tid> Timeline::tasks_in_memory() {
   if (at_live_end_) return live_->tasks();
-  std::vector<Tid> found{running_task()};
+  std::vector<Tid> found{task_in_memory()};
   const auto& others = window_ ? window_->others(window_step_) : guest_->others;
   for (const auto& [tid, waiting] : others) found.push_back(tid);
   return found;
 }
 
-Tid Timeline::running_task() {
+Tid Timeline::task_in_memory() {
   if (at_live_end_) {
     const std::vector<Tid> all = live_->tasks();
     return all.empty() ? Tid{} : all.front();
@@ -34,21 +47,36 @@ Tid Timeline::running_task() {
   return window_ ? window_->task(window_step_) : guest_->tid;
 }
 
+std::vector<Tid> Timeline::tasks() {
+  std::vector<Tid> found = tasks_in_memory();
+  const EventNumber event = last_event();
+  std::erase_if(found, [&](Tid task) { return !is_own(task, event); });
+  return found;
+}
+
+Tid Timeline::running_task() {
+  const Tid runs = task_in_memory();
+  const EventNumber event = last_event();
+  if (is_own(runs, event)) return runs;
+  const Kin::Guest* const guest = kin_->guest(runs, event);
+  return guest != nullptr ? guest->maker : Tid{process_};
+}
+
 Result<Registers> Timeline::registers() {
-  if (at_live_end_) return live_->registers(running_task());
+  if (at_live_end_) return live_->registers(task_in_memory());
   if (window_) return window_->registers(window_step_);
   return guest_->registers;
 }
 
 Result<ExtendedState> Timeline::extended_state() {
-  if (at_live_end_) return live_->extended_state(running_task());
+  if (at_live_end_) return live_->extended_state(task_in_memory());
   if (window_) return window_->extended_state(window_step_);
   return guest_->puppet->extended_state();
 }
 
 Result<Registers> Timeline::registers(Tid task) {
   if (at_live_end_) return live_->registers(task);
-  if (task == running_task()) return registers();
+  if (task == task_in_memory()) return registers();
   const auto& others = window_ ? window_->others(window_step_) : guest_->others;
   const auto found = others.find(task);
   if (found == others.end()) return no_task(task);
@@ -57,7 +85,7 @@ Result<Registers> Timeline::registers(Tid task) {
 
 Result<ExtendedState> Timeline::extended_state(Tid task) {
   if (at_live_end_) return live_->extended_state(task);
-  if (task == running_task()) return extended_state();
+  if (task == task_in_memory()) return extended_state();
   const auto& others = window_ ? window_->others(window_step_) : guest_->others;
   const auto found = others.find(task);
   if (found == others.end()) return no_task(task);
@@ -67,11 +95,11 @@ Result<ExtendedState> Timeline::extended_state(Tid task) {
 // Runs on to where the task to be stepped has its turn. Something else may stop the run before.
 Result<std::optional<TimelineStop>> Timeline::run_to_task(const RunCommand& command) {
   using Answer = std::optional<TimelineStop>;
-  if (command.task.value == 0 || tasks().size() == 1) return Answer();
+  if (command.task.value == 0 || tasks_in_memory().size() == 1) return Answer();
   RCHK_TRY_ASSIGN(const Position present, position());
   const bool in_segment =
       present.instructions > 0 || present.rep_iterations > 0 || present.anchor > 0;
-  if (in_segment && running_task() == command.task) return Answer();
+  if (in_segment && task_in_memory() == command.task) return Answer();
   Position turn{EventNumber{UINT64_MAX}, 0, 0, 0};
   for (EventNumber number = present.event; number.value < source_.event_count();
        number = number.next()) {
@@ -118,11 +146,11 @@ Result<std::optional<Position>> Timeline::last_stand_of(Tid task, EventNumber la
 
 // Takes back what the task did last; false where it begins.
 Result<bool> Timeline::step_task_back(Tid task) {
-  if (task.value == 0 || tasks().size() == 1) return step_back();
+  if (task.value == 0 || tasks_in_memory().size() == 1) return step_back();
   RCHK_TRY_ASSIGN(const Position present, position());
   const bool in_segment =
       present.instructions > 0 || present.rep_iterations > 0 || present.anchor > 0;
-  if (in_segment && running_task() == task) return step_back();
+  if (in_segment && task_in_memory() == task) return step_back();
   RCHK_TRY_ASSIGN(const auto last, last_stand_of(task, present.event));
   if (!last) {
     RCHK_TRY(seek(beginning()));

@@ -43,6 +43,43 @@ Result<std::unique_ptr<Timeline>> Timeline::open_live(trace::EventSource& source
   return timeline;
 }
 
+Result<std::unique_ptr<Timeline>> Timeline::open_child(trace::EventSource& source, Timeline& parent,
+                                                       EventNumber beginning) {
+  std::unique_ptr<Timeline> timeline(new Timeline(source, nullptr));
+  RCHK_TRY_ASSIGN(timeline->replayer_,
+                  replay::Replayer::create_beside(*parent.replayer_, source, false));
+  timeline->replayer_->set_anchors(timeline.get());
+  timeline->beginning_ = beginning;
+  RCHK_TRY(timeline->learn_process());
+  // The last event before it that the parent's history has as well.
+  std::optional<EventNumber> made;
+  EventNumber here = beginning;
+  while (!made && here.value > 0) {
+    made = parent.source_.local_number(source.global_number(here));
+    if (!made) --here.value;
+  }
+  if (!made) {
+    return fail(ErrorKind::kBadTrace, fmt::format("process {} has no history in common with {}",
+                                                  timeline->process_, parent.process_));
+  }
+  RCHK_TRY_ASSIGN(Guest guest, parent.copy_at({*made, 0, 0, 0}));
+  guest.position = {here, 0, 0, 0};
+  AdvanceRequest request;
+  request.limit = timeline->beginning();
+  RCHK_TRY(timeline->replayer_->set_probes({}));
+  RCHK_TRY(timeline->replayer_->advance(guest, request));
+  if (guest.position != request.limit) {
+    return fail(ErrorKind::kDivergence,
+                fmt::format("the beginning of process {} was not reached: the replay stands at {}",
+                            timeline->process_, guest.position));
+  }
+  timeline->present_ns_ = parent.present_ns_;
+  RCHK_TRY_ASSIGN(timeline->guest_, guest.fork());
+  timeline->checkpoints_.add({std::move(guest), timeline->present_ns_, true},
+                             timeline->present_ns_);
+  return timeline;
+}
+
 Timeline::~Timeline() = default;
 
 Result<Position> Timeline::position() {
@@ -314,7 +351,11 @@ Result<void> Timeline::stand() {
 }
 
 Result<void> Timeline::seek(const Position& wanted) {
-  const Position target = std::max(wanted, beginning());
+  Position target = std::max(wanted, beginning());
+  if (kin_ != nullptr && kin_->end && target.event >= *kin_->end) {
+    const EventNumber last{kin_->end->value - 1};
+    target = {last, last_anchor(last), kSegmentEnd, 0};
+  }
   if (at_live_end_) RCHK_TRY(enter_history());
   if (window_) {
     if (const auto step = window_->find(target)) {
@@ -356,6 +397,16 @@ Result<Guest> Timeline::diversion() {
     return guest_at(window_->position(window_step_), false);
   }
   return (window_ ? window_->guest() : *guest_).fork();
+}
+
+// A guest behind an event; one of the live program, if it stands there.
+Result<Guest> Timeline::copy_at(const Position& wanted) {
+  RCHK_TRY_ASSIGN(const Position present, position());
+  if (present == wanted) return diversion();
+  const int64_t present_ns = present_ns_;
+  auto guest = guest_at(wanted, false);
+  present_ns_ = present_ns;
+  return guest;
 }
 
 Result<void> Timeline::enter_history() {

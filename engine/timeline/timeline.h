@@ -40,6 +40,10 @@ class LiveEnd {
   virtual Result<replay::Guest> copy() = 0;
   // False once the program has ended or goes on unrecorded.
   virtual bool running() const = 0;
+
+  // Lets the processes run on that outlive the program, over its end, until `interrupted` says
+  // stop. False once they have all ended. Nothing else may be called from then on.
+  virtual Result<bool> run_beyond(const std::function<bool()>& interrupted) = 0;
 };
 
 // A recording's history with a point in it where the user is: the present. Moves the present
@@ -56,13 +60,18 @@ class Timeline final : public replay::AnchorSource {
   static Result<std::unique_ptr<Timeline>> open_live(trace::EventSource& source, LiveEnd& live,
                                                      std::optional<int> cpu,
                                                      trace::SyscallNamer namer);
+  // That of a process which the one of `parent` has made: it begins behind `beginning`, and goes no
+  // further back. Costs least while the parent stands there.
+  static Result<std::unique_ptr<Timeline>> open_child(trace::EventSource& source, Timeline& parent,
+                                                      EventNumber beginning);
   ~Timeline() override;
 
   bool is_live() const { return at_live_end_; }
   bool has_live_end() const { return live_ != nullptr; }
   Result<Position> position();
-  // The tasks of the process; the one that runs comes first.
+  // The tasks of the process; the one that runs comes first, if it is the process's own.
   std::vector<Tid> tasks();
+  // If it is another process's, the one of this process that waits for it.
   Tid running_task();
   // Of the task that runs, or of any.
   Result<Registers> registers();
@@ -77,6 +86,17 @@ class Timeline final : public replay::AnchorSource {
   // The program that the process runs now: the last ExecEvent.
   Result<std::shared_ptr<const trace::Event>> program();
 
+  // Lets a live program run on for a moment, without a stop for anything; the present stays, in
+  // history. Where the program comes to its end: stops there, or goes on with the processes that
+  // outlive it; what is left of this timeline is its history. False where nothing is to be
+  // recorded.
+  enum class AtEnd : uint8_t { kStop, kGoBeyond };
+  Result<bool> record_more(const std::function<bool()>& interrupted, AtEnd at_end);
+  bool can_record_more() const { return live_ != nullptr || beyond_ != nullptr; }
+  // Whether events may still be added to the source of a history without a live end. Nothing is
+  // then run behind the last one: what comes next may happen anywhere from there on.
+  void set_grows(bool grows) { grows_ = grows; }
+
   // Where a process begins that was forked: the user goes no further back. Stands there.
   Result<void> begin_at(EventNumber event);
   Position beginning() const { return {beginning_, 0, 0, 0}; }
@@ -84,6 +104,8 @@ class Timeline final : public replay::AnchorSource {
   void set_restore_cost(RestoreCost cost) { stations_.set_restore_cost(cost); }
   // The process whose history this is.
   int32_t process() const { return process_; }
+  // What to tell from its own doings; with none of it, all tasks that use its memory count as its.
+  void set_kin(std::shared_ptr<const Kin> kin) { kin_ = std::move(kin); }
 
   void set_stop_points(StopPoints points) { points_ = std::move(points); }
   Result<TimelineStop> forward(const RunCommand& command);
@@ -173,7 +195,7 @@ class Timeline final : public replay::AnchorSource {
   bool can_skip_to(const Position& end) const;
   // Where nothing that is looked for happened between two page snapshots, and one of them is at
   // `end`: where the other one is.
-  Result<std::optional<Position>> skip_to_station(const Position& end);
+  Result<std::optional<Position>> skip_to_station(const Position& end, const Position& floor);
   std::vector<GuestAddress> breakpoint_addresses(GuestAddress but) const;
   Result<TimelineStop> continue_backward(const RunCommand& command);
   Result<bool> step_back();
@@ -193,6 +215,7 @@ class Timeline final : public replay::AnchorSource {
   // The checkpoint to go on from: the latest one at or before `target` (`strictly`: before), or one
   // made of a page snapshot where that pays. Null if there is none.
   Result<const Checkpoint*> base_for(const Position& target, bool strictly);
+  Result<replay::Guest> copy_at(const Position& wanted);
   // Makes guest_ stand at the present.
   Result<void> stand();
   Result<bool> window_before(const Position& present);
@@ -202,6 +225,15 @@ class Timeline final : public replay::AnchorSource {
   Result<void> learn_process();
   Result<std::optional<TimelineStop>> stop_of(const replay::Outcome& outcome);
   bool counts(const Condition& condition, replay::Guest& guest);
+  bool counts_at(const Breakpoint& point, replay::Guest& guest);
+  bool is_own(Tid task, EventNumber event) const;
+  bool has_guests(EventNumber first, EventNumber last) const;
+  std::optional<TimelineStop> kin_stop(EventNumber event);
+  bool is_end(EventNumber event) const;
+  Result<std::optional<TimelineStop>> return_that_is_due();
+  std::vector<Tid> tasks_in_memory();
+  Tid task_in_memory();  // that runs
+  EventNumber last_event() const;
   Result<void> enter_history();
   // Makes do with fewer fork snapshots: merges the two segments that are needed least. False when
   // there are none that could be.
@@ -212,6 +244,8 @@ class Timeline final : public replay::AnchorSource {
 
   trace::EventSource& source_;
   LiveEnd* live_;
+  LiveEnd* beyond_ = nullptr;  // what it has become behind the program's end
+  bool grows_ = false;
   Stations stations_;
   bool at_live_end_ = false;
   std::optional<Position> live_position_;  // valid until the live program runs again
@@ -231,6 +265,9 @@ class Timeline final : public replay::AnchorSource {
   EventNumber beginning_{};
   int32_t process_ = 0;
   std::optional<Told> told_;
+  std::shared_ptr<const Kin> kin_;
+  // The return of a caught call that made a process: told behind that.
+  std::optional<Told> return_due_;
   std::optional<Program> program_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <utility>
 
 #include "base/check.h"
 #include "engine/timeline/clock.h"
@@ -44,6 +45,11 @@ bool Timeline::counts(const Condition& condition, Guest& guest) {
   });
 }
 
+// Other processes' tasks in the same memory come to breakpoints that are not theirs.
+bool Timeline::counts_at(const Breakpoint& point, Guest& guest) {
+  return is_own(guest.tid, guest.position.event) && counts(point.condition, guest);
+}
+
 std::string Timeline::describe_exit(EventNumber number) {
   const auto event = source_.event(number);
   if (!event) return "the program ends";
@@ -73,7 +79,25 @@ Result<TimelineStop> Timeline::backward(const RunCommand& command) {
   return found;
 }
 
+Result<std::optional<TimelineStop>> Timeline::return_that_is_due() {
+  using Answer = std::optional<TimelineStop>;
+  const std::optional<Told> due = std::exchange(return_due_, std::nullopt);
+  if (!due) return Answer();
+  RCHK_TRY_ASSIGN(const Position present, position());
+  RCHK_TRY_ASSIGN(const auto event, source_.event(due->event));
+  const auto* call = std::get_if<trace::SyscallEvent>(&event->body);
+  if (present != due->position || call == nullptr || !points_.catches(call->number)) {
+    return Answer();
+  }
+  TimelineStop returned = stop(StopKind::kSyscallReturn);
+  returned.number = call->number;
+  returned.task = event->tid;
+  return Answer(returned);
+}
+
 Result<TimelineStop> Timeline::move_forward(const RunCommand& command) {
+  RCHK_TRY_ASSIGN(const auto returned, return_that_is_due());
+  if (returned) return *returned;
   if (!at_live_end_) {
     RCHK_TRY_ASSIGN(TimelineStop found, forward_in_history(command));
     // The end of history is no stop while the program lives on.
@@ -141,6 +165,35 @@ Result<TimelineStop> Timeline::run_ahead(const RunCommand& command) {
   }
 }
 
+Result<bool> Timeline::record_more(const std::function<bool()>& interrupted, AtEnd at_end) {
+  constexpr int64_t kAheadNs = 50'000'000;
+  const int64_t until_ns = now_ns() + kAheadNs;
+  const auto enough = [&] { return now_ns() >= until_ns || (interrupted && interrupted()); };
+  if (beyond_ != nullptr) {
+    RCHK_TRY_ASSIGN(const bool goes_on, beyond_->run_beyond(enough));
+    if (!goes_on) beyond_ = nullptr;
+    return goes_on;
+  }
+  if (live_ == nullptr) return false;
+  if (at_live_end_) RCHK_TRY(enter_history());
+  live_position_.reset();
+  StopPoints none;
+  none.quiet_signals = ~uint64_t{0};
+  RunCommand ahead;
+  ahead.interrupted = enough;
+  RCHK_TRY_ASSIGN(const TimelineStop found, live_->run(ahead, none));
+  if (!live_->running()) {
+    live_ = nullptr;
+    return false;
+  }
+  if (found.kind == StopKind::kExiting && at_end == AtEnd::kGoBeyond) {
+    beyond_ = std::exchange(live_, nullptr);
+    return record_more(interrupted, at_end);
+  }
+  RCHK_TRY_ASSIGN(live_position_, live_->position());
+  return found.kind != StopKind::kExiting;
+}
+
 Result<TimelineStop> Timeline::forward_in_history(const RunCommand& command) {
   if (command.kind == RunKind::kContinue) return continue_in_history(command);
   for (;;) {
@@ -170,7 +223,7 @@ Result<std::optional<TimelineStop>> Timeline::stop_of(const Outcome& outcome) {
   using Answer = std::optional<TimelineStop>;
   switch (outcome.stop) {
     case AdvanceStop::kBreakpoint:
-      if (!counts(points_.breakpoints[outcome.probe].condition, *guest_)) return Answer();
+      if (!counts_at(points_.breakpoints[outcome.probe], *guest_)) return Answer();
       return Answer(stop_at(StopKind::kBreakpoint, outcome.probe));
     case AdvanceStop::kWatchpoint:
       if (!counts(points_.watches[outcome.probe].condition, *guest_)) return Answer();
@@ -189,7 +242,8 @@ Result<std::optional<TimelineStop>> Timeline::stop_of(const Outcome& outcome) {
 
 Result<TimelineStop> Timeline::continue_in_history(const RunCommand& command) {
   RCHK_TRY(stand());
-  const Position end = live_position_ ? *live_position_ : Position{{UINT64_MAX}, 0, 0, 0};
+  Position end = live_position_ ? *live_position_ : Position{{UINT64_MAX}, 0, 0, 0};
+  if (command.until) end = std::min(end, Position{*command.until, 0, 0, 0});
   RCHK_TRY_ASSIGN(const auto found, run_on(end, command));
   back_to_live(guest_->position);
   return found ? *found : stop(StopKind::kHistoryEnd);
@@ -198,7 +252,8 @@ Result<TimelineStop> Timeline::continue_in_history(const RunCommand& command) {
 // What stops a step that is about to go over `event`.
 Result<std::optional<TimelineStop>> Timeline::crossing(EventNumber event) {
   using Answer = std::optional<TimelineStop>;
-  if (event.value >= source_.event_count() || is_told(event)) return Answer();
+  if (event.value >= source_.event_count()) return Answer();
+  if (is_told(event) && !is_end(event)) return Answer();
   RCHK_TRY_ASSIGN(const auto landmark, landmark_before(event, false));
   return landmark && tell(*landmark) ? Answer(landmark->stop) : Answer();
 }
@@ -224,6 +279,9 @@ Result<TimelineStop> Timeline::step_in_history() {
     return behind ? *behind : stop(StopKind::kStepped);
   }
   RCHK_TRY(stand());
+  if (grows_ && guest_->position.event.next().value >= source_.event_count()) {
+    return stop(StopKind::kHistoryEnd);
+  }
   translate::Probes probes = points_.probes(HitPolicy::kStop);
   probes.breakpoints.clear();  // a step arrives at them, it does not run into them
   RCHK_TRY(replayer_->set_probes(probes));
@@ -289,15 +347,17 @@ Result<TimelineStop> Timeline::move_backward(const RunCommand& command) {
 
 Result<TimelineStop> Timeline::continue_backward(const RunCommand& command) {
   RCHK_TRY_ASSIGN(Position end, position());
-  while (end > beginning()) {
-    RCHK_TRY_ASSIGN(const std::optional<Position> skipped, skip_to_station(end));
+  Position floor = beginning();
+  if (command.until) floor = std::max(floor, Position{*command.until, 0, 0, 0});
+  while (end > floor) {
+    RCHK_TRY_ASSIGN(const std::optional<Position> skipped, skip_to_station(end, floor));
     if (skipped) {
       end = *skipped;
       continue;
     }
     RCHK_TRY_ASSIGN(const Checkpoint* const from, base_for(end, true));
     if (from == nullptr) break;
-    const Position start = std::max(from->guest.position, beginning());
+    const Position start = std::max(from->guest.position, floor);
     Search search;
     if (!can_skip_to(end)) {
       RCHK_TRY_ASSIGN(search, search_interval(*from, end, command));
@@ -316,7 +376,8 @@ Result<TimelineStop> Timeline::continue_backward(const RunCommand& command) {
     if (tell(*landmark)) return landmark->stop;
     RCHK_TRY_ASSIGN(end, position());
   }
-  RCHK_TRY(seek(beginning()));
+  RCHK_TRY_ASSIGN(const Position present, position());
+  if (floor < present) RCHK_TRY(seek(floor));
   return stop(StopKind::kHistoryBegin);
 }
 
@@ -330,13 +391,14 @@ bool Timeline::can_skip_to(const Position& end) const {
   });
 }
 
-Result<std::optional<Position>> Timeline::skip_to_station(const Position& end) {
+Result<std::optional<Position>> Timeline::skip_to_station(const Position& end,
+                                                          const Position& floor) {
   using Answer = std::optional<Position>;
   const Station* const station = stations_.at(end);
   const Station* const before = stations_.before(end);
   const bool asks_for_more = !points_.breakpoints.empty() || points_.stops_at_events();
   if (station == nullptr || before == nullptr || asks_for_more) return Answer();
-  if (before->position() < beginning()) return Answer();
+  if (before->position() < floor) return Answer();
   RCHK_TRY_ASSIGN(const bool follows, stations_.same_program_as_before(*station));
   if (!follows) return Answer();
   for (const Watch& watch : points_.watches) {
@@ -399,7 +461,8 @@ Result<Timeline::Search> Timeline::search_interval(const Checkpoint& from, const
   if (end.anchor > 0 && end.instructions == 0 && end.rep_iterations == 0) {
     RCHK_TRY_ASSIGN(limit, end_of_segment_before(end));
   }
-  const bool conditional = points_.conditional();
+  const bool has_strangers = has_guests(start.event, end.event);
+  const bool conditional = points_.conditional() || (has_strangers && !points_.breakpoints.empty());
   RCHK_TRY(
       replayer_->set_probes(points_.probes(conditional ? HitPolicy::kStop : HitPolicy::kRemember)));
   replayer_->forget_hits();
@@ -415,11 +478,13 @@ Result<Timeline::Search> Timeline::search_interval(const Checkpoint& from, const
     const bool breakpoint = outcome.stop == AdvanceStop::kBreakpoint;
     if (!breakpoint && outcome.stop != AdvanceStop::kWatchpoint) break;
     request.report_at_start = false;
-    const Condition& condition = breakpoint ? points_.breakpoints[outcome.probe].condition
-                                            : points_.watches[outcome.probe].condition;
     if (asked.now()) return Search{{}, true};
     refused = true;
-    if (guest.position >= limit || !counts(condition, guest)) continue;
+    // A watchpoint stops behind the access, which may be the last thing that happened.
+    if (breakpoint ? guest.position >= limit : guest.position > limit) continue;
+    const bool holds = breakpoint ? counts_at(points_.breakpoints[outcome.probe], guest)
+                                  : counts(points_.watches[outcome.probe].condition, guest);
+    if (!holds) continue;
     Position position = guest.position;
     if (!breakpoint) {
       RCHK_TRY_ASSIGN(const auto before, position_before(position));

@@ -77,8 +77,19 @@ Result<ProcessTable::Owners> ProcessTable::add(const Event& event) {
     if (const auto* spawn = std::get_if<SpawnEvent>(&event.body)) return add_spawn(event, *spawn);
     return add_other(event);
   }();
-  if (owners) ++event_count_;
+  if (!owners) return owners;
+  note_event_of_task(event);
+  ++event_count_;
   return owners;
+}
+
+void ProcessTable::note_event_of_task(const Event& event) {
+  const auto task = tasks_.find(event.tid.value);
+  if (task == tasks_.end()) return;
+  task->second.last = {event_count_};
+  if (!task->second.made || !std::holds_alternative<SyscallEvent>(event.body)) return;
+  processes_[task->second.made->value].maker_returned = EventNumber{event_count_};
+  task->second.made.reset();
 }
 
 Result<ProcessTable::Owners> ProcessTable::add_exec(const Event& event, const ExecEvent& exec) {
@@ -106,7 +117,7 @@ Result<ProcessTable::Owners> ProcessTable::add_exec(const Event& event, const Ex
     }
   }
   spaces_[event.space] = process;
-  tasks_[event.tid.value] = {process, event.space};
+  tasks_[event.tid.value] = {process, event.space, {event_count_}, std::nullopt};
   add_program(process, exec);
   ++processes_[process.value].events;
   return Owners{process, left};
@@ -143,7 +154,7 @@ Result<ProcessTable::Owners> ProcessTable::add_spawn(const Event& event, const S
   const bool fits = spawn.kind == SpawnKind::kFork ? is_new : event.space == spawn.parent_space;
   if (!fits) return bad(fmt::format("a task begins in memory {}", event.space));
   if (spawn.kind == SpawnKind::kThread) {
-    tasks_[event.tid.value] = {parent_process, event.space};
+    tasks_[event.tid.value] = {parent_process, event.space, {event_count_}, std::nullopt};
     Process& process = processes_[parent_process.value];
     ++process.tasks;
     ++process.events;
@@ -154,10 +165,13 @@ Result<ProcessTable::Owners> ProcessTable::add_spawn(const Event& event, const S
       begin_process(spawn.pid, forks ? ProcessOrigin::kFork : ProcessOrigin::kVfork);
   Process& process = processes_[child.value];
   process.parent = parent_process;
+  process.made_by = spawn.parent;
+  process.made_behind = parent->second.last;
+  if (!forks) parent->second.made = child;
   process.memory_from = owner;
   process.events = 1;
   if (forks) spaces_[event.space] = child;
-  tasks_[event.tid.value] = {child, event.space};
+  tasks_[event.tid.value] = {child, event.space, {event_count_}, std::nullopt};
   return Owners{forks ? child : owner, std::nullopt};
 }
 

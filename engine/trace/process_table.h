@@ -42,6 +42,11 @@ struct Process {
   bool is_resumed = false;  // what came before its first event was dropped
   // Whose memory it got a copy of, or used: the parent, unless that was in another's as well.
   std::optional<ProcessIndex> memory_from;
+  Tid made_by;  // the parent's task
+  // That task's last event before this one began: of a fork, the call that made it.
+  std::optional<EventNumber> made_behind;
+  // Of a child of vfork: the event with which the call that made it returned to the parent.
+  std::optional<EventNumber> maker_returned;
   EventNumber begin;
   std::vector<Program> programs;  // that it executed
   std::optional<ProcessEnd> end;
@@ -81,12 +86,15 @@ class ProcessTable {
   struct Task {
     ProcessIndex process;
     uint32_t space = 0;
+    EventNumber last{};                // its last event
+    std::optional<ProcessIndex> made;  // a child of vfork that its call has not returned from yet
   };
 
   Result<Owners> add_exec(const Event& event, const ExecEvent& exec);
   Owners add_resumed(const Event& event, const ExecEvent& exec);
   Result<Owners> add_spawn(const Event& event, const SpawnEvent& spawn);
   Result<Owners> add_other(const Event& event);
+  void note_event_of_task(const Event& event);
   void end_task(const Event& event, const TaskEndEvent& end);
   ProcessIndex begin_process(int32_t pid, ProcessOrigin origin);
   void add_program(ProcessIndex process, const ExecEvent& exec);

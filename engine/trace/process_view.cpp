@@ -38,10 +38,18 @@ Result<std::unique_ptr<ProcessView>> ProcessView::create(EventSource& recording,
                                                          ProcessIndex index, Start start) {
   const Process& process = table.process(index);
   std::vector<Stage> stages;
-  const bool is_forked = process.origin == ProcessOrigin::kFork && !process.is_resumed;
-  const bool from_program = start == Start::kProgram || !is_forked;
+  EventNumber begin = process.begin;
+  std::optional<ProcessIndex> borrower;
+  const bool from_program = start == Start::kProgram || process.origin == ProcessOrigin::kFirst ||
+                            process.is_resumed ||
+                            (start == Start::kFork && process.origin == ProcessOrigin::kVfork);
   if (from_program && !process.programs.empty()) {
-    stages = {{index, process.programs.front().event, kNoEnd}};
+    begin = process.programs.front().event;
+    stages = {{index, begin, kNoEnd}};
+  } else if (start == Start::kBorrowed && process.origin == ProcessOrigin::kVfork) {
+    stages = stages_before(table, *process.memory_from, process.begin);
+    stages.back().end = kNoEnd;
+    borrower = index;
   } else if (process.origin == ProcessOrigin::kVfork) {
     return fail(ErrorKind::kMisuse,
                 fmt::format("process {} was made by vfork and executed no program: it is a part of "
@@ -51,11 +59,13 @@ Result<std::unique_ptr<ProcessView>> ProcessView::create(EventSource& recording,
     stages = stages_before(table, *process.memory_from, process.begin);
     stages.push_back({index, process.begin, kNoEnd});
   }
-  return std::unique_ptr<ProcessView>(new ProcessView(recording, std::move(stages)));
+  return std::unique_ptr<ProcessView>(
+      new ProcessView(recording, std::move(stages), begin, borrower));
 }
 
 std::unique_ptr<ProcessView> ProcessView::of_first(EventSource& recording) {
-  return std::unique_ptr<ProcessView>(new ProcessView(recording, {{{0}, {0}, kNoEnd}}));
+  return std::unique_ptr<ProcessView>(
+      new ProcessView(recording, {{{0}, {0}, kNoEnd}}, {0}, std::nullopt));
 }
 
 bool ProcessView::is_everything() const {
@@ -67,7 +77,7 @@ bool ProcessView::is_everything() const {
 
 void ProcessView::catch_up() const {
   const uint64_t count = recording_.event_count();
-  while (!failure_ && table_.event_count() < count) {
+  while (!failure_ && !ended_ && table_.event_count() < count) {
     const EventNumber number{table_.event_count()};
     const auto event = recording_.event(number);
     if (!event) {
@@ -82,10 +92,19 @@ void ProcessView::catch_up() const {
     while (number >= stages_[stage_].end) ++stage_;
     const Stage& stage = stages_[stage_];
     if (number < stage.begin) continue;
-    if (owners->memory != stage.process && owners->left != stage.process) continue;
-    if (!beginning_ && stage_ + 1 == stages_.size()) beginning_ = runs_.size();
+    const bool departs = borrower_ && !departure_ && owners->memory == *borrower_;
+    if (departs) departure_ = EventNumber{runs_.size()};
+    const ProcessIndex process = departure_ ? *borrower_ : stage.process;
+    if (owners->memory != process && owners->left != process) continue;
+    if (number == begin_) beginning_ = runs_.size();
     runs_.add(number);
+    ended_ = borrower_ && !departure_ && has_ended(*borrower_);
   }
+}
+
+bool ProcessView::has_ended(ProcessIndex process) const {
+  const std::vector<Process>& all = table_.processes();
+  return process.value < all.size() && all[process.value].end.has_value();
 }
 
 uint64_t ProcessView::event_count() const {
@@ -121,8 +140,14 @@ EventNumber ProcessView::global_number(EventNumber number) const {
 std::optional<EventNumber> ProcessView::local_number(EventNumber global) const {
   if (is_everything()) return global;
   std::lock_guard lock(mutex_);
+  if (global.value >= table_.event_count()) catch_up();
   const std::optional<uint64_t> index = runs_.find(global);
   return index ? std::optional(EventNumber{*index}) : std::nullopt;
+}
+
+std::optional<EventNumber> ProcessView::departure() const {
+  std::lock_guard lock(mutex_);
+  return departure_;
 }
 
 Result<EventNumber> ProcessView::beginning() {

@@ -72,6 +72,9 @@ class EventSource {
 
   // The other way round; nothing where the event is not a part of this.
   virtual std::optional<EventNumber> local_number(EventNumber global) const { return global; }
+  // The ExecEvent by which the process that this is the history of left memory that it had borrowed
+  // by vfork. Other such events are of children that leave.
+  virtual std::optional<EventNumber> departure() const { return std::nullopt; }
   // The page snapshots of the whole recording, or null if it has none.
   virtual SnapshotSource* snapshots() { return nullptr; }
 

@@ -7,31 +7,73 @@
 
 namespace rchk::protocol {
 
-Tid Context::thread_for(const std::optional<ThreadId>& suffix) const {
+Tid Context::thread_for(const std::optional<ThreadId>& suffix) {
   if (suffix && suffix->single()) return *suffix->single();
-  return general_thread.value != 0 ? general_thread : last_stop.thread;
+  if (general_thread.value != 0) return general_thread;
+  if (last_stop.process == processes.current()) return last_stop.thread;
+  return target().current_stop().thread;
+}
+
+std::optional<ByteView> Context::embedded_file(std::string_view path) {
+  std::vector<Tid> pids = processes.all();
+  std::stable_partition(pids.begin(), pids.end(),
+                        [this](Tid pid) { return pid == processes.current(); });
+  for (const Tid pid : pids) {
+    target::Target* const one =
+        pid == processes.current() ? &processes.target() : processes.family()->process(pid);
+    target::EmbeddedFiles* const files_of_one = one->embedded_files();
+    if (files_of_one == nullptr) continue;
+    if (const auto contents = files_of_one->embedded_file(path)) return contents;
+  }
+  return std::nullopt;
+}
+
+bool Context::select_process(const ThreadId& id) {
+  const Tid before = processes.current();
+  if (!processes.select(processes.process_of(id))) return false;
+  if (processes.current() == before) return true;
+  general_thread = {};
+  transfer_object.clear();
+  return true;
+}
+
+Result<void> Context::detach_process(Tid pid) {
+  const Tid before = processes.current();
+  RCHK_TRY(processes.detach(pid));
+  if (processes.current() == before) return {};
+  general_thread = {};
+  transfer_object.clear();
+  return {};
+}
+
+void Context::note_stop(const target::Stop& stop) {
+  last_stop = stop;
+  if (stop.process.value == 0) last_stop.process = processes.current();
+  select_process({last_stop.process.value, ThreadId::kAny});
+  // So do debuggers.
+  general_thread = stop.thread;
+}
+
+target::Stop Context::current_stop() {
+  target::Stop stop = target().current_stop();
+  stop.process = processes.current();
+  return stop;
 }
 
 Result<RegisterValues> Context::read_values(Tid thread) {
   RegisterValues values;
-  RCHK_TRY_ASSIGN(values.general, target.read_registers(thread));
-  RCHK_TRY_ASSIGN(values.extended, target.read_extended_state(thread));
+  RCHK_TRY_ASSIGN(values.general, target().read_registers(thread));
+  RCHK_TRY_ASSIGN(values.extended, target().read_extended_state(thread));
   return values;
 }
 
-void Context::append_thread_id(std::string& out, Tid thread) const {
+void Context::append_thread_id(std::string& out, Tid process, Tid thread) const {
   if (client.multiprocess) {
     out.push_back('p');
-    append_number(out, static_cast<uint64_t>(target.process().value));
+    append_number(out, static_cast<uint64_t>(process.value));
     out.push_back('.');
   }
   append_number(out, static_cast<uint64_t>(thread.value));
-}
-
-bool Context::has_thread(Tid thread) {
-  const std::vector<target::ThreadInfo> threads = target.threads();
-  return std::any_of(threads.begin(), threads.end(),
-                     [thread](const target::ThreadInfo& one) { return one.tid == thread; });
 }
 
 int Context::signal_number(int linux_signal) const {

@@ -11,6 +11,7 @@
 #include "gdbserver/protocol/file_service.h"
 #include "gdbserver/protocol/packet_stream.h"
 #include "gdbserver/protocol/parse.h"
+#include "gdbserver/protocol/processes.h"
 #include "gdbserver/protocol/register_map.h"
 #include "gdbserver/protocol/thread_locals.h"
 #include "gdbserver/target/target.h"
@@ -31,6 +32,8 @@ struct Client {
   bool software_breaks = false;  // knows swbreak and hwbreak in stop replies
   bool hardware_breaks = false;
   bool exec_events = false;
+  bool fork_events = false;
+  bool vfork_events = false;
   bool thread_suffix = false;  // lldb: `;thread:ID;`, and signals by their Linux numbers
   bool threads_in_stop_reply = false;
   bool raw_memory = false;  // lldb before 20: x replies without the b in front
@@ -58,36 +61,58 @@ struct ReverseControl {
   bool unknown_to_debugger = false;
 };
 
+// A thread, or none: whichever fits.
+struct ChosenThread {
+  Tid process;
+  Tid thread;
+};
+
 // All that handlers share: one per session.
 struct Context {
   Context(target::Target& the_target, PacketStream& the_stream)
-      : target(the_target),
+      : processes(the_target),
         stream(the_stream),
         registers(the_target.xsave_layout()),
-        files(the_target.embedded_files()) {}
+        files([this](std::string_view path) { return embedded_file(path); }) {}
 
+  // Of the current process, the one that memory and registers are asked of (Hg).
+  target::Target& target() { return processes.target(); }
+  // The file that a process knew by that name, the current process's before others'.
+  std::optional<ByteView> embedded_file(std::string_view path);
   // The thread that register packets are about: lldb's suffix, else the one chosen by Hg.
-  Tid thread_for(const std::optional<ThreadId>& suffix) const;
+  Tid thread_for(const std::optional<ThreadId>& suffix);
   Result<RegisterValues> read_values(Tid thread);
   // As the debugger writes thread-ids.
-  void append_thread_id(std::string& out, Tid thread) const;
-  bool has_thread(Tid thread);
+  void append_thread_id(std::string& out, Tid process, Tid thread) const;
+  // Of the current process.
+  void append_thread_id(std::string& out, Tid thread) const {
+    append_thread_id(out, processes.current(), thread);
+  }
+  bool has_thread(Tid thread) { return processes.has_thread(processes.current(), thread); }
+  // Makes the process current that a thread-id names. False if there is none such.
+  bool select_process(const ThreadId& id);
+  // Takes a process out of the session. REQUIRES: it is not the only one.
+  Result<void> detach_process(Tid pid);
+  // Where a stop was: its process is the current one, and its thread, from then on.
+  void note_stop(const target::Stop& stop);
+  target::Stop current_stop();
   int signal_number(int linux_signal) const;
   int linux_signal(int number) const;
 
-  target::Target& target;
+  Processes processes;
   PacketStream& stream;
   RegisterMap registers;
   FileService files;
-  ThreadLocals thread_locals;
+  std::map<Tid, ThreadLocals> thread_locals;  // by process
   Client client;
   ReverseControl reverse;
   target::Stop last_stop;
-  Tid general_thread;  // Hg; 0 for any
-  Tid resume_thread;   // Hc; 0 for any
+  Tid general_thread;          // Hg, of the current process; 0 for any
+  ChosenThread resume_thread;  // Hc
   std::optional<SessionEnd> end;
   bool extended = false;           // `target extended-remote`
   bool waits_for_restart = false;  // killed in extended mode: a vRun may follow
+  Tid killed;                      // the same, where other processes remain
   std::map<target::StopPointKind, bool> accepted_kinds;  // some such stop point was inserted
   std::map<uint64_t, RegisterValues> saved_registers;
   uint64_t next_saved = 1;

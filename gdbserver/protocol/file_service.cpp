@@ -115,7 +115,7 @@ void FileService::open(std::string_view arguments, Reply& reply) {
   if (*flags != kReadOnly) return fail_with_errno(reply, EROFS);
   if (open_.size() >= kMaxOpenFiles) return fail_with_errno(reply, EMFILE);
   OpenFile file;
-  const auto contents = embedded_ != nullptr ? embedded_->embedded_file(*path) : std::nullopt;
+  const auto contents = embedded_(*path);
   if (contents) {
     file = *contents;
   } else {
@@ -190,7 +190,7 @@ void FileService::read_link(std::string_view arguments, Reply& reply) {
 void FileService::exists(std::string_view arguments, Reply& reply) {
   const auto path = decode_path(arguments);
   if (!path) return reply.error(PacketError::kMalformed);
-  const bool embedded = embedded_ != nullptr && embedded_->embedded_file(*path).has_value();
+  const bool embedded = embedded_(*path).has_value();
   reply.text() = embedded || access(path->c_str(), F_OK) == 0 ? "F,1" : "F,0";
 }
 
@@ -198,7 +198,7 @@ void FileService::exists(std::string_view arguments, Reply& reply) {
 void FileService::size(std::string_view arguments, Reply& reply) {
   const auto path = decode_path(arguments);
   if (!path) return reply.error(PacketError::kMalformed);
-  const auto contents = embedded_ != nullptr ? embedded_->embedded_file(*path) : std::nullopt;
+  const auto contents = embedded_(*path);
   if (contents) return result(reply, contents->size());
   struct stat found = {};
   if (stat(path->c_str(), &found) != 0) return fail_with_errno(reply, errno);

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -9,7 +11,6 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "gdbserver/protocol/reply.h"
-#include "gdbserver/target/target.h"
 
 namespace rchk::protocol {
 
@@ -17,8 +18,9 @@ namespace rchk::protocol {
 // recording holds comes first, then this machine's own files. Nothing can be written.
 class FileService {
  public:
-  // `embedded` may be null.
-  explicit FileService(target::EmbeddedFiles* embedded) : embedded_(embedded) {}
+  // Finds the contents of a file that the recording has, by the guest's name for it.
+  using Embedded = std::function<std::optional<ByteView>(std::string_view path)>;
+  explicit FileService(Embedded embedded) : embedded_(std::move(embedded)) {}
 
   // `arguments`: the operation's name and its arguments, as behind "vFile:".
   void handle(std::string_view arguments, Reply& reply);
@@ -35,7 +37,7 @@ class FileService {
   void size(std::string_view arguments, Reply& reply);
   OpenFile* find(uint64_t number);
 
-  target::EmbeddedFiles* embedded_;
+  Embedded embedded_;
   std::map<uint64_t, OpenFile> open_;
 };
 

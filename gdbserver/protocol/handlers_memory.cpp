@@ -17,7 +17,7 @@ std::optional<ByteView> read_range(Context& context, AddressRange range) {
   const size_t wanted = std::min(range.size(), kMostBytesAtOnce);
   if (context.scratch.size() < wanted) context.scratch.resize(wanted);
   const std::span<uint8_t> buffer = std::span(context.scratch).first(wanted);
-  const size_t count = context.target.read_memory(range.begin, buffer);
+  const size_t count = context.target().read_memory(range.begin, buffer);
   if (count == 0) return std::nullopt;
   return ByteView(buffer).first(count);
 }
@@ -26,7 +26,7 @@ void write(Context& context, const std::optional<MemoryContents>& contents, Repl
   if (!contents) return reply.error(PacketError::kMalformed);
   // gdb asks so whether X is known.
   if (contents->bytes.empty()) return reply.ok();
-  if (!context.target.write_memory(contents->address, contents->bytes)) {
+  if (!context.target().write_memory(contents->address, contents->bytes)) {
     return reply.error(PacketError::kBadMemory);
   }
   reply.ok();
@@ -68,7 +68,7 @@ void write_memory_binary(Context& context, std::string_view arguments, Reply& re
 }
 
 void memory_region(Context& context, std::string_view arguments, Reply& reply) {
-  target::MemoryMap* map = context.target.memory_map();
+  target::MemoryMap* map = context.target().memory_map();
   if (map == nullptr) return;
   const auto address = parse_number(arguments);
   if (!address) return reply.error(PacketError::kMalformed);
@@ -90,7 +90,7 @@ void memory_region(Context& context, std::string_view arguments, Reply& reply) {
 
 // `size,permissions`
 void allocate_memory(Context& context, std::string_view arguments, Reply& reply) {
-  target::Allocator* allocator = context.target.allocator();
+  target::Allocator* allocator = context.target().allocator();
   if (allocator == nullptr) return;
   PacketCursor cursor(arguments);
   const auto size = cursor.number();
@@ -113,7 +113,7 @@ void allocate_memory(Context& context, std::string_view arguments, Reply& reply)
 }
 
 void deallocate_memory(Context& context, std::string_view arguments, Reply& reply) {
-  target::Allocator* allocator = context.target.allocator();
+  target::Allocator* allocator = context.target().allocator();
   if (allocator == nullptr) return;
   const auto address = parse_number(arguments);
   if (!address) return reply.error(PacketError::kMalformed);
@@ -125,7 +125,7 @@ void insert_stop_point(Context& context, std::string_view arguments, Reply& repl
   const auto packet = parse_stop_point(arguments);
   if (!packet) return reply.error(PacketError::kMalformed);
   if (!packet->known_type) return;
-  const Result<void> inserted = context.target.insert(packet->point);
+  const Result<void> inserted = context.processes.stop_points().insert(packet->point);
   bool& known = context.accepted_kinds[packet->point.kind];
   if (inserted) {
     known = true;
@@ -141,7 +141,8 @@ void remove_stop_point(Context& context, std::string_view arguments, Reply& repl
   const auto packet = parse_stop_point(arguments);
   if (!packet) return reply.error(PacketError::kMalformed);
   if (!packet->known_type) return;
-  const Result<void> removed = context.target.remove(packet->point.kind, packet->point.range);
+  const Result<void> removed =
+      context.processes.stop_points().remove(packet->point.kind, packet->point.range);
   if (!removed) return reply.error(PacketError::kFailed);
   reply.ok();
 }

@@ -66,7 +66,7 @@ void monitor(Context& context, std::string_view arguments, Reply& reply) {
   const auto command = decode_hex_text(arguments);
   if (!command) return reply.error(PacketError::kMalformed);
   std::string text;
-  target::Monitor* target_monitor = context.target.monitor();
+  target::Monitor* target_monitor = context.target().monitor();
   if (const auto own = own_command(context.reverse, *command)) {
     text = *own;
   } else if (target_monitor != nullptr) {
@@ -75,8 +75,7 @@ void monitor(Context& context, std::string_view arguments, Reply& reply) {
         target_monitor->monitor_command(*command, control);
     text = answer ? answer->text : answer.error().message() + "\n";
     if (answer && answer->moved) {
-      context.last_stop = context.target.current_stop();
-      context.general_thread = context.last_stop.thread;
+      context.note_stop(context.current_stop());
       context.transfer_object.clear();
     }
     if (*command == "help") text.append(kHelp);

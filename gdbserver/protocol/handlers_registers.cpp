@@ -20,10 +20,10 @@ std::optional<Tid> take_thread(Context& context, std::string_view& arguments, Re
 Result<void> write_values(Context& context, Tid thread, const RegisterValues& before,
                           const RegisterValues& after) {
   if (before.general != after.general) {
-    RCHK_TRY(context.target.write_registers(thread, after.general));
+    RCHK_TRY(context.target().write_registers(thread, after.general));
   }
   if (before.extended != after.extended) {
-    RCHK_TRY(context.target.write_extended_state(thread, after.extended));
+    RCHK_TRY(context.target().write_extended_state(thread, after.extended));
   }
   return {};
 }
@@ -65,11 +65,11 @@ void read_register(Context& context, std::string_view arguments, Reply& reply) {
       context.registers.find(RegisterNumber{static_cast<uint32_t>(*number)});
   if (which == nullptr) return reply.error(PacketError::kMalformed);
   RegisterValues values;
-  const Result<Registers> general = context.target.read_registers(*thread);
+  const Result<Registers> general = context.target().read_registers(*thread);
   if (!general) return reply.error(PacketError::kFailed);
   values.general = *general;
   if (which->home != RegisterHome::kGeneral) {
-    Result<ExtendedState> extended = context.target.read_extended_state(*thread);
+    Result<ExtendedState> extended = context.target().read_extended_state(*thread);
     if (!extended) return reply.error(PacketError::kFailed);
     values.extended = std::move(*extended);
   }

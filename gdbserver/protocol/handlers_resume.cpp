@@ -36,26 +36,36 @@ void show_event(PacketStream& stream, const target::StopEvent& event) {
 
 // Takes note of where the target stands now, and reports it.
 void report_stop(Context& context, const target::Stop& stop, Reply& reply) {
-  context.last_stop = stop;
-  // So do debuggers.
-  context.general_thread = stop.thread;
-  append_stop_reply(context, stop, reply.text());
+  context.note_stop(stop);
+  if (const auto* forked = std::get_if<target::Forked>(&stop.event)) {
+    context.thread_locals[forked->child] = context.thread_locals[context.processes.current()];
+  }
+  append_stop_reply(context, context.last_stop, reply.text());
   if (std::holds_alternative<target::Exited>(stop.event)) context.end = SessionEnd::kExited;
 }
 
-void run(Context& context, const ResumeRequest& wanted, Reply& reply) {
+// Which processes a resume is of.
+struct Runners {
+  Tid stepped;            // whose thread is to be stepped
+  std::vector<Tid> pids;  // of those that are continued
+};
+
+void run(Context& context, const ResumeRequest& wanted, const Runners& runners, Reply& reply) {
   context.transfer_object.clear();
   if (context.reverse.armed && context.reverse.armed->kind == Armed::Kind::kRefresh) {
     context.reverse.armed.reset();
-    return report_stop(context, context.target.current_stop(), reply);
+    return report_stop(context, context.current_stop(), reply);
   }
   const ResumeRequest request = directed(context.reverse, wanted);
-  if (request.direction == Direction::kBackward && !context.target.can_go_back()) return;
+  if (request.direction == Direction::kBackward && !context.target().can_go_back()) return;
   SessionRunControl control(context.stream);
-  Result<target::Stop> stop = context.target.resume(request, control);
+  target::Family* const family = context.processes.family();
+  Result<target::Stop> stop =
+      family != nullptr ? family->resume({request, runners.stepped, runners.pids}, control)
+                        : context.target().resume(request, control);
   if (!stop) {
     (void)context.stream.send_console(fmt::format("rchk: {}\n", stop.error().message()));
-    stop = context.target.current_stop();
+    stop = context.current_stop();
   }
   show_event(context.stream, stop->event);
   const bool interrupted = std::holds_alternative<target::Interrupted>(stop->event);
@@ -64,27 +74,37 @@ void run(Context& context, const ResumeRequest& wanted, Reply& reply) {
   report_stop(context, *stop, reply);
 }
 
-Tid thread_to_resume(const Context& context) {
-  return context.resume_thread.value != 0 ? context.resume_thread : context.last_stop.thread;
+// The thread of packets that name none. Forward it is the one that stopped last. bc and bs come
+// with Hc of any thread, where the one that the user looks at was chosen by Hg; or, where gdb steps
+// another thread off its breakpoint first, with Hc of that one.
+ChosenThread thread_to_run(Context& context, Direction direction) {
+  const ChosenThread& chosen = context.resume_thread;
+  const Tid process = chosen.process.value != 0 ? chosen.process : context.processes.current();
+  if (chosen.thread.value != 0) return {process, chosen.thread};
+  const bool stopped = direction == Direction::kForward && context.last_stop.process == process;
+  if (stopped) return {process, context.last_stop.thread};
+  return {process,
+          process == context.processes.current() ? context.thread_for(std::nullopt) : Tid{}};
 }
 
-// bc and bs come with Hc of any thread, where the one that the user looks at was chosen by Hg; or,
-// where gdb steps another thread off its breakpoint first, with Hc of that one.
-Tid thread_to_reverse(const Context& context) {
-  return context.resume_thread.value != 0 ? context.resume_thread
-                                          : context.thread_for(std::nullopt);
+// Those that Hc has named.
+Runners runners_of(Context& context, const ChosenThread& thread) {
+  const Tid named = context.resume_thread.process;
+  return {thread.process, named.value != 0 ? std::vector<Tid>{named} : context.processes.all()};
 }
 
 // c, C, s, S: with the signal and the address that they may carry.
 void run_with(Context& context, const std::optional<ResumeArguments>& arguments, ResumeKind kind,
               Direction direction, Reply& reply) {
   if (!arguments) return reply.error(PacketError::kMalformed);
-  const Tid thread = thread_to_resume(context);
+  const ChosenThread chosen = thread_to_run(context, Direction::kForward);
+  const Tid thread = chosen.thread;
   if (arguments->address) {
-    Result<Registers> registers = context.target.read_registers(thread);
+    context.select_process({chosen.process.value, ThreadId::kAny});
+    Result<Registers> registers = context.target().read_registers(thread);
     if (!registers) return reply.error(PacketError::kFailed);
     registers->rip = arguments->address->value;
-    if (!context.target.write_registers(thread, *registers)) {
+    if (!context.target().write_registers(thread, *registers)) {
       return reply.error(PacketError::kFailed);
     }
   }
@@ -93,7 +113,16 @@ void run_with(Context& context, const std::optional<ResumeArguments>& arguments,
   request.kind = kind;
   request.thread = thread;
   request.signal = context.linux_signal(arguments->signal);
-  run(context, request, reply);
+  run(context, request, runners_of(context, chosen), reply);
+}
+
+void run_back(Context& context, ResumeKind kind, Reply& reply) {
+  const ChosenThread chosen = thread_to_run(context, Direction::kBackward);
+  ResumeRequest request;
+  request.direction = Direction::kBackward;
+  request.kind = kind;
+  request.thread = chosen.thread;
+  run(context, request, runners_of(context, chosen), reply);
 }
 
 }  // namespace
@@ -103,7 +132,7 @@ void why_stopped(Context& context, std::string_view, Reply& reply) {
     reply.text() = "W00";
     return;
   }
-  report_stop(context, context.target.current_stop(), reply);
+  report_stop(context, context.current_stop(), reply);
 }
 
 void continue_forward(Context& context, std::string_view arguments, Reply& reply) {
@@ -128,22 +157,15 @@ void step_with_signal(Context& context, std::string_view arguments, Reply& reply
 }
 
 void continue_backward(Context& context, std::string_view, Reply& reply) {
-  ResumeRequest request;
-  request.direction = Direction::kBackward;
-  request.thread = thread_to_reverse(context);
-  run(context, request, reply);
+  run_back(context, ResumeKind::kContinue, reply);
 }
 
 void step_backward(Context& context, std::string_view, Reply& reply) {
-  ResumeRequest request;
-  request.direction = Direction::kBackward;
-  request.kind = ResumeKind::kStep;
-  request.thread = thread_to_reverse(context);
-  run(context, request, reply);
+  run_back(context, ResumeKind::kStep, reply);
 }
 
-// One thread may be stepped while others are continued. All of them run, as the recording says:
-// what counts is which one is stepped.
+// One thread may be stepped while others are continued. All of a process's run, as the recording
+// says: what counts is which one is stepped, and which processes are meant.
 void resume(Context& context, std::string_view arguments, Reply& reply) {
   const auto actions = parse_resume_actions(arguments);
   if (!actions) return reply.error(PacketError::kMalformed);
@@ -159,15 +181,27 @@ void resume(Context& context, std::string_view arguments, Reply& reply) {
   }
   // Only vCont;t, which is for non-stop mode.
   if (chosen == actions->end()) return reply.error(PacketError::kMalformed);
+  Runners runners{context.processes.process_of(chosen->thread), {}};
+  if (!context.processes.has(runners.stepped)) return reply.error(PacketError::kNoThread);
+  for (const ResumeAction& action : *actions) {
+    if (action.kind != Kind::kContinue) continue;
+    const std::vector<Tid> named =
+        action.thread.pid > 0 || action.thread.single()
+            ? std::vector<Tid>{context.processes.process_of(action.thread)}
+            : context.processes.all();
+    runners.pids.insert(runners.pids.end(), named.begin(), named.end());
+  }
   ResumeRequest request;
-  request.thread = chosen->thread.single().value_or(context.thread_for(std::nullopt));
+  const bool current = runners.stepped == context.processes.current();
+  request.thread =
+      chosen->thread.single().value_or(current ? context.thread_for(std::nullopt) : Tid{});
   request.signal = context.linux_signal(chosen->signal);
   if (chosen->kind == Kind::kStep) request.kind = ResumeKind::kStep;
   if (chosen->kind == Kind::kRangeStep) {
     request.kind = ResumeKind::kRangeStep;
     request.range = chosen->range;
   }
-  run(context, request, reply);
+  run(context, request, runners, reply);
 }
 
 void resume_actions(Context&, std::string_view, Reply& reply) {
@@ -176,17 +210,25 @@ void resume_actions(Context&, std::string_view, Reply& reply) {
 }
 
 void extended_mode(Context& context, std::string_view, Reply& reply) {
-  if (context.target.restart() == nullptr) return;
+  if (context.target().restart() == nullptr) return;
   context.extended = true;
   reply.ok();
 }
 
 // A recording has one program and one list of arguments: `run` goes back to its start.
 void restart(Context& context, std::string_view, Reply& reply) {
-  target::Restart* restart = context.target.restart();
+  target::Restart* restart = context.target().restart();
   if (restart == nullptr) return;
-  const Result<target::Stop> stop = restart->restart_program();
+  if (const Tid killed = std::exchange(context.killed, Tid{}); killed.value != 0) {
+    if (!context.processes.family()->attach_again(killed)) {
+      return reply.error(PacketError::kFailed);
+    }
+    context.select_process({killed.value, ThreadId::kAny});
+    restart = context.target().restart();
+  }
+  Result<target::Stop> stop = restart->restart_program();
   if (!stop) return reply.error(PacketError::kFailed);
+  stop->process = context.processes.current();
   context.waits_for_restart = false;
   context.reverse = {};
   context.transfer_object.clear();
@@ -195,7 +237,7 @@ void restart(Context& context, std::string_view, Reply& reply) {
 
 void kill(Context& context, std::string_view, Reply& reply) {
   // Its failure changes nothing: the debugger does not wait for a reply, lldb apart.
-  (void)context.target.kill();
+  (void)context.processes.first().kill();
   context.end = SessionEnd::kKilled;
   if (context.client.thread_suffix) {
     reply.text() = "X09";
@@ -206,29 +248,43 @@ void kill(Context& context, std::string_view, Reply& reply) {
 
 void kill_process(Context& context, std::string_view arguments, Reply& reply) {
   const auto pid = parse_number(arguments);
-  if (!pid) return reply.error(PacketError::kMalformed);
-  if (*pid != static_cast<uint64_t>(context.target.process().value)) {
-    return reply.error(PacketError::kNoThread);
-  }
+  if (!pid || *pid > INT32_MAX) return reply.error(PacketError::kMalformed);
+  const Tid process{static_cast<int32_t>(*pid)};
+  if (!context.processes.has(process)) return reply.error(PacketError::kNoThread);
   reply.ok();
+  if (context.processes.all().size() > 1) {
+    if (!context.detach_process(process)) return reply.error(PacketError::kFailed);
+    if (context.extended) context.killed = process;
+    return;
+  }
   if (context.extended) {
     // gdb's `run` kills first: the target is kept for the vRun that follows.
     context.waits_for_restart = true;
     return;
   }
-  (void)context.target.kill();
+  (void)context.processes.first().kill();
   context.end = SessionEnd::kKilled;
 }
 
-void detach(Context& context, std::string_view, Reply& reply) {
-  if (!context.target.detach()) return reply.error(PacketError::kFailed);
+// `[;pid]`: one process; the last one ends the session.
+void detach(Context& context, std::string_view arguments, Reply& reply) {
+  if (arguments.starts_with(';')) arguments.remove_prefix(1);
+  if (!arguments.empty() && context.processes.all().size() > 1) {
+    const auto pid = parse_number(arguments);
+    if (!pid || *pid > INT32_MAX) return reply.error(PacketError::kMalformed);
+    const Tid process{static_cast<int32_t>(*pid)};
+    if (!context.processes.has(process)) return reply.error(PacketError::kNoThread);
+    if (!context.detach_process(process)) return reply.error(PacketError::kFailed);
+    return reply.ok();
+  }
+  if (!context.processes.first().detach()) return reply.error(PacketError::kFailed);
   context.end = SessionEnd::kDetached;
   reply.ok();
 }
 
 // `signal[;signal]...`
 void pass_signals(Context& context, std::string_view arguments, Reply& reply) {
-  target::SignalPolicy* policy = context.target.signal_policy();
+  target::SignalPolicy* policy = context.target().signal_policy();
   if (policy == nullptr) return;
   std::vector<int> signals;
   PacketCursor cursor(arguments);
@@ -239,6 +295,13 @@ void pass_signals(Context& context, std::string_view arguments, Reply& reply) {
     if (signal != 0) signals.push_back(signal);
   }
   policy->set_silent_signals(signals);
+  // Said of all processes, unlike what is said of breakpoints and system calls.
+  target::Family* const family = context.processes.family();
+  for (const Tid pid : context.processes.all()) {
+    if (family == nullptr || pid == context.processes.current()) continue;
+    policy = family->process(pid)->signal_policy();
+    if (policy != nullptr) policy->set_silent_signals(signals);
+  }
   reply.ok();
 }
 
@@ -247,7 +310,7 @@ void program_signals(Context&, std::string_view, Reply& reply) { reply.ok(); }
 
 // `0`, or `1[;number]...`
 void catch_syscalls(Context& context, std::string_view arguments, Reply& reply) {
-  target::SyscallCatching* catching = context.target.syscall_catching();
+  target::SyscallCatching* catching = context.target().syscall_catching();
   if (catching == nullptr) return;
   PacketCursor cursor(arguments);
   const std::string_view enabled = cursor.field(';');

@@ -19,6 +19,8 @@ void note_client_features(Client& client, std::string_view arguments) {
     if (feature == "swbreak+") client.software_breaks = true;
     if (feature == "hwbreak+") client.hardware_breaks = true;
     if (feature == "exec-events+") client.exec_events = true;
+    if (feature == "fork-events+") client.fork_events = true;
+    if (feature == "vfork-events+") client.vfork_events = true;
   }
 }
 
@@ -27,7 +29,7 @@ void note_client_features(Client& client, std::string_view arguments) {
 // Offers what the target can do, and nothing else.
 void supported(Context& context, std::string_view arguments, Reply& reply) {
   note_client_features(context.client, arguments);
-  target::Target& target = context.target;
+  target::Target& target = context.target();
   std::string& out = reply.text();
   out = fmt::format(
       "PacketSize={:x};QStartNoAckMode+;multiprocess+;swbreak+;hwbreak+;vContSupported+;"
@@ -47,6 +49,13 @@ void supported(Context& context, std::string_view arguments, Reply& reply) {
   offer(target.signal_policy() != nullptr, "QPassSignals+");
   offer(target.syscall_catching() != nullptr, "QCatchSyscalls+");
   offer(context.client.exec_events, "exec-events+");
+  // Which of the two processes a packet means, only thread-ids with pids can say. What a child
+  // executes has to be told as well: lldb 22, which has other ways with forks, does not ask for it.
+  target::Family* const family = context.processes.family();
+  const bool forks = family != nullptr && context.client.multiprocess && context.client.exec_events;
+  offer(forks && context.client.fork_events, "fork-events+");
+  offer(forks && context.client.vfork_events, "vfork-events+");
+  if (forks) family->report_forks(context.client.fork_events, context.client.vfork_events);
 }
 
 void start_no_ack_mode(Context& context, std::string_view, Reply& reply) {
@@ -56,6 +65,9 @@ void start_no_ack_mode(Context& context, std::string_view, Reply& reply) {
 
 void thread_suffix(Context& context, std::string_view, Reply& reply) {
   context.client.thread_suffix = true;
+  if (context.processes.family() != nullptr) {
+    context.processes.family()->report_forks(false, false);
+  }
   reply.ok();
 }
 
@@ -77,7 +89,7 @@ void host_info(Context&, std::string_view, Reply& reply) {
 
 void process_info(Context& context, std::string_view, Reply& reply) {
   reply.text() = fmt::format("pid:{:x};ptrsize:8;endian:little;ostype:linux;triple:{};",
-                             context.target.process().value, hex_of(kTriple));
+                             context.target().process().value, hex_of(kTriple));
 }
 
 void server_version(Context&, std::string_view, Reply& reply) {
@@ -91,15 +103,16 @@ void symbol(Context& context, std::string_view arguments, Reply& reply) {
   const std::string_view digits = cursor.field(':');
   const auto name = decode_hex_text(cursor.rest());
   if (!name) return reply.error(PacketError::kMalformed);
+  ThreadLocals& thread_locals = context.thread_locals[context.processes.current()];
   if (name->empty()) {
-    context.thread_locals.begin();
+    thread_locals.begin();
   } else {
     const auto number = parse_number(digits);
     if (!digits.empty() && !number) return reply.error(PacketError::kMalformed);
-    context.thread_locals.found(
-        *name, digits.empty() ? std::nullopt : std::optional(GuestAddress{*number}));
+    thread_locals.found(*name,
+                        digits.empty() ? std::nullopt : std::optional(GuestAddress{*number}));
   }
-  const std::string_view next = context.thread_locals.next_symbol();
+  const std::string_view next = thread_locals.next_symbol();
   if (next.empty()) return reply.ok();
   reply.text() = "qSymbol:" + hex_of(next);
 }

@@ -23,7 +23,7 @@ void append_json_string(std::string& out, std::string_view text) {
 }
 
 void append_json_registers(Context& context, Tid thread, std::string& out) {
-  const Result<Registers> general = context.target.read_registers(thread);
+  const Result<Registers> general = context.target().read_registers(thread);
   if (!general) return;
   const RegisterValues values{*general, {}};
   out += ",\"registers\":{";
@@ -47,8 +47,17 @@ void select_thread(Context& context, std::string_view arguments, Reply& reply) {
   const auto id = parse_thread_id(cursor.rest());
   if (!id) return reply.error(PacketError::kMalformed);
   const std::optional<Tid> one = id->single();
-  if (one && !context.has_thread(*one)) return reply.error(PacketError::kNoThread);
-  (general ? context.general_thread : context.resume_thread) = one.value_or(Tid{});
+  const Tid process = context.processes.process_of(*id);
+  const bool is_there = one ? context.processes.has_thread(process, *one)
+                            : id->pid <= 0 || context.processes.has(process);
+  if (!is_there) return reply.error(PacketError::kNoThread);
+  if (general) {
+    context.select_process(*id);
+    context.general_thread = one.value_or(Tid{});
+  } else {
+    // Without a process: all of them, unless it is one thread.
+    context.resume_thread = {one || id->pid > 0 ? process : Tid{}, one.value_or(Tid{})};
+  }
   reply.ok();
 }
 
@@ -56,7 +65,10 @@ void thread_alive(Context& context, std::string_view arguments, Reply& reply) {
   const auto id = parse_thread_id(arguments);
   if (!id) return reply.error(PacketError::kMalformed);
   const std::optional<Tid> one = id->single();
-  if (!one || !context.has_thread(*one)) return reply.error(PacketError::kNoThread);
+  const Tid process = context.processes.process_of(*id);
+  if (!one || !context.processes.has_thread(process, *one)) {
+    return reply.error(PacketError::kNoThread);
+  }
   reply.ok();
 }
 
@@ -73,10 +85,12 @@ void first_threads(Context& context, std::string_view, Reply& reply) {
     return;
   }
   char separator = 'm';
-  for (const target::ThreadInfo& thread : context.target.threads()) {
-    out.push_back(separator);
-    context.append_thread_id(out, thread.tid);
-    separator = ',';
+  for (const Tid process : context.processes.all()) {
+    for (const target::ThreadInfo& thread : context.processes.threads(process)) {
+      out.push_back(separator);
+      context.append_thread_id(out, process, thread.tid);
+      separator = ',';
+    }
   }
 }
 
@@ -85,7 +99,9 @@ void more_threads(Context&, std::string_view, Reply& reply) { reply.text() = "l"
 void thread_extra_info(Context& context, std::string_view arguments, Reply& reply) {
   const auto id = parse_thread_id(arguments);
   if (!id) return reply.error(PacketError::kMalformed);
-  for (const target::ThreadInfo& thread : context.target.threads()) {
+  const Tid process = context.processes.process_of(*id);
+  if (!context.processes.has(process)) return reply.error(PacketError::kNoThread);
+  for (const target::ThreadInfo& thread : context.processes.threads(process)) {
     if (id->single() == thread.tid) {
       return append_hex(reply.text(), thread.name.empty() ? "thread" : thread.name);
     }
@@ -110,7 +126,7 @@ void thread_stop_info(Context& context, std::string_view arguments, Reply& reply
 // lldb: all threads at once, in JSON.
 void threads_info(Context& context, std::string_view, Reply& reply) {
   std::string json = "[";
-  for (const target::ThreadInfo& thread : context.target.threads()) {
+  for (const target::ThreadInfo& thread : context.target().threads()) {
     if (json.size() > 1) json.push_back(',');
     const bool stopped = thread.tid == context.last_stop.thread;
     const int signal = stopped ? context.signal_number(signal_of(context.last_stop.event)) : 0;
@@ -137,14 +153,17 @@ void thread_local_address(Context& context, std::string_view arguments, Reply& r
   }
   const auto link_map = cursor.number();
   if (!link_map) return reply.error(PacketError::kMalformed);
-  const auto address = context.thread_locals.address(context.target, *id->single(), *offset,
-                                                     GuestAddress{*link_map});
+  if (!context.select_process(*id)) return reply.error(PacketError::kNoThread);
+  const ThreadLocals& thread_locals = context.thread_locals[context.processes.current()];
+  const auto address =
+      thread_locals.address(context.target(), *id->single(), *offset, GuestAddress{*link_map});
   if (!address) return reply.error(PacketError::kFailed);
   append_number(reply.text(), address->value);
 }
 
+// `[pid]`: a process that was made by one that rchk started is one of its own, too.
 void attached(Context& context, std::string_view, Reply& reply) {
-  reply.text() = context.target.was_attached() ? "1" : "0";
+  reply.text() = context.target().was_attached() ? "1" : "0";
 }
 
 }  // namespace rchk::protocol::handlers

@@ -35,10 +35,12 @@ std::string escaped_xml(std::string_view text) {
 std::string threads_document(Context& context) {
   std::string out = "<?xml version=\"1.0\"?>\n<threads>\n";
   if (!context.waits_for_restart) {
-    for (const target::ThreadInfo& thread : context.target.threads()) {
-      std::string id;
-      context.append_thread_id(id, thread.tid);
-      out += fmt::format("<thread id=\"{}\" name=\"{}\"/>\n", id, escaped_xml(thread.name));
+    for (const Tid process : context.processes.all()) {
+      for (const target::ThreadInfo& thread : context.processes.threads(process)) {
+        std::string id;
+        context.append_thread_id(id, process, thread.tid);
+        out += fmt::format("<thread id=\"{}\" name=\"{}\"/>\n", id, escaped_xml(thread.name));
+      }
     }
   }
   return out + "</threads>\n";
@@ -61,10 +63,21 @@ Result<std::string> text_or_error(Result<Bytes> bytes) {
   return std::string(text_of(*bytes));
 }
 
+// The process whose pid `annex` is; the current one where it is empty.
+target::Target* process_in(Context& context, std::string_view annex) {
+  if (annex.empty()) return &context.target();
+  const auto pid = parse_number(annex);
+  if (!pid || *pid > INT32_MAX) return nullptr;
+  const Tid process{static_cast<int32_t>(*pid)};
+  if (process == context.processes.current()) return &context.target();
+  target::Family* const family = context.processes.family();
+  return family != nullptr ? family->process(process) : nullptr;
+}
+
 // Nothing: there is no such object here. An object that was offered gives an error when it cannot
 // be had: gdb takes the empty reply for a contradiction then.
 std::optional<Result<std::string>> contents_of(Context& context, const Transfer& transfer) {
-  target::Target& target = context.target;
+  target::Target& target = context.target();
   if (transfer.object == "features") {
     if (transfer.annex == "target.xml") return target_description(context.registers);
     return Result<std::string>(fail(ErrorKind::kMisuse, "no such annex"));
@@ -74,7 +87,11 @@ std::optional<Result<std::string>> contents_of(Context& context, const Transfer&
     return text_or_error(target.auxiliary_vector()->auxiliary_vector_bytes());
   }
   if (transfer.object == "exec-file" && target.executable_file() != nullptr) {
-    return target.executable_file()->executable_path();
+    target::Target* const process = process_in(context, transfer.annex);
+    if (process == nullptr || process->executable_file() == nullptr) {
+      return Result<std::string>(fail(ErrorKind::kGone, "no such process"));
+    }
+    return process->executable_file()->executable_path();
   }
   if (transfer.object == "siginfo" && target.siginfo() != nullptr) {
     return text_or_error(target.siginfo()->read_siginfo(context.thread_for(std::nullopt)));
@@ -86,7 +103,7 @@ std::optional<Result<std::string>> contents_of(Context& context, const Transfer&
 }
 
 void write_siginfo(Context& context, const Transfer& transfer, Reply& reply) {
-  target::Siginfo* siginfo = context.target.siginfo();
+  target::Siginfo* siginfo = context.target().siginfo();
   if (siginfo == nullptr || transfer.object != "siginfo") return;
   const Tid thread = context.thread_for(std::nullopt);
   Result<Bytes> bytes = siginfo->read_siginfo(thread);

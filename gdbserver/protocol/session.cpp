@@ -58,7 +58,7 @@ Dispatched dispatch(std::string_view packet) {
 
 Session::Session(target::Target& target, Transport& transport, SessionOptions options)
     : stream_(transport, std::move(options.log)), context_(target, stream_) {
-  context_.last_stop = target.current_stop();
+  context_.last_stop = context_.current_stop();
 }
 
 Result<SessionEnd> Session::run() {
@@ -70,7 +70,7 @@ Result<SessionEnd> Session::run() {
       case Received::kClosed:
         if (!context_.waits_for_restart) return SessionEnd::kDisconnected;
         // The debugger killed the program, and did not run it again.
-        (void)context_.target.kill();
+        (void)context_.processes.first().kill();
         return SessionEnd::kKilled;
       case Received::kDamaged:
         reply.error(PacketError::kMalformed);

@@ -85,6 +85,12 @@ void append_event(const Context& context, const target::StopEvent& event, std::s
                  [&](const target::Exec& exec) {
                    if (client.exec_events) append_key(out, "exec", hex_of(exec.path));
                  },
+                 [&](const target::Forked& forked) {
+                   std::string child;
+                   context.append_thread_id(child, forked.child, forked.child);
+                   append_key(out, forked.vfork ? "vfork" : "fork", child);
+                 },
+                 [&](const target::VforkDone&) { append_key(out, "vforkdone"); },
                  [&](const target::Unsupported& unsupported) {
                    if (reasons) append_description(unsupported.reason, out);
                  },
@@ -95,13 +101,13 @@ void append_event(const Context& context, const target::StopEvent& event, std::s
 
 void append_threads(Context& context, std::string& out) {
   std::string tids, pcs;
-  for (const target::ThreadInfo& thread : context.target.threads()) {
+  for (const target::ThreadInfo& thread : context.target().threads()) {
     if (!tids.empty()) {
       tids.push_back(',');
       pcs.push_back(',');
     }
     append_number(tids, static_cast<uint64_t>(thread.tid.value));
-    const Result<Registers> registers = context.target.read_registers(thread.tid);
+    const Result<Registers> registers = context.target().read_registers(thread.tid);
     append_number(pcs, registers ? registers->rip : 0);
   }
   append_key(out, "threads", tids);
@@ -120,14 +126,14 @@ void append_expedited(const Context& context, const Registers& general, std::str
   }
 }
 
-void append_exited(const Context& context, const target::Exited& exited, std::string& out) {
+void append_exited(Context& context, const target::Exited& exited, std::string& out) {
   const auto number = static_cast<uint8_t>(exited.signal != 0 ? context.signal_number(exited.signal)
                                                               : exited.status);
   out.push_back(exited.signal != 0 ? 'X' : 'W');
   append_hex(out, ByteView(&number, 1));
   if (!context.client.multiprocess) return;
   out.append(";process:");
-  append_number(out, static_cast<uint64_t>(context.target.process().value));
+  append_number(out, static_cast<uint64_t>(context.processes.current().value));
 }
 
 }  // namespace
@@ -149,6 +155,8 @@ std::string_view reason_of(const target::StopEvent& event) {
                         [](const target::Interrupted&) { return "signal"; },
                         [](const target::SyscallStop&) { return "signal"; },
                         [](const target::Exec&) { return "exec"; },
+                        [](const target::Forked&) { return "fork"; },
+                        [](const target::VforkDone&) { return "vforkdone"; },
                         [](const target::Exiting&) { return "exception"; },
                         [](const target::Exited&) { return "none"; },
                         [](const target::Unsupported&) { return "exception"; },
@@ -163,7 +171,7 @@ void append_stop_reply(Context& context, const target::Stop& stop, std::string& 
   out.push_back('T');
   const auto signal = static_cast<uint8_t>(context.signal_number(signal_of(stop.event)));
   append_hex(out, ByteView(&signal, 1));
-  const Result<Registers> registers = context.target.read_registers(stop.thread);
+  const Result<Registers> registers = context.target().read_registers(stop.thread);
   if (registers) append_expedited(context, *registers, out);
   out.append("thread:");
   context.append_thread_id(out, stop.thread);

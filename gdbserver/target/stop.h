@@ -107,6 +107,16 @@ struct Exec {
   std::string path;
   bool operator==(const Exec&) const = default;
 };
+// The process has made another one, which is one of the session's from now on (Family::detach).
+struct Forked {
+  Tid child;           // its pid, and the tid of its one thread
+  bool vfork = false;  // the child uses the process's memory until it executes a program or ends
+  bool operator==(const Forked&) const = default;
+};
+// A child of vfork that was reported uses the process's memory no more.
+struct VforkDone {
+  bool operator==(const VforkDone&) const = default;
+};
 // The program is about to exit or to be killed, and stands at its last instruction. The session
 // goes on: it can go back from here. Shown to the user: `status_text`, one line without its end.
 struct Exiting {
@@ -127,11 +137,12 @@ struct Unsupported {
 
 using StopEvent =
     std::variant<BreakpointHit, WatchpointHit, StepDone, HistoryBegin, HistoryEnd, SignalStop,
-                 Interrupted, SyscallStop, Exec, Exiting, Exited, Unsupported>;
+                 Interrupted, SyscallStop, Exec, Forked, VforkDone, Exiting, Exited, Unsupported>;
 
 struct Stop {
   Tid thread;  // the one that it happened to; the debugger makes it the current one
   StopEvent event;
+  Tid process{};  // of that thread; 0: of the target that says so
   bool operator==(const Stop&) const = default;
 };
 

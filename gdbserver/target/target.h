@@ -48,11 +48,22 @@ class SignalPolicy;
 class SyscallCatching;
 class Allocator;
 class EmbeddedFiles;
+class Family;
 
-class Target {
+// Breakpoints and watchpoints of one process.
+class StopPointHolder {
  public:
-  virtual ~Target() = default;
+  virtual ~StopPointHolder() = default;
+  // Puts a breakpoint or watchpoint in, or changes the conditions of the one already there.
+  // kUnsupported says that its kind is not to be had. Memory reads never show breakpoints.
+  virtual Result<void> insert(const StopPoint& point) = 0;
+  // Takes it out; one that is not there is no error.
+  virtual Result<void> remove(StopPointKind kind, AddressRange range) = 0;
+};
 
+// One process.
+class Target : public StopPointHolder {
+ public:
   // The process that the debugger sees, and its live threads; the first one is the leader. Ids
   // are never 0, which means "any" in the protocol, and stay the same for the target's life.
   virtual Tid process() const = 0;
@@ -78,12 +89,6 @@ class Target {
   // All or nothing. Must succeed on pages that the guest itself may not write.
   virtual Result<void> write_memory(GuestAddress address, ByteView bytes) = 0;
 
-  // Puts a breakpoint or watchpoint in, or changes the conditions of the one already there.
-  // kUnsupported says that its kind is not to be had. Memory reads never show breakpoints.
-  virtual Result<void> insert(const StopPoint& point) = 0;
-  // Takes it out; one that is not there is no error.
-  virtual Result<void> remove(StopPointKind kind, AddressRange range) = 0;
-
   // Runs until something in StopEvent happens. An error leaves the target where it was before,
   // or as near as can be: the session shows its text to the user and reports a stop.
   virtual Result<Stop> resume(const ResumeRequest& request, RunControl& control) = 0;
@@ -107,6 +112,40 @@ class Target {
   virtual SyscallCatching* syscall_catching() { return nullptr; }
   virtual Allocator* allocator() { return nullptr; }
   virtual EmbeddedFiles* embedded_files() { return nullptr; }
+  virtual Family* family() { return nullptr; }
+};
+
+// The processes of a session, where there can be more than one: at first the target that has the
+// family, and then those that it makes and that the debugger keeps. Each is a target of its own.
+class Family {
+ public:
+  virtual ~Family() = default;
+
+  // Which new processes to report (StopEvent: Forked); none before this is called.
+  virtual void report_forks(bool forks, bool vforks) = 0;
+
+  // Those that the debugger is attached to, by pid, in the order in which it came to them.
+  virtual std::vector<Tid> processes() = 0;
+  // One of them, or null. Valid until the session ends.
+  virtual Target* process(Tid pid) = 0;
+  // What it is without opening its history, which costs something.
+  virtual std::vector<ThreadInfo> threads(Tid pid) = 0;
+  // Its breakpoints; null if there is none of that pid.
+  virtual StopPointHolder* stop_points(Tid pid) = 0;
+  // Takes a process out of the session. REQUIRES: it is not the only one.
+  virtual Result<void> detach(Tid pid) = 0;
+  // Takes one in again that was taken out, at its beginning.
+  virtual Result<Target*> attach_again(Tid pid) = 0;
+
+  // Runs those in `pids` until something happens in one of them; the others stay where they are.
+  // Of several, the one moves that comes next in the recording. A step is only of the process in
+  // `stepped`.
+  struct Request {
+    ResumeRequest run;
+    Tid stepped;  // whose thread is named in `run`
+    std::vector<Tid> pids;
+  };
+  virtual Result<Stop> resume(const Request& request, RunControl& control) = 0;
 };
 
 // A stretch of the address space with the same attributes, mapped or not.

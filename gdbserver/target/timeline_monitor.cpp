@@ -90,6 +90,7 @@ Result<Monitor::Answer> TimelineTarget::set_bookmark(const std::string& name) {
 }
 
 Result<Monitor::Answer> TimelineTarget::go_to(std::string_view where) {
+  RCHK_TRY(before_move());
   if (where == "start") {
     RCHK_TRY(timeline_.seek({}));
   } else if (where == "end") {
@@ -113,6 +114,7 @@ Result<Monitor::Answer> TimelineTarget::go_to(std::string_view where) {
 
 // Goes back to where `range` was last changed: a watchpoint that nobody sees.
 Result<Monitor::Answer> TimelineTarget::go_to_last_change(AddressRange range, RunControl& control) {
+  RCHK_TRY(before_move());
   RCHK_TRY_ASSIGN(const Position before, timeline_.position());
   timeline::StopPoints points;
   points.watches.push_back({range, translate::WatchKind::kWrite, {}});

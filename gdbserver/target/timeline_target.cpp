@@ -172,7 +172,15 @@ timeline::StopPoints TimelineTarget::stop_points() const {
   }
   result.quiet_signals = silent_signals_;
   result.syscalls = caught_syscalls_;
+  result.forks = family_hooks_.forks;
+  result.vforks_done = family_hooks_.vforks_done;
   return result;
+}
+
+void TimelineTarget::inherit(Inherited from) {
+  points_ = std::move(from.points);
+  silent_signals_ = from.silent_signals;
+  caught_syscalls_ = std::move(from.caught_syscalls);
 }
 
 void TimelineTarget::set_silent_signals(const std::vector<int>& signals) {
@@ -206,7 +214,15 @@ Stop TimelineTarget::stop_from(const timeline::TimelineStop& stop) {
     case StopKind::kSyscallReturn:
       return make_stop(SyscallStop{stop.number, true});
     case StopKind::kExec:
+      // Breakpoints go with the memory that they were in: a debugger puts them in anew.
+      points_.clear();
       return make_stop(Exec{stop.text});
+    case StopKind::kFork:
+      return make_stop(Forked{{stop.number}, false});
+    case StopKind::kVfork:
+      return make_stop(Forked{{stop.number}, true});
+    case StopKind::kVforkDone:
+      return make_stop(VforkDone{});
     case StopKind::kHistoryBegin:
       return make_stop(HistoryBegin{});
     case StopKind::kHistoryEnd:
@@ -227,7 +243,9 @@ void TimelineTarget::pass_output(RunControl& control) {
   if (!text.empty()) control.console(text);
 }
 
-Result<Stop> TimelineTarget::resume(const ResumeRequest& request, RunControl& control) {
+Result<Stop> TimelineTarget::resume_within(const ResumeRequest& request, RunControl& control,
+                                           const Bounds& bounds) {
+  RCHK_TRY(before_move());
   // Once asked to stop, stay so: several layers look.
   const auto interrupted = [this, &control, asked = std::make_shared<bool>(false)] {
     pass_output(control);
@@ -275,6 +293,8 @@ Result<Stop> TimelineTarget::resume(const ResumeRequest& request, RunControl& co
   command.range = request.range;
   command.signal = request.signal;
   command.task = request.thread;
+  command.until = bounds.until;
+  command.goes_on = bounds.goes_on;
   command.interrupted = interrupted;
   timeline_.set_stop_points(stop_points());
   auto found = request.direction == Direction::kForward ? timeline_.forward(command)
@@ -335,6 +355,7 @@ Result<Bytes> TimelineTarget::read_siginfo(Tid) {
 Result<void> TimelineTarget::write_siginfo(Tid, ByteView) { return {}; }
 
 Result<Stop> TimelineTarget::restart_program() {
+  RCHK_TRY(before_move());
   diversion_.reset();
   RCHK_TRY(timeline_.seek({}));
   return stop_ = make_stop(SignalStop{SIGTRAP});

@@ -35,6 +35,34 @@ class TimelineTarget final : public Target,
 
   TimelineTarget(timeline::Timeline& timeline, Hooks hooks);
 
+  // For a family.
+  struct FamilyHooks {
+    Family* family = nullptr;
+    // Called before the present moves.
+    std::function<Result<void>()> before_move;
+    // Which stops to make besides (timeline::StopPoints).
+    std::function<bool(const timeline::Fork&)> forks, vforks_done;
+  };
+  void join(FamilyHooks hooks) { family_hooks_ = std::move(hooks); }
+  // What a new process has of the one that made it.
+  struct Inherited {
+    std::vector<StopPoint> points;
+    uint64_t silent_signals = 0;
+    std::optional<std::vector<int>> caught_syscalls;
+  };
+  Inherited inheritance() const { return {points_, silent_signals_, caught_syscalls_}; }
+  void inherit(Inherited from);
+  // As resume(), as a part of a run of several processes (timeline::RunCommand has the same).
+  struct Bounds {
+    std::optional<EventNumber> until;
+    bool goes_on = false;
+  };
+  Result<Stop> resume_within(const ResumeRequest& request, RunControl& control,
+                             const Bounds& bounds);
+  timeline::Timeline& timeline() { return timeline_; }
+  // Stops where it stands, for `event`.
+  Stop stop_here(StopEvent event) { return stop_ = make_stop(std::move(event)); }
+
   Tid process() const override;
   std::vector<ThreadInfo> threads() override;
   Stop current_stop() override { return stop_; }
@@ -49,7 +77,9 @@ class TimelineTarget final : public Target,
 
   Result<void> insert(const StopPoint& point) override;
   Result<void> remove(StopPointKind kind, AddressRange range) override;
-  Result<Stop> resume(const ResumeRequest& request, RunControl& control) override;
+  Result<Stop> resume(const ResumeRequest& request, RunControl& control) override {
+    return resume_within(request, control, {});
+  }
   bool can_go_back() const override { return true; }
   Result<void> kill() override;
   Result<void> detach() override;
@@ -63,6 +93,7 @@ class TimelineTarget final : public Target,
   SignalPolicy* signal_policy() override { return this; }
   SyscallCatching* syscall_catching() override { return this; }
   EmbeddedFiles* embedded_files() override { return this; }
+  Family* family() override { return family_hooks_.family; }
 
   MemoryRegion region_at(GuestAddress address) override;
   Result<Bytes> auxiliary_vector_bytes() override;
@@ -86,6 +117,9 @@ class TimelineTarget final : public Target,
   // The one whose instructions the debuggee stands among.
   Tid running_thread();
   void pass_output(RunControl& control);
+  Result<void> before_move() {
+    return family_hooks_.before_move ? family_hooks_.before_move() : Result<void>();
+  }
   // timeline_monitor.cpp
   Result<std::string> describe_present();
   Result<Answer> moved();
@@ -96,6 +130,7 @@ class TimelineTarget final : public Target,
 
   timeline::Timeline& timeline_;
   Hooks hooks_;
+  FamilyHooks family_hooks_;
   Stop stop_;
   std::vector<StopPoint> points_;
   uint64_t silent_signals_ = 0;  // bit 0 is signal 1

@@ -32,6 +32,8 @@ def tests(_options):
         Test("e2e/lldb/recorded", lambda: lldb_breakpoints(live=False)),
         Test("e2e/lldb/live", lambda: lldb_breakpoints(live=True)),
         Test("e2e/lldb/begin_and_end", lldb_begin_and_end),
+        Test("e2e/lldb/forks_recorded", lambda: lldb_forks(live=False)),
+        Test("e2e/lldb/forks_live", lambda: lldb_forks(live=True)),
     ]
     return found
 
@@ -188,6 +190,18 @@ def lldb_begin_and_end():
         "frame variable count",
     ])
     require_in_order(text, [r"n = 5", r"history|boundary", r"rip = 0x", r"count = 10"])
+
+
+def lldb_forks(live):
+    """A program with children: lldb sees its first process, whose breakpoints stay."""
+    text = lldb_session("vforks.c", live=live, commands=[
+        "breakpoint set -n wait_for", "CONNECT", "continue", "frame variable child", "thread list",
+        "finish", "continue", "up", "target variable result", "process continue --reverse", "up",
+        "target variable result",
+    ])
+    require_in_order(text, [r"stop reason = breakpoint", r"child = [1-9]", r"thread #1",
+                            r"stop reason = step out", r"stop reason = breakpoint",
+                            r"result = 113", r"stop reason = breakpoint", r"result = 0"])
 
 
 if __name__ == "__main__":

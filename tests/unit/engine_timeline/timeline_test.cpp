@@ -162,6 +162,12 @@ TEST_F(TimelineTest, FindsTheSameStoresInBothDirections) {
     for (size_t i = stores.size(); i-- > 0;) {
       ASSERT_EQ(StopKind::kWatchpoint, backward(timeline(), RunKind::kContinue).kind);
       ASSERT_EQ(stores[i], value_of(timeline().position())) << conditional;
+      // From right behind the store as well.
+      Position behind = stores[i];
+      ++behind.instructions;
+      seek(behind);
+      ASSERT_EQ(StopKind::kWatchpoint, backward(timeline(), RunKind::kContinue).kind);
+      ASSERT_EQ(stores[i], value_of(timeline().position())) << conditional;
     }
     EXPECT_EQ(StopKind::kHistoryBegin, backward(timeline(), RunKind::kContinue).kind);
   }

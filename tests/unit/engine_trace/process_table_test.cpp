@@ -184,6 +184,52 @@ TEST(ProcessView, OfAForkedProcessGoesThroughItsAncestors) {
               ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 12, 17));
 }
 
+TEST(ProcessView, OfAChildOfVforkGoesThroughItsParentsMemory) {
+  const auto log = log_of(family());
+  const auto table = ProcessTable::of(*log);
+  const auto view =
+      ProcessView::create(*log, *table, *table->find(30), ProcessView::Start::kBorrowed);
+  ASSERT_TRUE(view);
+  EXPECT_THAT(numbers(**view), ElementsAre(0, 1, 2, 3, 4, 8, 9, 10, 11, 14, 21));
+  EXPECT_EQ((*view)->beginning(), EventNumber{6});
+  EXPECT_EQ((*view)->departure(), EventNumber{8});
+  // One that executes no program.
+  EXPECT_THAT(view_of(40, ProcessView::Start::kBorrowed),
+              ElementsAre(0, 1, 2, 3, 4, 8, 9, 10, 11, 15, 16));
+  // Others begin as with kFork.
+  EXPECT_THAT(view_of(20, ProcessView::Start::kBorrowed), ElementsAre(0, 1, 2, 3, 4, 5, 6, 13, 18));
+}
+
+TEST(ProcessView, OfAChildOfVforkGrowsWithTheRecording) {
+  EventLog log{RecordingInfo{}};
+  for (size_t i = 0; i <= 9; ++i) ASSERT_TRUE(log.append(family()[i]));
+  const auto table = ProcessTable::of(log);
+  const auto view =
+      ProcessView::create(log, *table, *table->find(30), ProcessView::Start::kBorrowed);
+  ASSERT_TRUE(view);
+  EXPECT_EQ((*view)->event_count(), 7u);
+  EXPECT_FALSE((*view)->departure());
+  for (size_t i = 10; i < family().size(); ++i) ASSERT_TRUE(log.append(family()[i]));
+  EXPECT_EQ((*view)->event_count(), 11u);
+  EXPECT_EQ((*view)->departure(), EventNumber{8});
+}
+
+TEST(ProcessTable, KnowsWhichCallMadeAProcess) {
+  std::vector<Event> events(family().begin(), family().begin() + 15);
+  events.push_back(call(10, 0));  // 15: the vfork returns
+  const auto log = log_of(events);
+  const auto table = ProcessTable::of(*log);
+  ASSERT_TRUE(table) << table.error().message();
+  const std::vector<Process>& all = table->processes();
+  EXPECT_EQ(all[1].made_by, Tid{10});
+  EXPECT_EQ(all[1].made_behind, EventNumber{4});
+  EXPECT_EQ(all[2].made_by, Tid{20});
+  EXPECT_EQ(all[2].made_behind, EventNumber{6});
+  EXPECT_EQ(all[3].made_behind, EventNumber{8});
+  EXPECT_EQ(all[3].maker_returned, EventNumber{15});
+  EXPECT_FALSE(all[0].made_behind);
+}
+
 TEST(ProcessView, SaysWhereTheProcessItselfBegins) {
   const auto log = log_of(family());
   const auto table = ProcessTable::of(*log);

@@ -46,13 +46,13 @@ uint64_t FakeTarget::stored() const {
 }
 
 Result<Registers> FakeTarget::read_registers(Tid thread) {
-  if (thread == kMain) return now().registers;
+  if (thread == kMain || thread == pid) return now().registers;
   if (thread == kOther) return other_registers_;
   return fail(ErrorKind::kGone, "no such thread");
 }
 
 Result<void> FakeTarget::write_registers(Tid thread, const Registers& registers) {
-  if (thread == kMain) {
+  if (thread == kMain || thread == pid) {
     history_.resize(position_ + 1);
     history_[position_].registers = registers;
   } else {

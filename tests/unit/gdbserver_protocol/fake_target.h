@@ -43,6 +43,8 @@ class FakeTarget : public target::Target,
   bool offers_features = true;
   bool goes_back = true;
   bool siginfo_fails = false, insert_fails = false;  // with kUnsupported
+  Tid pid = kMain;
+  target::Family* family_of_it = nullptr;
   std::vector<target::ThreadInfo> thread_list = {{kMain, "main"}};
   target::XsaveLayout layout;
   std::vector<target::StopPoint> points;
@@ -58,9 +60,9 @@ class FakeTarget : public target::Target,
   ExtendedState extended;
 
   // Target
-  Tid process() const override { return kMain; }
+  Tid process() const override { return pid; }
   std::vector<target::ThreadInfo> threads() override { return thread_list; }
-  target::Stop current_stop() override { return {kMain, last_event_}; }
+  target::Stop current_stop() override { return {pid, last_event_}; }
   Result<Registers> read_registers(Tid thread) override;
   Result<void> write_registers(Tid thread, const Registers& registers) override;
   Result<ExtendedState> read_extended_state(Tid thread) override;
@@ -88,6 +90,7 @@ class FakeTarget : public target::Target,
   target::SyscallCatching* syscall_catching() override { return offered(this); }
   target::Allocator* allocator() override { return offered(this); }
   target::EmbeddedFiles* embedded_files() override { return offered(this); }
+  target::Family* family() override { return family_of_it; }
 
   target::MemoryRegion region_at(GuestAddress address) override;
   Result<Bytes> auxiliary_vector_bytes() override;
