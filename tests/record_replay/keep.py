@@ -145,11 +145,16 @@ def recorder_killed(name, times):
     chance = random.Random()
     dropped = 0
     for _ in range(times):
+        recording.unlink(missing_ok=True)
         with subprocess.Popen([str(word) for word in [
                 process.RCHK, "record", "--keep", "100ms", "--snapshots", "30", "-o", recording,
                 "--", *command]],
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as recorder:
-            time.sleep(chance.uniform(0.5, 2))
+            # Starting takes long on a machine that is busy.
+            while not recording.exists() or recording.stat().st_size < 1 << 20:
+                require(recorder.poll() is None, "the recorder ended by itself")
+                time.sleep(0.01)
+            time.sleep(chance.uniform(0, 1.5))
             recorder.send_signal(signal.SIGKILL)
             recorder.wait()
         said = verify(recording, "--restore")
