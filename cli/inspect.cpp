@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
+#include <map>
 
 #include "cli/commands.h"
 #include "cli/trace_folder.h"
@@ -103,6 +104,17 @@ Result<void> describe_snapshots(trace::TraceReader& reader) {
   return {};
 }
 
+void describe_bookmarks(const trace::TraceReader& reader) {
+  std::map<std::pair<std::string, int32_t>, trace::Bookmark> latest;
+  for (const trace::Bookmark& mark : reader.bookmarks()) {
+    latest[{mark.name, mark.process}] = mark;
+  }
+  for (const auto& [key, mark] : latest) {
+    fmt::print("bookmark       {} (process {}, behind event {})\n", mark.name, mark.process,
+               mark.event);
+  }
+}
+
 // What of the file is a hole.
 std::string hole_text(const trace::TraceReader& reader) {
   const uint64_t hole = reader.dropped_bytes();
@@ -142,6 +154,7 @@ Result<int> info(const std::string& file) {
                trace::describe({reader->event_count() - 1}, *last, syscall_name));
   }
   RCHK_TRY(describe_snapshots(*reader));
+  describe_bookmarks(*reader);
   fmt::print("files inside   {} ({} bytes, {} unpacked)\n", reader->files().size(),
              reader->file_contents_stored_bytes(), embedded);
   for (const trace::FileInfo& item : reader->files()) {

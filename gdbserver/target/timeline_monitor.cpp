@@ -13,7 +13,7 @@ constexpr std::string_view kHelp =
     "when                       where the present is in the history\n"
     "goto EVENT                 go behind event number EVENT; also: start, end, a bookmark, and\n"
     "                           50%, where half of the recorded time had passed\n"
-    "bookmark NAME              remember the present, in the recording\n"
+    "bookmark NAME              remember the present, in the recording; without NAME: list them\n"
     "last ADDRESS LENGTH        go back to the instruction that last changed that memory; again:\n"
     "                           to the one before\n"
     "touched ADDRESS            when that page changed last, as far as it is known without "
@@ -161,7 +161,14 @@ Result<Monitor::Answer> TimelineTarget::monitor_command(std::string_view command
     return Answer{std::move(text), false};
   }
   if (verb == "goto") return go_to(first);
-  if (verb == "bookmark" && !first.empty()) {
+  if (verb == "bookmark" && first.empty()) {
+    std::string text;
+    for (const auto& [name, position] : bookmarks_) {
+      text += fmt::format("{} at {}\n", name, position);
+    }
+    return Answer{text.empty() ? "no bookmarks; `monitor bookmark NAME` sets one\n" : text, false};
+  }
+  if (verb == "bookmark") {
     return set_bookmark(std::string(first));
   }
   if (verb == "last") {

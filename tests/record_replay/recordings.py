@@ -42,6 +42,7 @@ def tests(_options):
         Test("recordings/recorder_killed", recorder_killed),
         Test("recordings/newest", newest),
         Test("recordings/misuse", misuse),
+        Test("recordings/bookmarks", bookmarks),
         Test("recordings/dirty_trackers", dirty_trackers),
     ]
 
@@ -228,6 +229,29 @@ def newest():
     replayed = run(process.RCHK, "replay", "-a", **own)
     check_equal("replayed output", b"second\n", replayed.stdout)
     require_status("verify", 0, run(process.RCHK, "verify", **own))
+    shutil.rmtree(folder)
+
+
+def bookmarks():
+    """monitor bookmark: there in the next session, and `info` lists them."""
+    folder = scratch("recordings/bookmarks")
+    recording = recording_in(folder)
+
+    def session(*commands):
+        words = [word for command in commands for word in ("-ex", command)]
+        return text_of(run("gdb", "-nx", "-batch", "-ex",
+                           f"target remote | {process.RCHK} replay --stdio {recording}",
+                           *words, "program", cwd=folder))
+
+    first = session("break scaled", "continue", "continue", "stepi 3", "monitor bookmark third",
+                    "print $pc")
+    require("kept in the recording" in first, first)
+    place = re.search(r"\$1 = .*", first).group(0)
+    second = session("monitor bookmark", "monitor goto third", "maintenance flush register-cache",
+                     "print $pc")
+    require("third at" in second and place in second, f"not {place}:\n{second}")
+    require("bookmark       third" in text_of(run(process.RCHK, "info", recording)), "not listed")
+    require_status("verify", 0, run(process.RCHK, "verify", recording))
     shutil.rmtree(folder)
 
 
