@@ -244,11 +244,11 @@ def bookmarks():
                            *words, "program", cwd=folder))
 
     first = session("break scaled", "continue", "continue", "stepi 3", "monitor bookmark third",
-                    "print $pc")
+                    "print/x $pc")
     require("kept in the recording" in first, first)
     place = re.search(r"\$1 = .*", first).group(0)
     second = session("monitor bookmark", "monitor goto third", "maintenance flush register-cache",
-                     "print $pc")
+                     "print/x $pc")
     require("third at" in second and place in second, f"not {place}:\n{second}")
     require("bookmark       third" in text_of(run(process.RCHK, "info", recording)), "not listed")
     require_status("verify", 0, run(process.RCHK, "verify", recording))
