@@ -251,17 +251,16 @@ class TraceWriter::Impl {
 
   Result<void> flush() {
     std::unique_lock lock(mutex_);
-    RCHK_TRY(ready(lock));
-    seal_batch(lock);
-    drained_.wait(lock, [&] { return (queue_.empty() && !busy_) || failure_; });
-    return ready(lock);
+    return drain(lock);
   }
 
   Result<void> close() {
-    RCHK_TRY(flush());
+    {
+      std::unique_lock lock(mutex_);
+      RCHK_TRY(drain(lock));
+      closed_ = true;  // for save(), which other threads call: nobody would do it any more
+    }
     stop_worker();
-    std::unique_lock lock(mutex_);
-    closed_ = true;
     return output_.end(count_from(counts_));
   }
 
@@ -273,8 +272,16 @@ class TraceWriter::Impl {
     return {};
   }
 
+  Result<void> drain(std::unique_lock<std::mutex>& lock) {
+    RCHK_TRY(ready(lock));
+    seal_batch(lock);
+    drained_.wait(lock, [&] { return (queue_.empty() && !busy_) || failure_; });
+    return ready(lock);
+  }
+
   void push(std::unique_lock<std::mutex>& lock, Draft draft) {
     room_.wait(lock, [&] { return queued_bytes_ < most_queued_bytes_ || failure_; });
+    if (failure_) return give_up(draft);
     queued_bytes_ += draft.size_bytes();
     queue_.push_back(std::move(draft));
     work_.notify_one();
@@ -327,10 +334,12 @@ class TraceWriter::Impl {
       room_.notify_all();
       if (queue_.empty() || failure_) drained_.notify_all();
     }
-    // Nobody waits for what will not be made.
-    for (Draft& draft : queue_) {
-      if (draft.save) draft.save->done.set_value(failure_ ? Failure(*failure_) : Result<void>());
-    }
+    for (Draft& draft : queue_) give_up(draft);
+  }
+
+  // Nobody is to wait for what will not be made. REQUIRES: the worker has failed.
+  void give_up(Draft& draft) const {
+    if (draft.save) draft.save->done.set_value(Failure(*failure_));
   }
 
   // Drops what is not to be kept. REQUIRES: the mutex is held; lets go of it.
@@ -344,10 +353,11 @@ class TraceWriter::Impl {
   }
 
   TaskCount count_from(const std::deque<CountFrom>& counts) const {
-    for (const CountFrom& item : counts) {
-      if (item.first_event == generations_.first_event()) return item.count;
-    }
-    return {};
+    const auto found = std::find_if(counts.begin(), counts.end(), [this](const CountFrom& item) {
+      return item.first_event == generations_.first_event();
+    });
+    RCHK_CHECK(found != counts.end(), "no count from event {}", generations_.first_event());
+    return found->count;
   }
 
   // REQUIRES: the mutex is not held.
