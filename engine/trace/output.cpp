@@ -72,6 +72,18 @@ Result<void> Output::begin() {
   return {};
 }
 
+void Output::go_on_behind(const Container& closed) {
+  for (const IndexEntry& entry : closed.chunks()) {
+    if (entry.chunk_type() == ChunkType::kDropped) {
+      dropped_ = entry;
+    } else {
+      index_.push_back(entry);
+    }
+  }
+  index_.insert(index_.end(), closed.tail().begin(), closed.tail().end());
+  offset_ = index_.back().end_offset();
+}
+
 Result<IndexEntry> Output::chunk(ChunkHeader header, ByteView raw, Encoding encoding) {
   const uint64_t offset = offset_;
   RCHK_TRY(write(encoder_.encode(header, raw, encoding)));
@@ -107,6 +119,10 @@ Result<void> Output::end(const TaskCount& task_count) {
   ChunkHeader tasks;
   tasks.type = static_cast<uint16_t>(ChunkType::kTaskCount);
   RCHK_TRY(chunk(tasks, encode_task_count(task_count)));
+  return end();
+}
+
+Result<void> Output::end() {
   std::vector<IndexEntry> entries;
   if (dropped_) entries.push_back(*dropped_);
   entries.insert(entries.end(), index_.begin(), index_.end());

@@ -5,6 +5,7 @@
 
 #include "base/fd.h"
 #include "engine/trace/chunk.h"
+#include "engine/trace/container.h"
 #include "engine/trace/index.h"
 #include "engine/trace/snapshot_writer.h"
 #include "engine/trace/source.h"
@@ -20,6 +21,8 @@ class Output final : public ChunkOutput {
 
   // The front and the file header.
   Result<void> begin();
+  // Goes on behind a recording that was closed; its index and trailer stay where they are.
+  void go_on_behind(const Container& closed);
   Result<IndexEntry> chunk(ChunkHeader header, ByteView raw) override {
     return chunk(header, raw, Encoding::kZstd);
   }
@@ -27,8 +30,10 @@ class Output final : public ChunkOutput {
   Result<Bytes> read(const IndexEntry& entry) override;
   // Writes a chunk that is there once more, and returns where it is now.
   Result<IndexEntry> repeat(const IndexEntry& entry);
-  // Task count, index and end.
+  // Task count, index and trailer.
   Result<void> end(const TaskCount& task_count);
+  // Index and trailer alone.
+  Result<void> end();
 
   // Where the next chunk begins.
   uint64_t offset() const { return offset_; }
