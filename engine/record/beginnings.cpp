@@ -21,16 +21,10 @@ constexpr AddressRange kAllMemory{{0}, {uint64_t{1} << 56}};
 // Calls of other tasks that end while pages are copied make that be done again, so often.
 constexpr int kMostAttempts = 4;
 
-// The second field behind the name in /proc/PID/stat (proc(5)).
 std::optional<int32_t> parent_of(pid_t pid) {
-  const auto stat = read_proc_file(pid, "stat");
-  if (!stat) return std::nullopt;
-  const std::string text(stat->begin(), stat->end());
-  const size_t name_end = text.rfind(')');
-  if (name_end == std::string::npos) return std::nullopt;
   char state = 0;
   int32_t parent = 0;
-  if (std::sscanf(text.c_str() + name_end + 1, " %c %d", &state, &parent) != 2) return std::nullopt;
+  if (std::sscanf(stat_fields(pid).c_str(), "%c %d", &state, &parent) != 2) return std::nullopt;
   return parent;
 }
 

@@ -102,20 +102,29 @@ uint64_t Recorder::Impl::interval_ns(uint64_t usual_ns) const {
   return static_cast<uint64_t>(std::chrono::nanoseconds(*options_.snapshot_interval).count());
 }
 
-// Whether a task stands behind its last event, and nothing is about to happen to it.
+// Whether nothing is about to happen to a task.
+bool Recorder::Impl::is_undisturbed(const Task& task) {
+  return task.announced && !task.unread && !task.in_exit_stop && !task.in_group_stop &&
+         !task.signal && !task.delivery && !task.interrupted && !task.restarted &&
+         task.held.empty();
+}
+
+// Whether it stands behind its last event besides.
 bool Recorder::Impl::is_in_order(const Task& task) {
-  return task.behind_event && task.announced && !task.unread && !task.in_exit_stop &&
-         !task.in_group_stop && !task.signal && !task.delivery && !task.interrupted &&
-         !task.restarted && task.held.empty();
+  return task.behind_event && is_undisturbed(task);
+}
+
+// Whether others may store to what is in a memory.
+bool Recorder::Impl::may_be_shared(const Space& space) {
+  const auto& mappings = space.memory.mappings();
+  return std::any_of(mappings.begin(), mappings.end(),
+                     [](const auto& item) { return item.second.shared && item.second.writable(); });
 }
 
 // Whether all of task_'s memory is as the log has it: nobody in it has run since its last event.
 bool Recorder::Impl::is_at_rest() const {
   if (!is_in_order(*task_) || task_->call) return false;
-  const auto& mappings = task_->space->memory.mappings();
-  const bool shares = std::any_of(mappings.begin(), mappings.end(), [](const auto& item) {
-    return item.second.shared && item.second.writable();
-  });
+  const bool shares = may_be_shared(*task_->space);
   return std::all_of(tasks_.begin(), tasks_.end(), [&](const auto& item) {
     const Task& task = *item.second;
     if (&task == task_) return true;
@@ -219,11 +228,14 @@ bool Recorder::Impl::snapshot_is_overdue() {
   const uint64_t work_ns = sink_.snapshot_work_ns(task_->space->number) - state.work_ns;
   const uint64_t patience_ns = std::max(interval_ns(kPatienceNs), 4 * (state.cost_ns + work_ns));
   if (task_->call || !snapshot_is_due(patience_ns)) return false;
-  // What the kernel may be storing for others is in no state that a replay comes to.
-  return std::all_of(tasks_.begin(), tasks_.end(), [this](const auto& item) {
+  // What the kernel may be storing for others is in no state that a replay comes to; nor is what
+  // other processes store in one that replays this process alone.
+  const bool shares = may_be_shared(*task_->space);
+  return std::all_of(tasks_.begin(), tasks_.end(), [&](const auto& item) {
     const Task& task = *item.second;
-    return &task == task_ || task.space != task_->space ||
-           (!task.call && task.state == TaskState::kStopped);
+    if (&task == task_) return true;
+    if (task.space != task_->space) return !shares;
+    return !task.call && task.state == TaskState::kStopped;
   });
 }
 
@@ -231,10 +243,7 @@ bool Recorder::Impl::snapshot_is_overdue() {
 // event: they are the state by which a replay finds the place.
 Result<void> Recorder::Impl::take_snapshot_in_computation() {
   Task& task = *task_;
-  const bool computes = !task.call && !task.signal && !task.delivery && !task.interrupted &&
-                        !task.restarted && task.held.empty() && !task.in_group_stop &&
-                        !task.in_exit_stop && task.announced && !task.unread;
-  if (!computes) return {};
+  if (task.call || !is_undisturbed(task)) return {};
   trace::SwitchEvent event;
   event.place = trace::Place::kByState;
   RCHK_TRY_ASSIGN(event.registers, registers());

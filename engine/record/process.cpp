@@ -43,14 +43,19 @@ Result<std::vector<uint8_t>> read_proc_file(pid_t pid, const std::string& name) 
   }
 }
 
+std::string stat_fields(pid_t pid) {
+  const auto contents = read_proc_file(pid, "stat");
+  if (!contents) return {};
+  const std::string text(contents->begin(), contents->end());
+  const size_t name_end = text.rfind(')');
+  return name_end != std::string::npos && name_end + 2 < text.size() ? text.substr(name_end + 2)
+                                                                     : std::string();
+}
+
 char state_in_kernel(pid_t tid) {
   constexpr char kDead = 'X';
-  const auto contents = read_proc_file(tid, "stat");
-  if (!contents) return kDead;
-  const std::string text(contents->begin(), contents->end());
-  // Behind the name, which may hold anything.
-  const size_t name_end = text.rfind(')');
-  return name_end != std::string::npos && name_end + 2 < text.size() ? text[name_end + 2] : kDead;
+  const std::string fields = stat_fields(tid);
+  return fields.empty() ? kDead : fields.front();
 }
 
 std::string read_proc_link(pid_t pid, const std::string& name) {

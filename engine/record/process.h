@@ -34,6 +34,10 @@ std::string signal_name(int signal);
 std::string read_proc_link(pid_t pid, const std::string& name);
 Result<std::vector<uint8_t>> read_proc_file(pid_t pid, const std::string& name);
 
+// What /proc/PID/stat says behind the name, which may hold anything: "R 1 ..." (proc(5)); empty if
+// it cannot be read.
+std::string stat_fields(pid_t pid);
+
 // The letter that proc(5) gives for a task's state in /proc/PID/stat ('R', 'S', 't'...); 'X' if it
 // is gone.
 char state_in_kernel(pid_t tid);

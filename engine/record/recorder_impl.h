@@ -262,7 +262,9 @@ class Recorder::Impl {
   Result<void> tell_tracker_of_call(const syscalls::Call& made);
   void give_up_snapshots(Space& space, const Error& error);
   bool is_at_rest() const;
+  static bool is_undisturbed(const Task& task);
   static bool is_in_order(const Task& task);
+  static bool may_be_shared(const Space& space);
   uint64_t interval_ns(uint64_t usual_ns) const;
   void note_for_snapshots(Space& space, const trace::EventBody& body);
 

@@ -77,7 +77,7 @@ struct PageSnapshots {
   // Mapped, unmapped, moved or thrown away since the last one.
   snapshot::RangeSet replaced;
   size_t replaced_joined = 0;  // how many ranges they were when they were last joined
-  // Touched before the last beginning, and since the last one (docs/notes/flight-recorder.md).
+  // Touched since then, but in front of the last beginning (docs/notes/flight-recorder.md).
   snapshot::RangeSet touched_before;
   // What the tracker named in intervals since the last one that have ended.
   snapshot::RangeSet written;

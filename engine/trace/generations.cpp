@@ -91,7 +91,7 @@ void Generations::say_if_late(CoarseClock::time_point now) {
   say_once(
       said_late_,
       fmt::format("--keep: for {} s there was no moment at which every task of the program stood "
-                  "behind a system call or waited in one. Until there is one, nothing can be "
+                  "behind an event or waited in a call. Until there is one, nothing can be "
                   "dropped, and the recording grows.",
                   kLate.count()));
 }
