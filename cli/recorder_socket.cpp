@@ -7,9 +7,10 @@
 #include <sstream>
 
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "engine/record/process.h"
 
 namespace rchk::cli {
 
@@ -54,11 +55,7 @@ Result<std::string> exchange(const FileDescriptor& peer, std::string_view reques
 // The 22nd field of /proc/PID/stat (proc(5)).
 uint64_t start_time(int32_t pid) {
   constexpr int kFieldsBetween = 19;
-  std::ifstream file(fmt::format("/proc/{}/stat", pid));
-  std::string text((std::istreambuf_iterator<char>(file)), {});
-  const size_t name_end = text.rfind(')');
-  if (name_end == std::string::npos) return 0;
-  std::istringstream fields(text.substr(name_end + 1));
+  std::istringstream fields(record::stat_fields(pid));
   std::string skipped;
   for (int i = 0; i < kFieldsBetween; ++i) fields >> skipped;
   uint64_t started = 0;

@@ -2,14 +2,12 @@
 
 #include <cerrno>
 #include <csignal>
-#include <cstddef>
-#include <cstring>
 #include <filesystem>
 
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "cli/recorder_socket.h"
@@ -36,6 +34,15 @@ bool is_allowed(const FileDescriptor& client) {
   socklen_t size = sizeof peer;
   if (getsockopt(client.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
   return peer.uid == 0 || peer.uid == geteuid();
+}
+
+// One that says nothing must not keep the recorder from its end.
+bool is_bounded(const FileDescriptor& client) {
+  const timeval longest{5, 0};
+  for (const int option : {SO_RCVTIMEO, SO_SNDTIMEO}) {
+    if (setsockopt(client.get(), SOL_SOCKET, option, &longest, sizeof longest) != 0) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -77,7 +84,7 @@ void Saver::work() {
     if (poll(waits, std::size(waits), -1) < 0 && errno != EINTR) return;
     if ((waits[1].revents & POLLIN) != 0) {
       const FileDescriptor client(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-      if (client.is_open() && is_allowed(client)) answer(client);
+      if (client.is_open() && is_allowed(client) && is_bounded(client)) answer(client);
     }
     if (waits[0].revents == 0) continue;
     char bytes[64];

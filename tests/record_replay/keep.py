@@ -5,6 +5,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -31,6 +32,7 @@ def tests(options):
         Test("keep/crash", guest_crashes),
         Test("keep/one_process", one_process),
         Test("keep/debugged", debugged),
+        Test("keep/silent_client", silent_client),
         Test("keep/misuse", misuse),
     ]
 
@@ -202,6 +204,26 @@ def saves(name, keep):
     shutil.rmtree(folder)
 
 
+def silent_client():
+    """Somebody who asks nothing does not keep the recorder from its end."""
+    folder = folder_of("silent_client")
+    command, status = command_of("threads", 500)
+    recording = folder / "recording.rchk"
+    with subprocess.Popen([str(word) for word in [
+            process.RCHK, "record", "-o", recording, "--", *command]],
+            stdout=subprocess.DEVNULL) as recorder, \
+            socket.socket(socket.AF_UNIX) as client:
+        while recorder.poll() is None:
+            try:
+                client.connect(f"\0rchk/record/{recorder.pid}")
+                break
+            except OSError:
+                time.sleep(0.01)
+        check_equal("record: exit status", status, recorder.wait(timeout=120))
+    verify(recording)
+    shutil.rmtree(folder)
+
+
 CRASH = r"""
 #include <stdio.h>
 #include <time.h>
@@ -257,7 +279,8 @@ def debugged():
         "gdb", "-nx", "-batch", "-ex", "set confirm off", "-ex", "set pagination off",
         "-ex", f"file {command[0]}",
         "-ex", f"target remote | {process.RCHK} replay --stdio {recording}",
-        "-ex", "handle SIGUSR2 nostop noprint", "-ex", "info threads", "-ex", "continue", "-ex", "reverse-continue", "-ex", "print own",
+        "-ex", "handle SIGUSR2 nostop noprint", "-ex", "info threads", "-ex", "continue",
+        "-ex", "reverse-continue", "-ex", "print own",
         "-ex", "break adds", "-ex", "continue", "-ex", "backtrace", "-ex", "delete",
         "-ex", "reverse-continue", "-ex", "print 40 + 2")
     said = text_of(done)
