@@ -378,8 +378,7 @@ Result<Stop> TimelineFamily::run_on_live(Member& member, const ResumeRequest& re
     if (!live.can_record_more()) continue;
     return member.target->stop_here(Unsupported{fmt::format(
         "rchk: process {} goes on, but process {} is about to end, and does not as long as it is "
-        "one "
-        "of the session's: take it out (detach inferiors NUMBER) to see more of this one",
+        "one of the session's: take it out (detach inferiors NUMBER) to see more of this one",
         member.pid.value, members_.front()->pid.value)});
   }
   return stop;

@@ -73,6 +73,15 @@ void TimelineTarget::read_bookmarks() {
   }
 }
 
+std::string TimelineTarget::list_of_bookmarks() const {
+  if (bookmarks_.empty()) return "no bookmarks; `monitor bookmark NAME` sets one\n";
+  std::string text;
+  for (const auto& [name, position] : bookmarks_) {
+    text += fmt::format("{} at {}\n", name, position);
+  }
+  return text;
+}
+
 Result<Monitor::Answer> TimelineTarget::set_bookmark(const std::string& name) {
   RCHK_TRY_ASSIGN(const Position here, timeline_.position());
   bookmarks_[name] = here;
@@ -161,16 +170,8 @@ Result<Monitor::Answer> TimelineTarget::monitor_command(std::string_view command
     return Answer{std::move(text), false};
   }
   if (verb == "goto") return go_to(first);
-  if (verb == "bookmark" && first.empty()) {
-    std::string text;
-    for (const auto& [name, position] : bookmarks_) {
-      text += fmt::format("{} at {}\n", name, position);
-    }
-    return Answer{text.empty() ? "no bookmarks; `monitor bookmark NAME` sets one\n" : text, false};
-  }
-  if (verb == "bookmark") {
-    return set_bookmark(std::string(first));
-  }
+  if (verb == "bookmark" && first.empty()) return Answer{list_of_bookmarks(), false};
+  if (verb == "bookmark") return set_bookmark(std::string(first));
   if (verb == "last") {
     const auto address = number_in(first);
     const auto length = number_in(second);

@@ -122,6 +122,9 @@ class TimelineTarget final : public Target,
   }
   // timeline_monitor.cpp
   Result<std::string> describe_present();
+  void read_bookmarks();
+  std::string list_of_bookmarks() const;
+  Result<Answer> set_bookmark(const std::string& name);
   Result<Answer> moved();
   Result<Answer> go_to(std::string_view where);
   Result<Answer> go_to_last_change(AddressRange range, RunControl& control);
@@ -139,8 +142,6 @@ class TimelineTarget final : public Target,
   std::shared_ptr<const trace::Event> program_;
   std::map<std::string, Bytes, std::less<>> files_;
   std::list<Bytes> process_files_;  // as they were when they were opened
-  void read_bookmarks();
-  Result<Answer> set_bookmark(const std::string& name);
   std::map<std::string, Position, std::less<>> bookmarks_;
 };
 
