@@ -138,6 +138,9 @@ void Recorder::Impl::note_beginning(const trace::KeptProcess& process,
   state.replaced.clear();
   state.replaced_joined = 0;
   state.written.clear();
+  for (const AddressRange& range : memory_in_flight(*task->second->space)) {
+    state.written.push_back(range.pages());
+  }
 }
 
 // What changed in the memory of task_, or all of it, and what the process is besides. True if a

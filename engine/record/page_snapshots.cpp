@@ -79,10 +79,17 @@ void Recorder::Impl::note_for_snapshots(Space& space, const trace::EventBody& bo
   space.last_event = {event_count_};
   if (options_.snapshot_overhead_percent == 0) return;
   const std::vector<trace::AddressSpaceChange>* changes = nullptr;
-  if (const auto* call = std::get_if<trace::SyscallEvent>(&body)) changes = &call->changes;
+  const auto* const call = std::get_if<trace::SyscallEvent>(&body);
+  if (call != nullptr) changes = &call->changes;
   if (const auto* memory = std::get_if<trace::MemoryEvent>(&body)) changes = &memory->changes;
   if (changes == nullptr || !space.snapshots.tracker) return;
   snapshot::DirtyTracker& tracker = *space.snapshots.tracker;
+  if (taking_snapshot_ && call != nullptr) {
+    // Between two intervals of the tracker, for neither of them, if the kernel stored just then.
+    for (const trace::MemoryWrite& write : call->writes) {
+      space.snapshots.written.push_back(range_of(write.address, write.bytes.size()).pages());
+    }
+  }
   for (const trace::AddressSpaceChange& change : *changes) {
     RangeSet replaced;
     add_replaced(change, replaced);
@@ -208,7 +215,9 @@ Result<void> Recorder::Impl::add_snapshot(trace::PageDelta delta, uint64_t begin
   state.begun = true;
   state.replaced.clear();
   state.replaced_joined = 0;
+  // The tracker may have seen stores to these already, and the log tells of them later.
   state.written.clear();
+  for (const AddressRange& range : taken.unsettled) state.written.push_back(range.pages());
   return sink_.add_snapshot(std::move(taken), std::move(delta));
 }
 
@@ -319,12 +328,20 @@ Result<trace::Snapshot> Recorder::Impl::describe_snapshot() {
     if (task.get() == task_ || task->space != task_->space) continue;
     RCHK_TRY_ASSIGN(trace::WaitingTask other, describe_task(*task));
     taken.others.push_back(std::move(other));
-    if (!task->call) continue;
-    const syscalls::Outputs stored =
-        syscalls::outputs(task->call->entry, kMostStored, GuestReader(task->tracee));
-    add_all(taken.unsettled, stored.ranges);
   }
+  taken.unsettled = memory_in_flight(space);
   return taken;
+}
+
+// Where calls may be storing.
+RangeSet Recorder::Impl::memory_in_flight(const Space& space) const {
+  RangeSet stored;
+  for (const auto& [tid, task] : tasks_) {
+    if (task->space.get() != &space || !task->call) continue;
+    add_all(stored,
+            syscalls::outputs(task->call->entry, kMostStored, GuestReader(task->tracee)).ranges);
+  }
+  return stored;
 }
 
 // All pages of the guest's own, or those that the tracker names, and what no tracker sees.

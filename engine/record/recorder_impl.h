@@ -250,6 +250,7 @@ class Recorder::Impl {
   Result<void> add_snapshot(trace::PageDelta delta, uint64_t begin_ns);
   void note_snapshot_cost(uint64_t begin_ns, uint64_t work_ns, uint64_t pages);
   Result<trace::Snapshot> describe_snapshot();
+  snapshot::RangeSet memory_in_flight(const Space& space) const;
   Result<void> begin_interval();
   // Whether all pages of the guest's own are wanted, or those that changed since the last snapshot.
   enum class Copied : uint8_t { kChanges, kAll };

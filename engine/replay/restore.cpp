@@ -123,11 +123,18 @@ Result<void> Replayer::check_task(const Guest& guest, Tid tid, Registers expecte
                         describe_difference(expected, found));
 }
 
-// Makes the guest anew from the snapshot, and compares all of its memory with that of `guest`.
+// Makes the guest anew from the snapshot, and compares all of its memory with that of `guest`, but
+// for what calls may have been storing: that may be there early.
 Result<void> Replayer::compare_restored(Guest& guest, trace::SnapshotNumber number) {
+  RCHK_TRY_ASSIGN(const auto taken, source_.snapshots()->snapshot(number));
   RCHK_TRY_ASSIGN(const auto other, create(source_, cpu_));
   RCHK_TRY_ASSIGN(Guest restored, other->start_at(number));
   RCHK_TRY(restored.puppet->grow_stacks());
+  for (const AddressRange& range : taken->unsettled) {
+    Bytes stored(range.size());
+    stored.resize(guest.puppet->read_memory(range.begin, stored));
+    RCHK_TRY(restored.puppet->write_memory(range.begin, stored));
+  }
   RCHK_TRY_ASSIGN(const auto expected,
                   snapshot::checksum_memory(guest.puppet->pid(), guest.puppet->space()));
   RCHK_TRY_ASSIGN(const auto found,

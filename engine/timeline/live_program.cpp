@@ -125,11 +125,31 @@ Result<replay::Guest> LiveProgram::take_anchor(replay::Anchor& anchor, Position&
     RCHK_TRY_ASSIGN(replay::Guest guest,
                     fork_guest(position, anchor.target.registers, anchor.target.extended_state));
     RCHK_TRY_ASSIGN(const bool outdated, recorder_.log_ended_calls());
-    if (outdated) continue;
+    if (outdated) {
+      RCHK_TRY(add_written_behind(event, pages));
+      continue;
+    }
     std::sort(pages.begin(), pages.end());
     pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
     return guest;
   }
+}
+
+// What the kernel stores between the tracker's answer and the fork, which it counts from, is in
+// neither interval.
+Result<void> LiveProgram::add_written_behind(EventNumber event, std::vector<GuestAddress>& pages) {
+  for (uint64_t number = event.value + 1; number < log_.event_count(); ++number) {
+    RCHK_TRY_ASSIGN(const auto logged, log_.event({number}));
+    const auto* const call = std::get_if<trace::SyscallEvent>(&logged->body);
+    if (call == nullptr) continue;
+    for (const trace::MemoryWrite& write : call->writes) {
+      const AddressRange written = range_of(write.address, write.bytes.size()).pages();
+      for (GuestAddress page = written.begin; page < written.end; page = page + kPageSize) {
+        pages.push_back(page);
+      }
+    }
+  }
+  return {};
 }
 
 Result<void> LiveProgram::snapshot() {

@@ -45,6 +45,7 @@ class LiveProgram final : public LiveEnd {
   Result<void> snapshot();
   Result<void> note_snapshot(Clock::time_point before, const Position& position, int64_t pages);
   Result<replay::Guest> take_anchor(replay::Anchor& anchor, Position& position);
+  Result<void> add_written_behind(EventNumber event, std::vector<GuestAddress>& pages);
   Result<replay::Guest> fork_guest(const Position& position, Registers& registers,
                                    ExtendedState& state);
   Result<std::optional<TimelineStop>> meaning_of(const record::RecorderStop& stop,

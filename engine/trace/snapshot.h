@@ -31,7 +31,8 @@ struct Snapshot {
   // It has no contents; time_ns is when the snapshot was taken.
   Event image;
   std::vector<WaitingTask> others;
-  // Where calls that have begun may be storing: what is there is not to be compared.
+  // Where calls that have begun may be storing: what is there is not to be compared, for the event
+  // that tells of it comes later. Counts as changed in the next snapshot.
   std::vector<AddressRange> unsettled;
   // Where something was stored, mapped or thrown away since the space's last snapshot, whether or
   // not it is other than it was then; normalized. All else was not touched. Of the first one it
