@@ -85,6 +85,17 @@ def last_write():
             point.delete()
 
 
+def monitor_last():
+    """A session that has not run anything yet: all that is known is in the recording."""
+    for name, index in (("indexed", "on"), ("searched", "off")):
+        gdb.execute(f"monitor index {index}")
+        gdb.execute("monitor goto end", to_string=True)
+        address = int(gdb.parse_and_eval("&seldom[0]"))
+        report(name, timed(f"monitor last {address:#x} 8"))
+        if int(gdb.parse_and_eval("seldom[0]")) != 0:
+            raise gdb.GdbError("stopped behind another write")
+
+
 def reverse_steps():
     run_to("end")
     back = [timed("reverse-stepi") for _ in range(1000)]

@@ -18,6 +18,7 @@ import debugging  # noqa: E402
 import machine  # noqa: E402
 import running  # noqa: E402
 import serving  # noqa: E402
+import snapshots  # noqa: E402
 from row import Row, table  # noqa: E402
 
 ROOT = HERE.parent
@@ -38,7 +39,8 @@ def main():
     options = arguments()
     options.repeats = options.repeats or (2 if options.quick else 5)
     benchmarks = [*running.benchmarks(options), serving.Redis(options),
-                  *debugging.benchmarks(options)]
+                  *debugging.benchmarks(options),
+                  *snapshots.benchmarks(options, ROOT / "docs" / "ring.svg")]
     if options.names:
         benchmarks = [each for each in benchmarks
                       if any(name in each.name for name in options.names)]

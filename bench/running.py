@@ -138,6 +138,10 @@ def cc1(large):
     return [found.stdout.strip(), "-quiet", "-O2", preprocessed(large), "-o", "/dev/null"]
 
 
+def python_json(rounds):
+    return ["/usr/bin/python3", HERE / "programs/json_loop.py", str(rounds)]
+
+
 def gcc_driver(large):
     flags = ["-DLARGE"] if large else []
     return ["gcc", "-O2", *flags, "-c", SCRIPTS / "compile_me.c", "-o", FOLDER / "out.o"]

@@ -1,5 +1,6 @@
 """A server under load, native and recorded in turn: the time that its clients need."""
 
+import contextlib
 import statistics
 import subprocess
 import time
@@ -9,14 +10,47 @@ from record_replay.servers import when_ready
 from row import Row, judged
 from running import FOLDER, BenchmarkFailed, timed
 
-SOCKET = "redis.sock"
-SERVER = ["redis-server", "--port", "0", "--unixsocket", SOCKET, "--save", "", "--dir", "."]
+
+class Server:
+    """A redis-server of its own."""
+
+    def __init__(self, socket):
+        self.socket = socket
+
+    @contextlib.contextmanager
+    def serving(self, prefix):
+        """Runs it behind `prefix`, a recorder's command, and ends it."""
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        (FOLDER / self.socket).unlink(missing_ok=True)
+        command = [str(word) for word in
+                   [*prefix, "redis-server", "--port", "0", "--unixsocket", self.socket, "--save",
+                    "", "--dir", "."]]
+        with subprocess.Popen(command, cwd=FOLDER, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+            try:
+                when_ready(lambda: self.ask("ping"), lambda: server.poll() is None)
+                yield server
+                subprocess.run(["redis-cli", "-s", self.socket, "shutdown", "nosave"], cwd=FOLDER,
+                               check=False, capture_output=True, timeout=60)
+                if server.wait(timeout=120) != 0:
+                    raise BenchmarkFailed(f"status {server.returncode} of "
+                                          f"{process.shell_line(command)}")
+            finally:
+                server.kill()
+
+    def ask(self, *words):
+        done = subprocess.run(["redis-cli", "-s", self.socket, *words], cwd=FOLDER, timeout=60,
+                              capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise OSError(done.stderr)
+        return done.stdout
 
 
-class Redis:
+class Redis(Server):
     """redis-server under redis-benchmark, with a SAVE at the end. Published, without a bar."""
 
     def __init__(self, options):
+        super().__init__("redis.sock")
         self.name = "redis"
         self.options = options
 
@@ -53,30 +87,10 @@ class Redis:
 
     def served(self, prefix):
         """Starts the server, loads it and ends it; returns the seconds that the load took."""
-        (FOLDER / SOCKET).unlink(missing_ok=True)
-        command = [str(word) for word in [*prefix, *SERVER]]
-        with subprocess.Popen(command, cwd=FOLDER, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-            try:
-                when_ready(lambda: self.ask("ping"), lambda: server.poll() is None)
-                start = time.perf_counter()
-                subprocess.run(["redis-benchmark", "-s", SOCKET, "-n", str(self.requests()),
-                                "-c", "20", "-q", "-t", "set,get,incr"],
-                               cwd=FOLDER, check=True, stdout=subprocess.DEVNULL, timeout=600)
-                self.ask("save")
-                took = time.perf_counter() - start
-                subprocess.run(["redis-cli", "-s", SOCKET, "shutdown", "nosave"], cwd=FOLDER,
-                               check=False, capture_output=True, timeout=60)
-                if server.wait(timeout=60) != 0:
-                    raise BenchmarkFailed(f"status {server.returncode} of "
-                                          f"{process.shell_line(command)}")
-                return took
-            finally:
-                server.kill()
-
-    def ask(self, *words):
-        done = subprocess.run(["redis-cli", "-s", SOCKET, *words], cwd=FOLDER, timeout=60,
-                              capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise OSError(done.stderr)
-        return done.stdout
+        with self.serving(prefix):
+            start = time.perf_counter()
+            subprocess.run(["redis-benchmark", "-s", self.socket, "-n", str(self.requests()),
+                            "-c", "20", "-q", "-t", "set,get,incr"],
+                           cwd=FOLDER, check=True, stdout=subprocess.DEVNULL, timeout=600)
+            self.ask("save")
+            return time.perf_counter() - start

@@ -5,6 +5,19 @@
 
 namespace rchk::snapshot {
 
+size_t read_runs(const std::vector<PageRun>& runs, GuestAddress address, std::span<uint8_t> out) {
+  const auto next =
+      std::upper_bound(runs.begin(), runs.end(), address,
+                       [](GuestAddress value, const PageRun& run) { return value < run.address; });
+  if (next == runs.begin()) return 0;
+  const PageRun& run = *std::prev(next);
+  const uint64_t offset = address - run.address;
+  if (offset >= run.bytes.size()) return 0;
+  const size_t count = std::min<size_t>(out.size(), run.bytes.size() - offset);
+  std::memcpy(out.data(), run.bytes.data() + offset, count);
+  return count;
+}
+
 void PageRecorder::end_line(uint32_t line) {
   store_.end_line(line);
   forget(line, {{{0}, {~uint64_t{0}}}});
@@ -12,29 +25,36 @@ void PageRecorder::end_line(uint32_t line) {
 
 Result<SnapshotId> PageRecorder::add(uint32_t line, const RangeSet& reset,
                                      const std::vector<PageRun>& pages) {
-  forget(line, reset);
-  PageStore::Change change;
-  change.reset = reset;
+  RangeSet ranges;
   for (const PageRun& run : pages) {
-    append_in_order(change.pages, range_of(run.address, run.bytes.size()));
+    append_in_order(ranges, range_of(run.address, run.bytes.size()));
   }
-  const ReadMemory now = [&pages](GuestAddress address, std::span<uint8_t> out) -> size_t {
-    const auto next = std::upper_bound(
-        pages.begin(), pages.end(), address,
-        [](GuestAddress value, const PageRun& run) { return value < run.address; });
-    if (next == pages.begin()) return 0;
-    const PageRun& run = *std::prev(next);
-    const uint64_t offset = address - run.address;
-    if (offset >= run.bytes.size()) return 0;
-    const size_t count = std::min<size_t>(out.size(), run.bytes.size() - offset);
-    std::memcpy(out.data(), run.bytes.data() + offset, count);
-    return count;
-  };
+  return add(line, reset, ranges, [&pages](GuestAddress address, std::span<uint8_t> out) {
+    return read_runs(pages, address, out);
+  });
+}
+
+Result<SnapshotId> PageRecorder::add(uint32_t line, const RangeSet& reset, const RangeSet& pages,
+                                     const ReadMemory& now) {
+  constexpr uint64_t kPieceBytes = 1 << 20;
+  forget(line, reset);
   const ReadMemory before = [this, line](GuestAddress address, std::span<uint8_t> out) {
     return read_known(line, address, out);
   };
-  RCHK_TRY_ASSIGN(const SnapshotId id, store_.add(line, change, now, before));
-  for (const PageRun& run : pages) remember(line, run);
+  RCHK_TRY_ASSIGN(const SnapshotId id,
+                  store_.add(line, {.pages = pages, .reset = reset}, now, before));
+  std::vector<uint8_t> piece(kPieceBytes);
+  uint64_t room = most_pages_;
+  for (const AddressRange& range : pages) {
+    for (GuestAddress at = range.begin; at < range.end && room > 0;) {
+      const uint64_t wanted = std::min({kPieceBytes, range.end - at, room * kPageSize});
+      const size_t got = now(at, {piece.data(), wanted}) / kPageSize * kPageSize;
+      remember(line, at, {piece.data(), got});
+      // What cannot be read is not in the store either, and is not asked for.
+      at = at + std::max<uint64_t>(got, kPageSize);
+      room -= got / kPageSize;
+    }
+  }
   return id;
 }
 
@@ -48,9 +68,9 @@ size_t PageRecorder::read_known(uint32_t line, GuestAddress address, std::span<u
   return done;
 }
 
-void PageRecorder::remember(uint32_t line, const PageRun& run) {
-  for (size_t offset = 0; offset < run.bytes.size(); offset += kPageSize) {
-    const Key key{line, run.address + offset};
+void PageRecorder::remember(uint32_t line, GuestAddress address, std::span<const uint8_t> bytes) {
+  for (size_t offset = 0; offset < bytes.size(); offset += kPageSize) {
+    const Key key{line, address + offset};
     auto [entry, fresh] = known_.try_emplace(key);
     if (fresh) {
       uses_.push_front(key);
@@ -58,7 +78,7 @@ void PageRecorder::remember(uint32_t line, const PageRun& run) {
     } else {
       uses_.splice(uses_.begin(), uses_, entry->second.use);
     }
-    std::memcpy(entry->second.content->data(), run.bytes.data() + offset, kPageSize);
+    std::memcpy(entry->second.content->data(), bytes.data() + offset, kPageSize);
   }
   while (known_.size() > most_pages_) {
     known_.erase(uses_.back());

@@ -19,6 +19,9 @@ struct PageRun {
   bool operator==(const PageRun&) const = default;
 };
 
+// Reads from runs that are in order of address; how many bytes it got.
+size_t read_runs(const std::vector<PageRun>& runs, GuestAddress address, std::span<uint8_t> out);
+
 // Feeds a page store with copies of pages, and remembers the latest contents of as many pages as
 // fit into a budget: what changes often is kept as differences, what does not as whole pages.
 class PageRecorder {
@@ -32,6 +35,9 @@ class PageRecorder {
 
   // Adds a snapshot to a line: `reset` is normalized, and comes before `pages`.
   Result<SnapshotId> add(uint32_t line, const RangeSet& reset, const std::vector<PageRun>& pages);
+  // The same, with pages that `now` reads, twice. What it cannot read is left out.
+  Result<SnapshotId> add(uint32_t line, const RangeSet& reset, const RangeSet& pages,
+                         const ReadMemory& now);
 
   // Forgets what no snapshot from `first` on needs.
   void drop_before(SnapshotId first) { store_.drop_before(first); }
@@ -49,7 +55,7 @@ class PageRecorder {
     std::list<Key>::iterator use;
   };
 
-  void remember(uint32_t line, const PageRun& run);
+  void remember(uint32_t line, GuestAddress address, std::span<const uint8_t> bytes);
   void forget(uint32_t line, const RangeSet& pages);
   size_t read_known(uint32_t line, GuestAddress address, std::span<uint8_t> out) const;
 

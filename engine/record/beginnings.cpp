@@ -51,6 +51,9 @@ bool Recorder::Impl::all_at_rest() const {
 
 Result<void> Recorder::Impl::begin_anew_if_wanted() {
   if (taking_snapshot_ || !sink_.wants_beginning() || !all_at_rest()) return {};
+  // Pages that are still to be read from one may be lost.
+  release_held_forks();
+  if (!held_forks_.empty()) return {};
   Task* const running = task_;
   std::vector<trace::KeptProcess> kept;
   taking_snapshot_ = true;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <thread>
 
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -22,7 +23,7 @@ using snapshot::RangeSet;
 
 // A program that ends sooner needs none.
 constexpr uint64_t kFirstAfterNs = 500'000'000;
-constexpr uint64_t kShortestIntervalNs = 250'000'000;
+constexpr uint64_t kShortestIntervalNs = 500'000'000;
 // How long a program that computes may go without a call that one can be taken behind.
 constexpr uint64_t kPatienceNs = 1'000'000'000;
 // The most that an event by state may hold for one.
@@ -32,6 +33,8 @@ constexpr uint64_t kMostPagesOfState = (32 << 20) / kPageSize;
 constexpr uint64_t kFaultNs = 1'000, kCopyNs = 5'000;
 // Ranges of replaced memory before those that touch are joined.
 constexpr size_t kMostUnjoined = 4096;
+// From so many on, pages are read from a fork while the guest runs on.
+constexpr uint64_t kFewestHeldPages = (16 << 20) / kPageSize;
 // Of what a call may store to, where its result is not known yet.
 constexpr int64_t kMostStored = 16 << 20;
 
@@ -50,13 +53,31 @@ bool is_filtered(pid_t tid) {
 }
 
 uint64_t page_count(const trace::PageDelta& delta) {
-  uint64_t pages = 0;
+  uint64_t pages = snapshot::total_pages(delta.held);
   for (const snapshot::PageRun& run : delta.pages) pages += run.bytes.size() / kPageSize;
   return pages;
 }
 
 void add_all(RangeSet& all, const RangeSet& more) {
   all.insert(all.end(), more.begin(), more.end());
+}
+
+// The memory of a fork that does not run.
+class ForkHolder final : public trace::MemoryHolder {
+ public:
+  // `fork` outlives it.
+  explicit ForkHolder(const tracee::Tracee& fork) : fork_(fork) {}
+  size_t read(GuestAddress address, std::span<uint8_t> bytes) const override {
+    return fork_.read_memory(address, bytes);
+  }
+
+ private:
+  const tracee::Tracee& fork_;
+};
+
+bool can_read(const tracee::Tracee& process, GuestAddress address) {
+  uint8_t byte = 0;
+  return process.read_memory(address, {&byte, 1}) == 1;
 }
 
 // Where a change of an address space leaves other contents than before.
@@ -157,6 +178,7 @@ bool Recorder::Impl::snapshot_is_due(uint64_t patience_ns) {
 }
 
 Result<void> Recorder::Impl::snapshot_if_due() {
+  release_held_forks();
   if (!snapshot_is_due(0) || !is_at_rest()) return {};
   taking_snapshot_ = true;
   Result<void> taken = take_page_snapshot();
@@ -188,14 +210,16 @@ Result<void> Recorder::Impl::take_page_snapshot() {
     }
     RCHK_TRY_ASSIGN(const RangeSet pages,
                     changed_ranges(state.begun ? Copied::kChanges : Copied::kAll));
-    delta = copy_changes(pages);
+    delta = {};  // a fork that it holds
+    release_held_forks();
+    RCHK_TRY_ASSIGN(delta, take_changes(pages));
     RCHK_TRY_ASSIGN(again, log_ended_calls());
   }
   const uint64_t work_ns = sink_.snapshot_work_ns(space->number);
   const uint64_t pages = page_count(delta);
   // Behind an event of this memory, and of no other. If not, what was found counts the next time.
   const bool in_place = space->last_event.value + 1 == event_count_ && is_at_rest();
-  const bool unchanged = state.begun && delta.pages.empty() && delta.reset.empty();
+  const bool unchanged = state.begun && pages == 0 && delta.reset.empty();
   if (in_place && !unchanged) RCHK_TRY(add_snapshot(std::move(delta), begin_ns));
   note_snapshot_cost(begin_ns, work_ns, pages);
   return {};
@@ -207,6 +231,7 @@ Result<void> Recorder::Impl::add_snapshot(trace::PageDelta delta, uint64_t begin
   RCHK_TRY_ASSIGN(trace::Snapshot taken, describe_snapshot());
   taken.touched = std::exchange(state.touched_before, {});
   add_all(taken.touched, delta.reset);
+  add_all(taken.touched, delta.held);
   for (const snapshot::PageRun& run : delta.pages) {
     taken.touched.push_back(range_of(run.address, run.bytes.size()));
   }
@@ -299,7 +324,7 @@ Result<void> Recorder::Impl::begin_interval() {
   return begin_tracking();
 }
 
-// The recording goes on without.
+// The recording goes on without. REQUIRES: `space` is task_'s, or the first process's.
 void Recorder::Impl::give_up_snapshots(Space& space, const Error& error) {
   say_once(
       fmt::format("No page snapshots of process {} any more: {}. A replay of it has to begin "
@@ -370,6 +395,58 @@ Result<RangeSet> Recorder::Impl::changed_ranges(Copied what) {
   add_all(pages, own);
   add_all(pages, state.written);
   return snapshot::intersection(snapshot::normalized(std::move(pages)), mapped);
+}
+
+// What changed. Of many pages there is a fork, which the sink reads while the guest runs on; it
+// does not hold what is shared. The first process's only: the parent of another one might hear of a
+// fork that ends at any time.
+Result<trace::PageDelta> Recorder::Impl::take_changes(const RangeSet& pages) {
+  const PageSnapshots& state = task_->space->snapshots;
+  const bool can_hold = task_->process->pid == first_pid_ && state.tracker && !state.reference &&
+                        !task_->space->fork_advised && held_forks_.empty();
+  if (!can_hold || snapshot::total_pages(pages) < kFewestHeldPages) return copy_changes(pages);
+  RangeSet own, shared;
+  for (const auto& [begin, mapping] : task_->space->memory.mappings()) {
+    snapshot::append_in_order(mapping.shared ? shared : own, mapping.range);
+  }
+  RangeSet held_pages = snapshot::intersection(pages, own);
+  if (snapshot::total_pages(held_pages) < kFewestHeldPages) return copy_changes(pages);
+  const GuestAddress first = held_pages.front().begin;
+  Result<tracee::Tracee> forked = fork_reference();
+  if (!forked && forked.error().kind == ErrorKind::kGone) return Failure(forked.error());
+  if (!forked || !can_read(*forked, first)) return copy_changes(pages);
+  HeldFork& held = held_forks_.emplace_back(HeldFork{std::move(*forked), task_->space, first, {}});
+  trace::PageDelta delta = copy_changes(snapshot::intersection(pages, shared));
+  delta.held = std::move(held_pages);
+  delta.holder = std::make_shared<const ForkHolder>(held.fork);
+  held.holder = delta.holder;
+  return delta;
+}
+
+// Ends forks that nobody reads any more.
+void Recorder::Impl::release_held_forks() {
+  for (auto held = held_forks_.begin(); held != held_forks_.end();) {
+    if (!held->holder.expired()) {
+      ++held;
+      continue;
+    }
+    if (!can_read(held->fork, held->first_page)) {
+      give_up_snapshots(*held->space, Error{ErrorKind::kGone, 0, "a copy of it was killed"});
+    }
+    held = held_forks_.erase(held);
+  }
+}
+
+// What the sink still has to read is lost otherwise.
+void Recorder::Impl::wait_for_held_forks() {
+  constexpr uint64_t kLongestNs = 60'000'000'000;
+  const uint64_t give_up_ns = monotonic_ns() + kLongestNs;
+  const auto is_read = [](const HeldFork& held) { return held.holder.expired(); };
+  while (!std::all_of(held_forks_.begin(), held_forks_.end(), is_read) &&
+         monotonic_ns() < give_up_ns) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  held_forks_.clear();
 }
 
 trace::PageDelta Recorder::Impl::copy_changes(const RangeSet& pages) {

@@ -119,6 +119,7 @@ Recorder::Impl::Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tr
 }
 
 Recorder::Impl::~Impl() {
+  wait_for_held_forks();
   kill_all();
   set_affinity(allowed_cpus_);
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <list>
 #include <map>
 #include <memory>
 #include <random>
@@ -256,6 +257,9 @@ class Recorder::Impl {
   enum class Copied : uint8_t { kChanges, kAll };
   Result<snapshot::RangeSet> changed_ranges(Copied what);
   trace::PageDelta copy_changes(const snapshot::RangeSet& pages);
+  Result<trace::PageDelta> take_changes(const snapshot::RangeSet& pages);
+  void release_held_forks();
+  void wait_for_held_forks();
   Result<void> begin_tracking();
   Result<std::unique_ptr<snapshot::DirtyTracker>> new_tracker();
   Result<std::unique_ptr<snapshot::DirtyTracker>> new_userfaultfd_tracker(pid_t tracked);
@@ -324,6 +328,14 @@ class Recorder::Impl {
   bool breakpoints_in_ = false;            // run() has put them in
 
   bool taking_snapshot_ = false;
+  // Forks of the first process whose pages the sink reads.
+  struct HeldFork {
+    tracee::Tracee fork;
+    std::shared_ptr<Space> space;
+    GuestAddress first_page;
+    std::weak_ptr<const trace::MemoryHolder> holder;
+  };
+  std::list<HeldFork> held_forks_;
   std::optional<snapshot::TrackerKind> tracker_kind_;  // where userfaultfd does not work
   bool memory_files_opened_ = false;                   // some descriptor may be a /proc/PID/mem
 

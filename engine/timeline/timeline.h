@@ -102,6 +102,8 @@ class Timeline final : public replay::AnchorSource {
   Position beginning() const { return {beginning_, 0, 0, 0}; }
   // Page snapshots are begun at where that costs less than the way there.
   void set_restore_cost(RestoreCost cost) { stations_.set_restore_cost(cost); }
+  // Searches back pass over what is known not to have what they look for, unless told not to.
+  void use_index(bool use) { uses_index_ = use; }
   // The process whose history this is.
   int32_t process() const { return process_; }
   // What to tell from its own doings; with none of it, all tasks that use its memory count as its.
@@ -246,6 +248,7 @@ class Timeline final : public replay::AnchorSource {
   LiveEnd* live_;
   LiveEnd* beyond_ = nullptr;  // what it has become behind the program's end
   bool grows_ = false;
+  bool uses_index_ = true;
   Stations stations_;
   bool at_live_end_ = false;
   std::optional<Position> live_position_;  // valid until the live program runs again

@@ -382,6 +382,7 @@ Result<TimelineStop> Timeline::continue_backward(const RunCommand& command) {
 }
 
 bool Timeline::can_skip_to(const Position& end) const {
+  if (!uses_index_) return false;
   for (const Breakpoint& point : points_.breakpoints) {
     if (!checkpoints_.unvisited_before(end, point.address)) return false;
   }
@@ -397,7 +398,7 @@ Result<std::optional<Position>> Timeline::skip_to_station(const Position& end,
   const Station* const station = stations_.at(end);
   const Station* const before = stations_.before(end);
   const bool asks_for_more = !points_.breakpoints.empty() || points_.stops_at_events();
-  if (station == nullptr || before == nullptr || asks_for_more) return Answer();
+  if (!uses_index_ || station == nullptr || before == nullptr || asks_for_more) return Answer();
   if (before->position() < floor) return Answer();
   RCHK_TRY_ASSIGN(const bool follows, stations_.same_program_as_before(*station));
   if (!follows) return Answer();

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/bytes.h"
@@ -43,11 +44,23 @@ struct Snapshot {
   bool operator==(const Snapshot&) const = default;
 };
 
+// A copy of a memory, as it was when a snapshot was taken.
+class MemoryHolder {
+ public:
+  virtual ~MemoryHolder() = default;
+  // Reads at `address`; how many bytes it got. By any thread.
+  virtual size_t read(GuestAddress address, std::span<uint8_t> bytes) const = 0;
+};
+
 // What pages a snapshot has that differ from those of the space's last one.
 struct PageDelta {
-  // As their mapping began again, or not mapped any more; normalized. Counts before `pages`.
+  // As their mapping began again, or not mapped any more; normalized. Counts before the pages.
   snapshot::RangeSet reset;
   std::vector<snapshot::PageRun> pages;  // in order of address
+  // Other pages, which are to be read from the holder; then it is to be let go of. When it has
+  // nothing at the first of them any more, it is lost.
+  snapshot::RangeSet held;
+  std::shared_ptr<const MemoryHolder> holder;
 };
 
 // What a process was where what is kept of a recording begins, besides its ExecEvent.

@@ -13,6 +13,11 @@ using snapshot::PageChange;
 // Pages that changed since the last directory before another one pays.
 constexpr uint64_t kFewestChangesForDirectory = 1024;
 
+bool still_holds(const PageDelta& delta) {
+  uint8_t byte = 0;
+  return delta.held.empty() || delta.holder->read(delta.held.front().begin, {&byte, 1}) == 1;
+}
+
 }  // namespace
 
 void SnapshotWriter::Keeper::put(snapshot::ChunkId id, Bytes chunk) {
@@ -52,9 +57,15 @@ SnapshotWriter::Line& SnapshotWriter::line_of(uint32_t space) {
 
 Result<void> SnapshotWriter::add(const Snapshot& snapshot, const PageDelta& delta) {
   const uint32_t space = snapshot.image.space;
+  if (lost_.count(space) != 0) return {};
   const bool fresh = lines_.count(space) == 0;
   Line& line = line_of(space);
-  RCHK_TRY_ASSIGN(const snapshot::SnapshotId id, pages_.add(line.number, delta.reset, delta.pages));
+  RCHK_TRY_ASSIGN(const snapshot::SnapshotId id, add_pages(line.number, delta));
+  if (delta.holder && !still_holds(delta)) {
+    end_space(space);
+    lost_.insert(space);
+    return {};
+  }
   // A snapshot comes behind the contents that it names.
   pages_.store().flush();
   RCHK_TRY(keeper_.result());
@@ -75,6 +86,19 @@ Result<void> SnapshotWriter::add(const Snapshot& snapshot, const PageDelta& delt
     versions_kept_ = pages_.store().version_count();
   }
   return {};
+}
+
+Result<snapshot::SnapshotId> SnapshotWriter::add_pages(uint32_t line, const PageDelta& delta) {
+  if (!delta.holder) return pages_.add(line, delta.reset, delta.pages);
+  snapshot::RangeSet pages = delta.held;
+  for (const snapshot::PageRun& run : delta.pages) {
+    pages.push_back(range_of(run.address, run.bytes.size()));
+  }
+  return pages_.add(line, delta.reset, snapshot::normalized(std::move(pages)),
+                    [&delta](GuestAddress address, std::span<uint8_t> out) {
+                      const size_t got = snapshot::read_runs(delta.pages, address, out);
+                      return got != 0 ? got : delta.holder->read(address, out);
+                    });
 }
 
 // Where the changes since the last one are as many as a directory has pages, a reader of any
@@ -128,6 +152,7 @@ Result<Beginning> SnapshotWriter::begin_anew(std::vector<KeptProcess> processes)
 
 void SnapshotWriter::end_space(uint32_t space) {
   const auto line = lines_.find(space);
+  lost_.erase(space);
   if (line == lines_.end()) return;
   pages_.end_line(line->second.number);
   lines_.erase(line);

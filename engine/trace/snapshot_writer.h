@@ -2,6 +2,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -32,6 +33,7 @@ class SnapshotWriter {
   // Keeps the latest contents of pages, up to `budget_bytes`. `output` outlives it.
   SnapshotWriter(ChunkOutput& output, uint64_t budget_bytes);
 
+  // Nothing is written of a space whose holder was lost, then and later.
   // REQUIRES: snapshots come in the order of their events.
   Result<void> add(const Snapshot& snapshot, const PageDelta& delta);
   void end_space(uint32_t space);
@@ -61,12 +63,14 @@ class SnapshotWriter {
     uint64_t changes_since_directory = 0;
   };
   Line& line_of(uint32_t space);
+  Result<snapshot::SnapshotId> add_pages(uint32_t line, const PageDelta& delta);
   Result<void> write_directory(uint32_t space, Line& line, snapshot::SnapshotId id);
 
   ChunkOutput& output_;
   Keeper keeper_;
   snapshot::PageRecorder pages_;
   std::map<uint32_t, Line> lines_;  // by space
+  std::set<uint32_t> lost_;         // spaces with a holder that was lost
   uint64_t versions_kept_ = 0;      // behind the last forgetting
   uint32_t snapshots_ = 0;          // that were written
 };

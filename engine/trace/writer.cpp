@@ -339,6 +339,7 @@ class TraceWriter::Impl {
 
   // Nobody is to wait for what will not be made. REQUIRES: the worker has failed.
   void give_up(Draft& draft) const {
+    draft.delta = {};
     if (draft.save) draft.save->done.set_value(Failure(*failure_));
   }
 

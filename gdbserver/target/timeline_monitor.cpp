@@ -17,7 +17,9 @@ constexpr std::string_view kHelp =
     "last ADDRESS LENGTH        go back to the instruction that last changed that memory; again:\n"
     "                           to the one before\n"
     "touched ADDRESS            when that page changed last, as far as it is known without "
-    "running\n";
+    "running\n"
+    "index on|off               whether searches back pass over what they know to be without a "
+    "hit\n";
 
 // Decimal, or hexadecimal behind 0x.
 std::optional<uint64_t> number_in(std::string_view text) {
@@ -184,6 +186,15 @@ Result<Monitor::Answer> TimelineTarget::monitor_command(std::string_view command
     const auto address = number_in(first);
     if (!address) return fail(ErrorKind::kMisuse, "usage: monitor touched ADDRESS");
     return tell_last_touch({*address});
+  }
+  if (verb == "index") {
+    if (first != "on" && first != "off") {
+      return fail(ErrorKind::kMisuse, "usage: monitor index on | off");
+    }
+    timeline_.use_index(first == "on");
+    return Answer{fmt::format("searches back {} what they know to be without a hit\n",
+                              first == "on" ? "pass over" : "run also through"),
+                  false};
   }
   if (verb == "help" || verb.empty()) return Answer{std::string(kHelp), false};
   return fail(ErrorKind::kMisuse,

@@ -1,8 +1,10 @@
 // Page snapshots, from the recorder's side of a file to the replay's.
 
 #include <array>
+#include <atomic>
 #include <map>
 #include <random>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -79,6 +81,33 @@ class Lives {
   std::map<uint32_t, Memory> memories;
 };
 
+class TestHolder final : public MemoryHolder {
+ public:
+  explicit TestHolder(std::vector<snapshot::PageRun> runs) : runs_(std::move(runs)) {}
+  size_t read(GuestAddress address, std::span<uint8_t> bytes) const override {
+    return lost ? 0 : snapshot::read_runs(runs_, address, bytes);
+  }
+  std::atomic<bool> lost = false;
+
+ private:
+  std::vector<snapshot::PageRun> runs_;
+};
+
+// Leaves some of the pages to a holder.
+PageDelta with_holder(PageDelta delta, std::mt19937_64& random) {
+  std::vector<snapshot::PageRun> held;
+  for (size_t i = delta.pages.size(); i-- > 0;) {
+    if (random() % 2 == 0) continue;
+    held.insert(held.begin(), delta.pages[i]);
+    delta.pages.erase(delta.pages.begin() + static_cast<ptrdiff_t>(i));
+  }
+  for (const snapshot::PageRun& run : held) {
+    snapshot::append_in_order(delta.held, range_of(run.address, run.bytes.size()));
+  }
+  delta.holder = std::make_shared<const TestHolder>(std::move(held));
+  return delta;
+}
+
 void expect_pages(SnapshotSource& source, SnapshotNumber number, const Memory& expected) {
   const auto pages = source.pages(number);
   ASSERT_TRUE(pages) << pages.error().message();
@@ -110,7 +139,13 @@ TEST(Snapshots, ReadBackFromAFile) {
       Snapshot taken = some_snapshot(space, lives.random);
       PageDelta delta = lives.advance(space);
       memories.push_back(lives.memories[space]);
+      std::weak_ptr<const MemoryHolder> holder;
+      if (i % 3 == 0) {
+        delta = with_holder(std::move(delta), lives.random);
+        holder = delta.holder;
+      }
       ASSERT_TRUE((*writer)->add_snapshot(taken, std::move(delta)));
+      while (i % 30 == 0 && !holder.expired()) std::this_thread::yield();  // let go of, read
       taken.event = *event;
       written.push_back(std::move(taken));
     }
@@ -131,6 +166,42 @@ TEST(Snapshots, ReadBackFromAFile) {
     ASSERT_TRUE(found) << found.error().message();
     EXPECT_EQ(**found, expected);
     expect_pages(*source, number, memories[number.value]);
+  }
+}
+
+// The recording goes on; the other spaces have theirs.
+TEST(Snapshots, AreNoneOfASpaceWhoseHolderWasLost) {
+  const TemporaryFile file;
+  Lives lives(4);
+  RandomEvents events(5);
+  std::vector<Memory> memories;
+  {
+    const auto writer = TraceWriter::create(file.path(), {});
+    ASSERT_TRUE(writer);
+    for (int i = 0; i < 60; ++i) {
+      ASSERT_TRUE((*writer)->append(events.event()));
+      const uint32_t space = i % 2;
+      PageDelta delta = lives.advance(space);
+      if (i == 21) {
+        delta = with_holder(std::move(delta), lives.random);
+        auto holder = std::make_shared<TestHolder>(std::vector<snapshot::PageRun>{});
+        holder->lost = true;
+        delta.held = {range_of({0x1000}, kPageSize)};
+        delta.holder = holder;
+      }
+      if (space == 0 || i < 21) memories.push_back(lives.memories[space]);
+      ASSERT_TRUE((*writer)->add_snapshot(some_snapshot(space, lives.random), std::move(delta)));
+    }
+    ASSERT_TRUE((*writer)->close());
+  }
+  const auto reader = TraceReader::open(file.path());
+  ASSERT_TRUE(reader) << reader.error().message();
+  ASSERT_TRUE((*reader)->verify());
+  SnapshotSource* const source = (*reader)->snapshots();
+  ASSERT_NE(source, nullptr);
+  ASSERT_EQ(source->marks().size(), memories.size());
+  for (uint32_t number = 0; number < memories.size(); ++number) {
+    expect_pages(*source, {number}, memories[number]);
   }
 }
 

@@ -1,0 +1,250 @@
+"""What page snapshots cost, and what they are good for: the bars of docs/notes/page-snapshots.md."""
+
+import os
+import re
+import subprocess
+import time
+
+from debugging import session
+from harness import process
+from row import Row, judged, limited, seconds
+from running import FOLDER, BenchmarkFailed, built, cc1, python_json, sql, timed
+from serving import Server
+
+OVERHEAD_BAR = 1.06
+WITHOUT = ["--snapshot-overhead", "0"]
+
+
+def costs(recording):
+    """What `rchk info` tells of a recording's page snapshots."""
+    done = subprocess.run([process.RCHK, "info", recording], capture_output=True, text=True,
+                          check=True)
+    found = re.search(r"^page snapshots +(\d+) \((\d+) pages, (\d+) bytes.*\n"
+                      r" +pauses of ([\d.]+) ms in the middle, ([\d.]+) ms at most", done.stdout,
+                      re.MULTILINE)
+    if not found:
+        raise BenchmarkFailed(f"no page snapshots in {recording.name}")
+    count, pages, size = map(int, found.groups()[:3])
+    return {"count": count, "pages": pages, "bytes": size,
+            "middle_ms": float(found.group(4)), "longest_ms": float(found.group(5))}
+
+
+def per_page(name, cost, limit):
+    """A row whose bar is a number of bytes."""
+    each = cost["bytes"] / max(1, cost["pages"])
+    return Row(f"bytes stored per dirty page, {name}", "", f"{each:.0f}", None,
+               f"{limit}" if limit else "", ("ok" if each < limit else "over") if limit else "",
+               f"{cost['pages']:,} pages in {cost['count']} snapshots")
+
+
+class Overhead:
+    """Recording with page snapshots against recording without them, in turn."""
+
+    def __init__(self, name, run, options, *, page_limit=None):
+        self.name = f"snapshots_{name}"
+        self.program = name
+        self.run = run          # takes what to put in front of a command; returns seconds
+        self.options = options
+        self.page_limit = page_limit
+
+    def measure(self):
+        recording = FOLDER / f"{self.name}.rchk"
+        times = {"with": [], "without": []}
+        for _ in range(self.options.repeats):
+            for kind, extra in (("without", WITHOUT), ("with", [])):
+                recording.unlink(missing_ok=True)
+                times[kind].append(self.run([process.RCHK, "record", *extra, "-o", recording,
+                                             "--"]))
+        cost = costs(recording)
+        recording.unlink()
+        return [judged(f"record {self.program}, snapshots against none",
+                       native_s=min(times["without"]), measured_s=min(times["with"]),
+                       bar=OVERHEAD_BAR,
+                       note=f"{cost['count']} snapshots; native: recorded without"),
+                per_page(self.program, cost, self.page_limit)]
+
+
+def program(command, stdin=None):
+    """Runs a program; inputs are made only when needed."""
+    def run(prefix):
+        return timed([*prefix, *command()], stdin=stdin() if stdin else None)
+    return run
+
+
+class RedisSet(Server):
+    """redis-server with a million keys, of which some are set again, at random."""
+
+    def __init__(self, options):
+        super().__init__("redis-set.sock")
+        self.keys = 100_000 if options.quick else 1_000_000
+
+    def load(self):
+        start = time.perf_counter()
+        subprocess.run(["redis-benchmark", "-s", self.socket, "-n", str(2 * self.keys), "-r",
+                        str(self.keys), "-P", "50", "-c", "20", "-q", "-t", "set"],
+                       cwd=FOLDER, check=True, stdout=subprocess.DEVNULL, timeout=900)
+        return time.perf_counter() - start
+
+    def __call__(self, prefix):
+        with self.serving(prefix):
+            return self.load()
+
+
+class Pause:
+    """How long a process of a gigabyte stands still for a snapshot of a thousand pages."""
+
+    name = "snapshot_pause"
+
+    def __init__(self, options):
+        self.options = options
+
+    def measure(self):
+        megabytes, rounds = (128, 10) if self.options.quick else (1024, 30)
+        recording = FOLDER / "large.rchk"
+        recording.unlink(missing_ok=True)
+        timed([process.RCHK, "record", "--snapshots", "250", "-o", recording, "--",
+               built("large"), str(megabytes), str(rounds)])
+        cost = costs(recording)
+        recording.unlink()
+        return [limited("pause of a snapshot, in the middle", measured_s=cost["middle_ms"] / 1e3,
+                        limit_s=0.010,
+                        note=f"{megabytes} MB, 1,000 pages dirty; {cost['count']} snapshots; "
+                             f"{cost['longest_ms']:.1f} ms at most (the first one, of all pages)")]
+
+
+def lived(name, length_s):
+    """A recording of a process that lives for so long."""
+    recording = FOLDER / f"lived-{name}.rchk"
+    recording.unlink(missing_ok=True)
+    timed([process.RCHK, "record", "-o", recording, "--", built("long_lived", "-g", "-no-pie"),
+           str(length_s)], timeout=1200)
+    return recording
+
+
+class LastWrite:
+    """`monitor last` of a variable that was written once, a minute before the end."""
+
+    name = "monitor_last"
+
+    def __init__(self, options):
+        self.options = options
+
+    def measure(self):
+        length_s = 10 if self.options.quick else 61
+        recording = lived("last", length_s)
+        found = session("monitor_last", built("long_lived", "-g", "-no-pie"), mode="recorded",
+                        recording=recording)
+        recording.unlink()
+        faster = found["searched"] / found["indexed"]
+        return [limited("monitor last, of a variable's only write", measured_s=found["indexed"],
+                        limit_s=0.5, native_s=length_s,
+                        note="at 2 % of the recording, seen from its end; other pages are dirtied "
+                             "all the time"),
+                Row("the same with the index switched off", "", seconds(found["searched"]), faster,
+                    "20.00 x", "ok" if faster >= 20 else "under",
+                    "the ratio: how much faster the index is")]
+
+
+class OpenAtEnd:
+    """From nothing to gdb's prompt at the end of a recording."""
+
+    name = "open_at_end"
+
+    def __init__(self, options):
+        self.options = options
+
+    def measure(self):
+        lengths = (5, 30) if self.options.quick else (10, 600)
+        took = {}
+        for length_s in lengths:
+            recording = lived(str(length_s), length_s)
+            took[length_s] = min(timed(["gdb", "-nx", "-batch", "-ex", "set sysroot /", "-ex",
+                                        f"target remote | {process.RCHK} replay --stdio "
+                                        f"{recording}", "-ex", "monitor goto end"])
+                                 for _ in range(self.options.repeats))
+            recording.unlink()
+        short, long = (took[length_s] for length_s in lengths)
+        return [limited(f"open a recording of {lengths[1]} s at its end", measured_s=long,
+                        limit_s=2.0, note="the start of gdb included"),
+                judged(f"the same against one of {lengths[0]} s", native_s=short, measured_s=long,
+                       bar=1.3, note="native: the short one")]
+
+
+class Ring(Server):
+    """redis under load for minutes, of which half a minute is kept: disk and memory over time."""
+
+    name = "ring"
+
+    def __init__(self, options, picture):
+        super().__init__("redis-ring.sock")
+        self.length_s, self.keep_s = (40, 5) if options.quick else (300, 30)
+        self.picture = picture if not options.quick else None
+
+    def measure(self):
+        recording = FOLDER / "ring.rchk"
+        recording.unlink(missing_ok=True)
+        prefix = [process.RCHK, "record", "--keep", f"{self.keep_s}s", "-o", recording, "--"]
+        samples = []
+        with self.serving(prefix) as recorder:
+            with subprocess.Popen(["redis-benchmark", "-s", self.socket, "-l", "-r", "100000",
+                                   "-P", "10", "-c", "20", "-q", "-t", "set,get"], cwd=FOLDER,
+                                  stdout=subprocess.DEVNULL) as load:
+                start = time.perf_counter()
+                while (now := time.perf_counter() - start) < self.length_s:
+                    samples.append((now, recording.stat().st_blocks * 512,
+                                    resident_bytes(recorder.pid)))
+                    time.sleep(1)
+                load.kill()
+        timed([process.RCHK, "verify", recording])
+        recording.unlink()
+        if self.picture:
+            draw(samples, self.picture, self.keep_s)
+        return [self.row("disk", [disk for _, disk, _ in samples]),
+                self.row("memory of rchk", [memory for _, _, memory in samples])]
+
+    def row(self, what, values):
+        """Bounded: the second half needs no more than the first one did, but for a tenth."""
+        first, second = max(values[:len(values) // 2]), max(values[len(values) // 2:])
+        return Row(f"--keep {self.keep_s}s over {self.length_s} s of redis, {what}",
+                   f"{first / 1e6:.0f} MB", f"{second / 1e6:.0f} MB", second / first, "1.10 x",
+                   "ok" if second <= 1.1 * first else "over",
+                   "at most, in the second half against the first one")
+
+
+def resident_bytes(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return 1024 * int(re.search(r"^VmRSS:\s*(\d+)", status.read(), re.M).group(1))
+
+
+def draw(samples, picture, keep_s):
+    """A picture of what gnuplot makes of the samples."""
+    points = FOLDER / "ring.dat"
+    points.write_text("".join(f"{at:.1f} {disk / 1e6:.2f} {memory / 1e6:.2f}\n"
+                              for at, disk, memory in samples))
+    script = f"""
+set terminal svg size 800,400 background "white"
+set output "{picture}"
+set title "rchk record --keep {keep_s}s redis-server, under load"
+set xlabel "seconds"
+set ylabel "MB"
+set yrange [0:*]
+set key outside
+plot "{points}" using 1:2 with lines lw 2 title "recording on disk", \\
+     "{points}" using 1:3 with lines lw 2 title "memory of rchk"
+"""
+    subprocess.run(["gnuplot"], input=script, text=True, check=True, env={**os.environ})
+
+
+def benchmarks(options, picture):
+    scale = 10 if options.quick else 1
+    return [
+        Overhead("cc1", program(lambda: cc1(not options.quick)), options, page_limit=600),
+        Overhead("python_json", program(lambda: python_json(6000 // scale)), options),
+        Overhead("sqlite", program(lambda: ["sqlite3", "-batch", ":memory:"],
+                                   lambda: sql(1_000_000 // scale)), options),
+        Overhead("redis_set", RedisSet(options), options, page_limit=150),
+        Pause(options),
+        LastWrite(options),
+        OpenAtEnd(options),
+        Ring(options, picture),
+    ]
