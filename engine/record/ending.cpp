@@ -186,7 +186,8 @@ Result<void> Recorder::Impl::end_others_of(Process& process) {
 // go on (kernel/time/hrtimer.c, do_nanosleep; fs/select.c, poll_select_finish).
 Result<void> Recorder::Impl::add_stores_of_killed_call(Task& task) {
   if (!task.call || !task.in_exit_stop || task.call->at_entry || task.call->answer) return {};
-  return add_stores_of_interrupted(task, *task.call);
+  if (!stores_in_parts(task)) return add_stores_of_interrupted(task, *task.call);
+  return add_call_made_again(task, *task.call, most_stored(task));
 }
 
 // waitid clears what it was to fill in (kernel/exit.c).
