@@ -138,7 +138,7 @@ class Recorder::Impl {
   // The event of a call of `task` that has stored something without coming to its end.
   Result<void> add_call_made_again(Task& task, const PendingCall& call,
                                    const std::vector<AddressRange>& stored);
-  Result<void> add_stores_of_killed_call(Task& task);
+  Result<void> add_end_of_killed_call(Task& task);
   // Of one that has come back, and that the guest sees made anew.
   Result<void> add_stores_of_interrupted(Task& task, const PendingCall& call);
   Result<MaybeStop> read_stop(Task& task, const RunLimits& limits);
