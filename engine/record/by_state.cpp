@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -13,12 +14,87 @@ namespace rchk::record {
 namespace {
 
 using Kinship = tracee::Tracee::Kinship;
+namespace nr = syscalls::nr;
 
 // A new reference costs a copy of each page that the guest writes to next; an old one makes events
 // larger.
 constexpr uint64_t kMostPagesOfOldReference = 64;
 
+// Takes `now` into `known`, which is of the same memory or of none. What differs, from the first
+// byte to the last.
+trace::MemoryWrite take_difference(const trace::MemoryWrite& now, trace::MemoryWrite& known) {
+  if (known.address != now.address || known.bytes.size() != now.bytes.size()) {
+    known = now;
+    return now;
+  }
+  const auto [first, was] = std::mismatch(now.bytes.begin(), now.bytes.end(), known.bytes.begin());
+  if (first == now.bytes.end()) return {now.address, {}};
+  const auto last = std::mismatch(now.bytes.rbegin(), now.bytes.rend(), known.bytes.rbegin()).first;
+  trace::MemoryWrite difference{now.address + static_cast<uint64_t>(first - now.bytes.begin()),
+                                Bytes(first, last.base())};
+  known = now;
+  return difference;
+}
+
 }  // namespace
+
+// A read does where it waits for a disk; where SO_RCVLOWAT or VMIN make it wait, nothing shows it.
+bool stores_in_parts(const Task& task) {
+  const syscalls::Call& call = task.call->entry.call;
+  switch (call.number) {
+    case nr::recvfrom:
+      return (call.arguments[3] & MSG_WAITALL) != 0;
+    case nr::recvmsg:
+      return (call.arguments[2] & MSG_WAITALL) != 0;
+    case nr::recvmmsg:
+      return true;
+    case nr::read:
+    case nr::readv:
+    case nr::pread64:
+    case nr::preadv:
+    case nr::preadv2:
+      return state_in_kernel(task.tid) == 'D';
+    default:
+      return false;
+  }
+}
+
+Result<bool> Recorder::Impl::log_partial_stores() {
+  bool logged = false;
+  for (const auto& [tid, task] : tasks_) {
+    const bool waits = task.get() != task_ && task->announced && !task->unread && task->call &&
+                       !task->call->at_entry && !task->call->answer && task->behind_event;
+    const bool seen = task->space == task_->space || may_be_shared(*task->space);
+    if (!waits || !seen || !stores_in_parts(*task)) continue;
+    RCHK_TRY_ASSIGN(const bool stored, log_stores_so_far(*task));
+    logged |= stored;
+  }
+  return logged;
+}
+
+// Of a task in other memory, those to what it may share.
+Result<bool> Recorder::Impl::log_stores_so_far(Task& task) {
+  PendingCall& call = *task.call;
+  Space& space = *task.space;
+  trace::MemoryEvent event;
+  size_t index = 0;
+  for (const AddressRange& range : most_stored(task)) {
+    const trace::Mapping* const mapping = space.memory.find(range.begin);
+    const bool seen = task.space == task_->space || (mapping != nullptr && mapping->shared);
+    if (!seen) continue;
+    trace::MemoryWrite now{range.begin, Bytes(range.size())};
+    now.bytes.resize(task.tracee.read_memory(range.begin, now.bytes));
+    if (space.breakpoints.inserted()) {
+      space.breakpoints.hide_in(now.address, now.bytes, true, task.tracee);
+    }
+    if (call.told.size() == index) call.told.emplace_back();
+    trace::MemoryWrite difference = take_difference(now, call.told[index++]);
+    if (!difference.bytes.empty()) event.writes.push_back(std::move(difference));
+  }
+  if (event.writes.empty()) return false;
+  RCHK_TRY(append_of(task, std::move(event)));
+  return true;
+}
 
 void Recorder::Impl::before_fork(const RunLimits* limits) {
   // Errors show again when the trackers are asked.
@@ -182,6 +258,7 @@ Result<bool> Recorder::Impl::log_calls_for_snapshot() {
   limits.stop_at_breakpoints = false;
   limits_ = &limits;
   Result<bool> logged = log_ended_calls();
+  if (logged && !*logged) logged = log_partial_stores();
   limits_ = nullptr;
   return logged;
 }

@@ -182,11 +182,26 @@ Result<void> Recorder::Impl::end_others_of(Process& process) {
   return {};
 }
 
-// A call that blocks leaves on its way out what one that is interrupted leaves: how long it had to
-// go on (kernel/time/hrtimer.c, do_nanosleep; fs/select.c, poll_select_finish).
-Result<void> Recorder::Impl::add_stores_of_killed_call(Task& task) {
+// A task that is killed comes back from its call all the same, and nobody is told (kernel/signal.c,
+// ptrace_stop). The call may have come to its end just then. One that is cut short leaves what one
+// that is interrupted leaves: how long it had to go on (kernel/time/hrtimer.c, do_nanosleep;
+// fs/select.c, poll_select_finish).
+Result<void> Recorder::Impl::add_end_of_killed_call(Task& task) {
   if (!task.call || !task.in_exit_stop || task.call->at_entry || task.call->answer) return {};
-  return add_stores_of_interrupted(task, *task.call);
+  const int64_t number = task.call->entry.call.number;
+  if (number == nr::exit || number == nr::exit_group) return {};
+  RCHK_TRY_ASSIGN(Registers after, task.tracee.registers());
+  const auto result = static_cast<int64_t>(after.rax);
+  if (result == -EINTR || is_restart(result)) return add_stores_of_interrupted(task, *task.call);
+  Task* const current = std::exchange(task_, &task);
+  PendingCall call = *std::exchange(task.call, std::nullopt);
+  if (call.continued) RCHK_TRY(restore_time_out(call, after));
+  RCHK_TRY_ASSIGN(trace::SyscallEvent event, event_of(call, after, result));
+  task.last_registers = event.after;
+  RCHK_TRY(append(std::move(event)));
+  RCHK_TRY(add_foreign_changes(call, result));
+  task_ = current;
+  return {};
 }
 
 // waitid clears what it was to fill in (kernel/exit.c).
@@ -198,7 +213,7 @@ Result<void> Recorder::Impl::add_stores_of_interrupted(Task& task, const Pending
 
 // The end of a task in whose memory others go on.
 Result<void> Recorder::Impl::end_task(Task& task) {
-  RCHK_TRY(add_stores_of_killed_call(task));
+  RCHK_TRY(add_end_of_killed_call(task));
   trace::TaskEndEvent event;
   event.place = trace::Place::kAtEvent;
   event.registers = task.last_registers;
@@ -288,7 +303,7 @@ Result<void> Recorder::Impl::end_process() {
   const StopStatus status = tracee::decode_wait_status(raw);
   const bool killed = status.kind == StopStatus::Kind::kKilled;
   task.space->breakpoints.remove_all(task.tracee);
-  if (killed) RCHK_TRY(add_stores_of_killed_call(task));
+  RCHK_TRY(add_end_of_killed_call(task));
   trace::ExitEvent event;
   event.registers = task.call ? task.call->before : task.last_registers;
   if (!task.call) event.place = trace::ExitPlace::kAtEvent;

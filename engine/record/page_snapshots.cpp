@@ -100,14 +100,19 @@ void Recorder::Impl::note_for_snapshots(Space& space, const trace::EventBody& bo
   space.last_event = {event_count_};
   if (options_.snapshot_overhead_percent == 0) return;
   const std::vector<trace::AddressSpaceChange>* changes = nullptr;
-  const auto* const call = std::get_if<trace::SyscallEvent>(&body);
-  if (call != nullptr) changes = &call->changes;
-  if (const auto* memory = std::get_if<trace::MemoryEvent>(&body)) changes = &memory->changes;
+  const std::vector<trace::MemoryWrite>* writes = nullptr;
+  if (const auto* call = std::get_if<trace::SyscallEvent>(&body)) {
+    changes = &call->changes;
+    writes = &call->writes;
+  } else if (const auto* memory = std::get_if<trace::MemoryEvent>(&body)) {
+    changes = &memory->changes;
+    writes = &memory->writes;
+  }
   if (changes == nullptr || !space.snapshots.tracker) return;
   snapshot::DirtyTracker& tracker = *space.snapshots.tracker;
-  if (taking_snapshot_ && call != nullptr) {
+  if (taking_snapshot_) {
     // Between two intervals of the tracker, for neither of them, if the kernel stored just then.
-    for (const trace::MemoryWrite& write : call->writes) {
+    for (const trace::MemoryWrite& write : *writes) {
       space.snapshots.written.push_back(range_of(write.address, write.bytes.size()).pages());
     }
   }
@@ -214,6 +219,8 @@ Result<void> Recorder::Impl::take_page_snapshot() {
     release_held_forks();
     RCHK_TRY_ASSIGN(delta, take_changes(pages));
     RCHK_TRY_ASSIGN(again, log_ended_calls());
+    if (again) continue;
+    RCHK_TRY_ASSIGN(again, log_partial_stores());
   }
   const uint64_t work_ns = sink_.snapshot_work_ns(space->number);
   const uint64_t pages = page_count(delta);
@@ -362,11 +369,14 @@ Result<trace::Snapshot> Recorder::Impl::describe_snapshot() {
 RangeSet Recorder::Impl::memory_in_flight(const Space& space) const {
   RangeSet stored;
   for (const auto& [tid, task] : tasks_) {
-    if (task->space.get() != &space || !task->call) continue;
-    add_all(stored,
-            syscalls::outputs(task->call->entry, kMostStored, GuestReader(task->tracee)).ranges);
+    if (task->space.get() == &space && task->call) add_all(stored, most_stored(*task));
   }
   return stored;
+}
+
+// Where the call of a task may store.
+RangeSet Recorder::Impl::most_stored(const Task& task) {
+  return syscalls::outputs(task.call->entry, kMostStored, GuestReader(task.tracee)).ranges;
 }
 
 // All pages of the guest's own, or those that the tracker names, and what no tracker sees.

@@ -36,6 +36,8 @@ class GuestReader final : public syscalls::MemoryReader {
 bool is_marker(const siginfo_t& info);
 // Whether the kernel may let others run before it comes back from the call.
 bool may_block(const PendingCall& call);
+// Whether the call that `task` waits in stores what has come so far, and goes on waiting for more.
+bool stores_in_parts(const Task& task);
 
 // The recorder's state and loop. Its parts: recorder.cpp (start, the debugger's requests),
 // run_loop.cpp, schedule.cpp (whose turn it is), call_stops.cpp, restarts.cpp (interrupted calls),
@@ -107,6 +109,9 @@ class Recorder::Impl {
   void let_fed_tasks_finish() const;
   // Writes the events of other tasks' calls that have come to their end; true if there was one.
   Result<bool> log_ended_calls();
+  // The same for what calls have stored that have not come to their end.
+  Result<bool> log_partial_stores();
+  Result<bool> log_stores_so_far(Task& task);
   // The state of task_, for an event whose place is its state.
   template <typename ByStateEvent>
   Result<void> take_state(ByStateEvent& event) {
@@ -115,6 +120,8 @@ class Recorder::Impl {
       RCHK_TRY_ASSIGN(event.extended_state, task_->tracee.extended_state());
       RCHK_TRY_ASSIGN(event.dirty, changed_pages());
       RCHK_TRY_ASSIGN(again, log_ended_calls());
+      if (again) continue;
+      RCHK_TRY_ASSIGN(again, log_partial_stores());
     }
     return {};
   }
@@ -132,7 +139,7 @@ class Recorder::Impl {
   // The event of a call of `task` that has stored something without coming to its end.
   Result<void> add_call_made_again(Task& task, const PendingCall& call,
                                    const std::vector<AddressRange>& stored);
-  Result<void> add_stores_of_killed_call(Task& task);
+  Result<void> add_end_of_killed_call(Task& task);
   // Of one that has come back, and that the guest sees made anew.
   Result<void> add_stores_of_interrupted(Task& task, const PendingCall& call);
   Result<MaybeStop> read_stop(Task& task, const RunLimits& limits);
@@ -252,6 +259,7 @@ class Recorder::Impl {
   void note_snapshot_cost(uint64_t begin_ns, uint64_t work_ns, uint64_t pages);
   Result<trace::Snapshot> describe_snapshot();
   snapshot::RangeSet memory_in_flight(const Space& space) const;
+  static snapshot::RangeSet most_stored(const Task& task);
   Result<void> begin_interval();
   // Whether all pages of the guest's own are wanted, or those that changed since the last snapshot.
   enum class Copied : uint8_t { kChanges, kAll };

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "engine/record/recorder_impl.h"
 
 namespace rchk::record {
@@ -122,6 +123,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::advance(ResumeMode mode,
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::read_stop(Task& task, const RunLimits& limits) {
   task_ = &task;
   const pid_t tid = task.tid;
+  RCHK_CHECK(task.unread, "task {} has no stop to read", tid);
   const StopStatus stop = *std::exchange(task.unread, std::nullopt);
   task.state = TaskState::kStopped;
   Result<MaybeStop> handled = handle(stop, limits);

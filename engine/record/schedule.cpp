@@ -192,17 +192,19 @@ Result<bool> Recorder::Impl::log_ended_calls() {
     });
     if (busy) sched_yield();
   }
-  std::vector<Task*> ended;
-  for (const auto& [tid, task] : tasks_) {
-    const bool at_exit = task->unread && task->unread->kind == StopStatus::Kind::kSyscall &&
-                         task->call && !task->call->at_entry;
-    if (task.get() != current && task->announced && at_exit) ended.push_back(task.get());
-  }
-  for (Task* const task : ended) {
-    RCHK_TRY(read_stop(*task, *limits_));
+  // Looked for anew each time: a page snapshot behind the event of one writes those of others.
+  const auto has_ended = [current](const auto& other) {
+    const Task& task = *other.second;
+    return &task != current && task.announced && task.unread &&
+           task.unread->kind == StopStatus::Kind::kSyscall && task.call && !task.call->at_entry;
+  };
+  bool logged = false;
+  for (;; logged = true) {
+    const auto ended = std::find_if(tasks_.begin(), tasks_.end(), has_ended);
+    if (ended == tasks_.end()) return logged;
+    RCHK_TRY(read_stop(*ended->second, *limits_));
     task_ = current;
   }
-  return !ended.empty();
 }
 
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::schedule(const RunLimits& limits) {

@@ -46,6 +46,9 @@ struct PendingCall {
   // All that the call may change, where nothing says what it does.
   std::optional<std::vector<trace::PageContents>> pages_before;
 
+  // What is in the log already of what it has stored, though it goes on waiting for more.
+  std::vector<trace::MemoryWrite> told;
+
   // The new task that it has made, whose SpawnEvent comes behind the call's own.
   pid_t spawned = -1;
   pid_t vforked = 0;  // a process that the call has made, and waits for

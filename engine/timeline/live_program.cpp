@@ -140,9 +140,13 @@ Result<replay::Guest> LiveProgram::take_anchor(replay::Anchor& anchor, Position&
 Result<void> LiveProgram::add_written_behind(EventNumber event, std::vector<GuestAddress>& pages) {
   for (uint64_t number = event.value + 1; number < log_.event_count(); ++number) {
     RCHK_TRY_ASSIGN(const auto logged, log_.event({number}));
-    const auto* const call = std::get_if<trace::SyscallEvent>(&logged->body);
-    if (call == nullptr) continue;
-    for (const trace::MemoryWrite& write : call->writes) {
+    const std::vector<trace::MemoryWrite>* writes = nullptr;
+    if (const auto* call = std::get_if<trace::SyscallEvent>(&logged->body)) writes = &call->writes;
+    if (const auto* memory = std::get_if<trace::MemoryEvent>(&logged->body)) {
+      writes = &memory->writes;
+    }
+    if (writes == nullptr) continue;
+    for (const trace::MemoryWrite& write : *writes) {
       const AddressRange written = range_of(write.address, write.bytes.size()).pages();
       for (GuestAddress page = written.begin; page < written.end; page = page + kPageSize) {
         pages.push_back(page);
