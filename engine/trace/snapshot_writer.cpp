@@ -13,6 +13,15 @@ using snapshot::PageChange;
 // Pages that changed since the last directory before another one pays.
 constexpr uint64_t kFewestChangesForDirectory = 1024;
 
+// The holder may have something else at pages that it is not to be asked for.
+size_t read_held(const PageDelta& delta, GuestAddress address, std::span<uint8_t> out) {
+  const auto range = std::upper_bound(
+      delta.held.begin(), delta.held.end(), address,
+      [](GuestAddress value, const AddressRange& held) { return value < held.end; });
+  if (range == delta.held.end() || !range->contains(address)) return 0;
+  return delta.holder->read(address, out.first(std::min<size_t>(out.size(), range->end - address)));
+}
+
 bool still_holds(const PageDelta& delta) {
   uint8_t byte = 0;
   return delta.held.empty() || delta.holder->read(delta.held.front().begin, {&byte, 1}) == 1;
@@ -97,7 +106,7 @@ Result<snapshot::SnapshotId> SnapshotWriter::add_pages(uint32_t line, const Page
   return pages_.add(line, delta.reset, snapshot::normalized(std::move(pages)),
                     [&delta](GuestAddress address, std::span<uint8_t> out) {
                       const size_t got = snapshot::read_runs(delta.pages, address, out);
-                      return got != 0 ? got : delta.holder->read(address, out);
+                      return got != 0 ? got : read_held(delta, address, out);
                     });
 }
 
