@@ -138,7 +138,8 @@ Result<int> autopilot(const ReplayOptions& options) {
 }
 
 // All cores search a long way back; a number that is asked for does so from the first stretch on.
-timeline::Timeline::SearchOptions search_options(const Pinned& pinned, std::optional<uint32_t> jobs) {
+timeline::Timeline::SearchOptions search_options(const Pinned& pinned,
+                                                 std::optional<uint32_t> jobs) {
   timeline::Timeline::SearchOptions options;
   options.cores = pinned.others;
   if (!jobs) return options;

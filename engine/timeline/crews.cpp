@@ -1,6 +1,8 @@
 // Searches by several processes at a time: what is searched by which, and what comes of it.
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "engine/timeline/clock.h"
 #include "engine/timeline/timeline.h"
@@ -73,8 +75,8 @@ Result<void> Timeline::employ(Crews& crews, const Position& end, const Position&
   const Station* const station = stations_.at(cut.jobs.front().begin);
   RCHK_TRY_ASSIGN(const uint64_t guest_bytes, stations_.memory_bytes(*station));
   const uint64_t affordable = snapshot::usable_memory_bytes() / 4 / (guest_bytes + kWorkerBytes);
-  const size_t workers = std::min({search_options_.cores.size(), cut.jobs.size() - 1,
-                                   static_cast<size_t>(affordable)});
+  const size_t workers = std::min(
+      {search_options_.cores.size(), cut.jobs.size() - 1, static_cast<size_t>(affordable)});
   crews.here =
       SearchCrew::start(std::move(cut.jobs), std::span(search_options_.cores).first(workers),
                         [this](int cpu) { return make_search(cpu); });
@@ -88,6 +90,7 @@ void Timeline::dismiss(Crews& crews) {
   const std::vector<GuestAddress> addresses = breakpoint_addresses(GuestAddress{});
   for (size_t i = 0; i < crews.here->jobs().size(); ++i) {
     if (crews.here->state(i) != SearchCrew::State::kDone) continue;
+    if (crews.here->is_by_worker(i)) ++searched_by_workers_;
     const SearchResult& result = crews.here->result(i);
     const SearchJob& job = crews.here->jobs()[i];
     if (!result.hit && !result.refused) note_unvisited(job.begin, job.end, addresses);
@@ -158,6 +161,11 @@ Result<SearchResult> Timeline::search_job(SearchCrew& crew, size_t wanted, const
       return behind ? search_back(stretch.begin, end, interrupted) : Result<SearchResult>(result);
     }
     if (state == SearchCrew::State::kFailed) return search_back(stretch.begin, end, interrupted);
+    if (search_options_.waits_for_workers && crew.has_workers()) {
+      if (interrupted && interrupted()) return SearchResult{{}, true, false};
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+      continue;
+    }
     // It is another's: this process does one that comes later in turn, or else the same.
     const bool is_mine = crew.take(wanted);
     const std::optional<size_t> later = is_mine ? std::nullopt : crew.take_near(wanted);
@@ -165,8 +173,8 @@ Result<SearchResult> Timeline::search_job(SearchCrew& crew, size_t wanted, const
     const bool is_shared = !is_mine && !later;
     const auto enough = [&] {
       user_interrupted = user_interrupted || (interrupted && interrupted());
-      return user_interrupted || (is_shared ? crew.state(wanted) == SearchCrew::State::kDone
-                                            : crew.answered(wanted));
+      return user_interrupted ||
+             (is_shared ? crew.state(wanted) == SearchCrew::State::kDone : crew.answered(wanted));
     };
     const auto result = search_back(crew.jobs()[job].begin, crew.jobs()[job].end, enough);
     if (!result) {

@@ -39,6 +39,7 @@ void be_expendable() {
 // The answer to a job: written by who has taken it, before the state says kDone.
 struct SearchCrew::Slot {
   std::atomic<uint32_t> state{kOpen};
+  uint32_t owner = kMaker;
   SearchResult result;
 };
 
@@ -58,8 +59,9 @@ struct SearchCrew::Board {
   bool is_idle(size_t job) const {
     return over.load(std::memory_order_relaxed) || first_hit.load(std::memory_order_relaxed) < job;
   }
-  void put(size_t job, const SearchResult& result) {
+  void put(size_t job, uint32_t owner, const SearchResult& result) {
     slot(job).result = result;
+    slot(job).owner = owner;
     slot(job).state.store(kDone, std::memory_order_release);
     if (!result.hit) return;
     const auto number = static_cast<uint32_t>(job);
@@ -97,11 +99,7 @@ SearchCrew::~SearchCrew() {
   constexpr int64_t kLongestNs = 100'000'000;
   end_soon();
   const int64_t until_ns = now_ns() + kLongestNs;
-  const auto all_ended = [this] {
-    look_after();
-    return std::all_of(workers_.begin(), workers_.end(), [](pid_t pid) { return pid < 0; });
-  };
-  while (!all_ended() && now_ns() < until_ns) {
+  while (has_workers() && now_ns() < until_ns) {
     const timespec moment{0, 500'000};
     nanosleep(&moment, nullptr);
   }
@@ -112,6 +110,13 @@ SearchCrew::~SearchCrew() {
   }
   munmap(board_, Board::size_bytes(jobs_.size()));
 }
+
+bool SearchCrew::has_workers() {
+  look_after();
+  return std::any_of(workers_.begin(), workers_.end(), [](pid_t pid) { return pid >= 0; });
+}
+
+bool SearchCrew::is_by_worker(size_t job) const { return board_->slot(job).owner != kMaker; }
 
 void SearchCrew::end_soon() { board_->over = true; }
 
@@ -173,7 +178,9 @@ std::optional<size_t> SearchCrew::take_near(size_t job) {
   return std::nullopt;
 }
 
-void SearchCrew::finish(size_t job, const SearchResult& result) { board_->put(job, result); }
+void SearchCrew::finish(size_t job, const SearchResult& result) {
+  board_->put(job, kMaker, result);
+}
 void SearchCrew::fail(size_t job) { board_->slot(job).state = kFailed; }
 void SearchCrew::give_back(size_t job) { board_->slot(job).state = kOpen; }
 
@@ -195,7 +202,7 @@ void SearchCrew::search_all(uint32_t owner, const Search& search) {
     if (result->interrupted) {
       give_back(*job);
     } else {
-      board_->put(*job, *result);
+      board_->put(*job, owner, *result);
     }
   }
 }

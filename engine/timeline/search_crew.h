@@ -62,6 +62,9 @@ class SearchCrew {
   const SearchResult& result(size_t job) const;
   // Whether what is known says what the last hit at or before `job` is.
   bool answered(size_t job);
+  // Whether it was a worker who did it. REQUIRES: the state is kDone.
+  bool is_by_worker(size_t job) const;
+  bool has_workers();
   // Workers begin nothing more, and end.
   void end_soon();
 

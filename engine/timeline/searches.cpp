@@ -198,8 +198,7 @@ Result<SearchResult> Timeline::search_interval(const Checkpoint& from, const Pos
   const auto run = [&](const AdvanceRequest& request) {
     return advance(guest, request, at_ns, interrupted);
   };
-  RCHK_TRY_ASSIGN(const SearchResult result,
-                  search_on(*replayer_, guest, end, run, interrupted));
+  RCHK_TRY_ASSIGN(const SearchResult result, search_on(*replayer_, guest, end, run, interrupted));
   if (!result.interrupted && !result.hit && !result.refused) {
     note_unvisited(start, end, breakpoint_addresses(GuestAddress{}));
   }

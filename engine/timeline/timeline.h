@@ -112,7 +112,10 @@ class Timeline final : public replay::AnchorSource {
   struct SearchOptions {
     std::vector<int> cores;
     int64_t patience_ns = 100'000'000;
+    bool waits_for_workers = false;  // searches itself only what they do not come to: for tests
   };
+  // How many stretches workers have searched by now.
+  uint64_t searched_by_workers() const { return searched_by_workers_; }
   void set_search_options(SearchOptions options) { search_options_ = std::move(options); }
   // The process whose history this is.
   int32_t process() const { return process_; }
@@ -292,6 +295,7 @@ class Timeline final : public replay::AnchorSource {
   Checkpoints checkpoints_{128, memory_budget_bytes_ / 2};
   Unreached unreached_;
   SearchOptions search_options_;
+  uint64_t searched_by_workers_ = 0;
   std::optional<Trail> trail_;  // of the guest that ran last
   std::map<EventNumber, std::map<uint32_t, replay::Anchor>> anchors_;
   std::map<Position, uint64_t> live_pages_;  // that changed in front of each live snapshot
