@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "engine/timeline/clock.h"
+#include "engine/timeline/paced_question.h"
 #include "engine/timeline/timeline.h"
 
 namespace rchk::timeline {
@@ -127,7 +128,9 @@ Result<SearchResult> Timeline::search_from(replay::Replayer& replayer, const Sea
 Result<SearchResult> Timeline::search_back(const Position& begin, Position end,
                                            const std::function<bool()>& interrupted) {
   SearchResult all;
+  PacedQuestion asked(interrupted);
   while (end > begin) {
+    if (asked.now()) return SearchResult{{}, true, false};
     RCHK_TRY_ASSIGN(const Checkpoint* const from, base_for(end, true));
     if (from == nullptr) return fail(ErrorKind::kMisuse, fmt::format("nothing before {}", end));
     const Position start = std::max(from->guest.position, begin);

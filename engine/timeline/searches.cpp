@@ -33,7 +33,12 @@ Result<TimelineStop> Timeline::continue_backward(const RunCommand& command) {
   Position floor = beginning();
   if (command.until) floor = std::max(floor, Position{*command.until, 0, 0, 0});
   Crews crews(end);
+  PacedQuestion asked(command.interrupted);
   while (end > floor) {
+    if (asked.now()) {
+      dismiss(crews);
+      return stop(StopKind::kInterrupted);
+    }
     RCHK_TRY_ASSIGN(const std::optional<Position> ruled_out, ruled_out_before(end, floor));
     if (ruled_out && !points_.stops_at_events()) {
       end = *ruled_out;

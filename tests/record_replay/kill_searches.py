@@ -36,7 +36,8 @@ def kill_after(recording, seconds):
     """How many processes there were, beside rchk; -1 if some did not end."""
     remote = Remote(recording, "--search-jobs", "3")
     remote.monitor("goto end")
-    remote.ask("Z3,10,8")
+    remote.ask("QPassSignals:e")
+    remote.ask("Z0,10,1")
     remote.send("bc")
     time.sleep(seconds)
     remote.server.send_signal(signal.SIGKILL)
@@ -54,7 +55,7 @@ def kill_after(recording, seconds):
 
 def main():
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    counts = [kill_after(sys.argv[1], 0.004 * i) for i in range(25)]
+    counts = [kill_after(sys.argv[1], 0.012 * i) for i in range(10)]
     if max(counts) <= 0:
         print(f"there was nothing to leave behind: {counts}")
         return 1
