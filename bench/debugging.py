@@ -12,7 +12,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 GDB_TIMEOUT_S = 600
 
 
-def session(kind, program, *, mode, recording=None, arguments=()):
+def session(kind, program, *, mode, recording=None, arguments=(), options=()):
     """Runs one measurement of gdb_timing.py in gdb; returns what it measured, by name."""
     environment = {
         **os.environ,
@@ -21,6 +21,7 @@ def session(kind, program, *, mode, recording=None, arguments=()):
         "BENCH_PROGRAM": program,
         "BENCH_ARGUMENTS": " ".join(arguments),
         "BENCH_RECORDING": str(recording or ""),
+        "BENCH_OPTIONS": " ".join(options),
         "RCHK": str(process.RCHK),
     }
     done = process.run(["gdb", "-nx", "-batch", "-x", HERE / "gdb_timing.py"],
@@ -83,7 +84,8 @@ def last_write(options):
     program = built("seldom", "-g", "-no-pie")
     native = timed([program, str(rounds)])
     recording = record("seldom", [program, str(rounds)])
-    found = session("last_write", program, mode="recorded", recording=recording)
+    found = session("last_write", program, mode="recorded", recording=recording,
+                    options=("--search-jobs", "1"))
     faster = found["searched"] / found["indexed"]
     return [limited("reverse-continue to a variable's only write", native_s=native,
                     measured_s=found["indexed"], limit_s=0.5,
@@ -91,6 +93,24 @@ def last_write(options):
             Row("the same without the index", seconds(native), seconds(found["searched"]), faster,
                 "20.00 x", "ok" if faster >= 20 else "under",
                 "the ratio: how much faster the index is")]
+
+
+def search_on_two_cores(options):
+    """A watchpoint that no index rules out, on a page that is dirtied all the time."""
+    rounds = 10_000 if options.quick else 30_000
+    program = built("seldom", "-g", "-no-pie")
+    native = timed([program, str(rounds)])
+    recording = record("seldom", [program, str(rounds)])
+    took = {1: [], 2: []}
+    for _ in range(options.repeats):
+        for jobs, times in took.items():
+            found = session("search", program, mode="recorded", recording=recording,
+                            options=("--search-jobs", str(jobs)))
+            times.append(found["search"])
+    one, two = min(took[1]), min(took[2])
+    return [Row("reverse-continue, nothing skippable: 2 cores against 1", seconds(native),
+                seconds(two), one / two, "1.60 x", "ok" if one >= 1.6 * two else "under",
+                f"the ratio: how much faster 2 cores are; 1 core: {seconds(one)}")]
 
 
 def small_steps(_options):
@@ -135,6 +155,7 @@ def benchmarks(options):
         Measurement("reverse_continue", lambda: long_way_back(options)),
         Measurement("many_hits", lambda: many_hits(options)),
         Measurement("last_write", lambda: last_write(options)),
+        Measurement("search_on_two_cores", lambda: search_on_two_cores(options)),
         Measurement("reverse_steps", lambda: small_steps(options)),
         Measurement("first_step", lambda: first_step_back(options)),
         Measurement("gdb_record", lambda: gdb_record(options)),

@@ -27,7 +27,8 @@ def connect():
     if MODE == "live":
         gdb.execute(f"target remote | {rchk} {PROGRAM} {arguments}", to_string=True)
     elif MODE == "recorded":
-        gdb.execute(f"target remote | {rchk} replay --stdio {os.environ['BENCH_RECORDING']}",
+        options, recording = os.environ["BENCH_OPTIONS"], os.environ["BENCH_RECORDING"]
+        gdb.execute(f"target remote | {rchk} replay --stdio {options} {recording}",
                     to_string=True)
     else:
         gdb.execute(f"set args {arguments}")
@@ -94,6 +95,13 @@ def monitor_last():
         report(name, timed(f"monitor last {address:#x} 8"))
         if int(gdb.parse_and_eval("seldom[0]")) != 0:
             raise gdb.GdbError("stopped behind another write")
+
+
+def search():
+    """From the end to the beginning, where nothing has been run before."""
+    gdb.execute("monitor goto end", to_string=True)
+    gdb.Breakpoint("often[5][1]", gdb.BP_WATCHPOINT)
+    report("search", timed("reverse-continue"))
 
 
 def reverse_steps():

@@ -57,6 +57,7 @@ struct ReplayOptions {
   bool autopilot = false;
   bool stdio = false;
   std::optional<uint16_t> port;
+  std::optional<uint32_t> search_jobs;  // processes that search back; else one for each core
   std::vector<std::string> gdb_arguments;
   bool log_packets = false;
 };

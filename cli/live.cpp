@@ -53,11 +53,11 @@ Result<int> serve_live(const LiveOptions& options) {
   const std::unique_ptr<record::Recorder> recorder = std::move(*started);
   for (FileDescriptor& stream : streams.guest) stream.reset();
 
-  RCHK_TRY_ASSIGN(const int cpu, pin_here());
+  RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
   const auto view = trace::ProcessView::of_first(log);
   timeline::LiveProgram live(*recorder, *view);
   RCHK_TRY_ASSIGN(const auto timeline,
-                  timeline::Timeline::open_live(*view, live, cpu, syscall_name));
+                  timeline::Timeline::open_live(*view, live, pinned.cpu, syscall_name));
   RCHK_TRY(live.join(*timeline));
 
   target::TimelineTarget::Hooks hooks;

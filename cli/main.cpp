@@ -147,6 +147,11 @@ int command(int argc, char** argv, const std::string& self) {
                              "program on; without it the first");
   replay_command->add_option("-f,--forked", replay.process.forked,
                              "The same by its pid, from its fork on");
+  replay_command
+      ->add_option("--search-jobs", replay.search_jobs,
+                   "How many processes search back at a time, from the start of a search on; else "
+                   "one on each core, once a search takes longer than 0.1 s; 1 for this one alone")
+      ->check(CLI::Range(1, 256));
   replay_command->add_option("file", replay.file, "The recording; without it the newest");
 
   std::string file;

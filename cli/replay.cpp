@@ -59,8 +59,8 @@ using OnEvent = std::function<Result<void>(EventNumber, const trace::Event&, con
 
 // Replays all processes from the start to the end.
 Result<Summary> replay_tree(trace::EventSource& source, OnEvent on_event, bool restore) {
-  RCHK_TRY_ASSIGN(const int cpu, pin_here());
-  RCHK_TRY_ASSIGN(const auto tree, replay::TreeReplay::create(source, cpu, syscall_name));
+  RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
+  RCHK_TRY_ASSIGN(const auto tree, replay::TreeReplay::create(source, pinned.cpu, syscall_name));
   tree->on_event(std::move(on_event));
   if (restore) tree->restore_snapshots();
   RCHK_TRY(tree->run());
@@ -75,8 +75,8 @@ Result<Summary> replay_tree(trace::EventSource& source, OnEvent on_event, bool r
 
 // Replays one process from the start to the end.
 Result<Summary> replay_all(trace::EventSource& source, OnEvent on_event, bool restore) {
-  RCHK_TRY_ASSIGN(const int cpu, pin_here());
-  RCHK_TRY_ASSIGN(const auto replayer, replay::Replayer::create(source, cpu));
+  RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
+  RCHK_TRY_ASSIGN(const auto replayer, replay::Replayer::create(source, pinned.cpu));
   replayer->name_syscalls_with(syscall_name);
   replayer->on_event(std::move(on_event));
   if (restore) replayer->restore_snapshots();
@@ -137,13 +137,29 @@ Result<int> autopilot(const ReplayOptions& options) {
   return exit_status_of(summary);
 }
 
+// All cores search a long way back; a number that is asked for does so from the first stretch on.
+timeline::Timeline::SearchOptions search_options(const Pinned& pinned,
+                                                 std::optional<uint32_t> jobs) {
+  timeline::Timeline::SearchOptions options;
+  options.cores = pinned.others;
+  if (!jobs) return options;
+  options.patience_ns = 0;
+  const std::vector<int> cores =
+      pinned.others.empty() ? std::vector<int>{pinned.cpu} : pinned.others;
+  options.cores.clear();
+  for (uint32_t i = 1; i < *jobs; ++i) options.cores.push_back(cores[(i - 1) % cores.size()]);
+  return options;
+}
+
 Result<int> serve_recording(const ReplayOptions& options) {
   std::unique_ptr<protocol::Transport> transport;
   // Opened first: an error still reaches the terminal.
   RCHK_TRY_ASSIGN(const auto reader, open_recording(options.file));
   RCHK_TRY_ASSIGN(const ChosenProcess chosen, choose_process(*reader, options.process));
-  RCHK_TRY_ASSIGN(const int cpu, pin_here());
-  RCHK_TRY_ASSIGN(const auto timeline, timeline::Timeline::open(*chosen.source, cpu, syscall_name));
+  RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
+  RCHK_TRY_ASSIGN(const auto timeline,
+                  timeline::Timeline::open(*chosen.source, pinned.cpu, syscall_name));
+  timeline->set_search_options(search_options(pinned, options.search_jobs));
   if (chosen.beginning.value != 0) RCHK_TRY(timeline->begin_at(chosen.beginning));
   if (options.port) {
     RCHK_TRY_ASSIGN(protocol::Listener listener, protocol::Listener::open("", *options.port));
@@ -219,6 +235,9 @@ int run_replay(const ReplayOptions& options, const std::string& self) {
   std::vector<std::string> command{"replay", "--stdio", *path};
   if (options.process.process) command.insert(command.end(), {"-p", *options.process.process});
   if (options.process.forked) command.insert(command.end(), {"-f", *options.process.forked});
+  if (options.search_jobs) {
+    command.insert(command.end(), {"--search-jobs", std::to_string(*options.search_jobs)});
+  }
   return start_gdb(self, command, options.gdb_arguments);
 }
 

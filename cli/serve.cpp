@@ -48,11 +48,12 @@ int start_gdb(const std::string& self, const std::vector<std::string>& rchk_argu
   return report({ErrorKind::kMachine, errno, "cannot start gdb (Debian package gdb)"});
 }
 
-Result<int> pin_here() {
+Result<Pinned> pin_here() {
   const int cpu = sched_getcpu();
   if (cpu < 0) return fail_errno("sched_getcpu");
-  RCHK_TRY(tracee::pin_to_cpu(cpu));
-  return cpu;
+  RCHK_TRY_ASSIGN(std::vector<int> allowed, tracee::pin_to_cpu(cpu));
+  std::erase(allowed, cpu);
+  return Pinned{cpu, std::move(allowed)};
 }
 
 }  // namespace rchk::cli

@@ -1,5 +1,9 @@
 #pragma once
 
+#include <string>
+#include <vector>
+
+#include "base/result.h"
 #include "gdbserver/protocol/transport.h"
 #include "gdbserver/target/target.h"
 
@@ -12,7 +16,12 @@ Result<void> serve(target::Target& target, protocol::Transport& transport, bool 
 int start_gdb(const std::string& self, const std::vector<std::string>& rchk_arguments,
               const std::vector<std::string>& gdb_arguments);
 
-// The core that this thread runs on now, which it is pinned to from then on.
-Result<int> pin_here();
+// The core that this thread runs on now, which it is pinned to from then on, and which others it
+// might have run on.
+struct Pinned {
+  int cpu = 0;
+  std::vector<int> others;
+};
+Result<Pinned> pin_here();
 
 }  // namespace rchk::cli

@@ -23,6 +23,7 @@ PARTS = {
     "chaos": "record_replay.chaos",
     "recordings": "record_replay.recordings",
     "keep": "record_replay.keep",
+    "searches": "record_replay.searches",
     "programs": "record_replay.programs",
     "e2e": "e2e.tests",
     "kernel": "kernel.tests",

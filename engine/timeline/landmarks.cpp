@@ -212,7 +212,7 @@ Result<std::optional<TimelineStop>> Timeline::run_on(const Position& limit,
     request.limit = std::min(limit, ahead.position);
     RCHK_TRY_ASSIGN(const Outcome outcome,
                     advance(*guest_, request, present_ns_, command.interrupted));
-    checkpoints_.note_unvisited(since, guest_->position, breakpoint_addresses(not_reported));
+    note_unvisited(since, guest_->position, breakpoint_addresses(not_reported));
     if (outcome.stop != AdvanceStop::kLimit) {
       since = guest_->position;
       not_reported = guest_->registers.pc();

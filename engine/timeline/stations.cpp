@@ -26,6 +26,13 @@ const Station* Stations::before(const Position& position) const {
   return found == all_.data() ? nullptr : found - 1;
 }
 
+const Station* Stations::at_or_after(const Position& position) const {
+  const auto found = std::lower_bound(
+      all_.begin(), all_.end(), position,
+      [](const Station& station, const Position& value) { return station.position() < value; });
+  return found == all_.end() ? nullptr : &*found;
+}
+
 const Station* Stations::at(const Position& position) const {
   const Station* const found = at_or_before(position);
   return found != nullptr && found->position() == position ? found : nullptr;
@@ -49,6 +56,11 @@ Result<bool> Stations::touched(const Station& station, AddressRange range) const
 Result<int64_t> Stations::restore_ns(const Station& station) const {
   RCHK_TRY_ASSIGN(const auto pages, source_->pages(station.number));
   return cost_.process_ns + static_cast<int64_t>(pages.size()) * cost_.page_ns;
+}
+
+Result<uint64_t> Stations::memory_bytes(const Station& station) const {
+  RCHK_TRY_ASSIGN(const auto pages, source_->pages(station.number));
+  return pages.size() * kPageSize;
 }
 
 Result<bool> Stations::same_program_as_before(const Station& station) const {

@@ -31,6 +31,8 @@ class Stations {
   // The latest one at or before `position`, or null; likewise strictly before.
   const Station* at_or_before(const Position& position) const;
   const Station* before(const Position& position) const;
+  // The first one at or behind `position`, or null.
+  const Station* at_or_after(const Position& position) const;
   // The one at exactly that position, or null.
   const Station* at(const Position& position) const;
 
@@ -40,6 +42,8 @@ class Stations {
   void set_restore_cost(RestoreCost cost) { cost_ = cost; }
   // How long it takes to make a guest of it, about.
   Result<int64_t> restore_ns(const Station& station) const;
+  // How much memory a guest made of it has, about.
+  Result<uint64_t> memory_bytes(const Station& station) const;
   // Whether the station before is of the same program.
   Result<bool> same_program_as_before(const Station& station) const;
 

@@ -50,6 +50,7 @@ Result<std::unique_ptr<Timeline>> Timeline::open_child(trace::EventSource& sourc
                   replay::Replayer::create_beside(*parent.replayer_, source, false));
   timeline->replayer_->set_anchors(timeline.get());
   timeline->beginning_ = beginning;
+  timeline->search_options_ = parent.search_options_;
   RCHK_TRY(timeline->learn_process());
   // The last event before it that the parent's history has as well.
   std::optional<EventNumber> made;
@@ -325,6 +326,10 @@ Result<const Checkpoint*> Timeline::base_for(const Position& target, bool strict
   const bool further = station != nullptr && station->position() >= beginning() &&
                        (near == nullptr || near->guest.position < station->position());
   if (!further) return near;
+  if (strictly) {
+    RCHK_TRY_ASSIGN(const bool usable, can_search_from(*station));
+    if (!usable) return near;
+  }
   RCHK_TRY_ASSIGN(const auto taken, stations_.snapshot(*station));
   const auto at_ns = static_cast<int64_t>(taken->cpu_ns);
   // What the way costs to a guest that goes on from the nearest checkpoint, or from here.

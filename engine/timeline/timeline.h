@@ -7,9 +7,12 @@
 
 #include "engine/replay/replayer.h"
 #include "engine/timeline/checkpoints.h"
+#include "engine/timeline/clock.h"
+#include "engine/timeline/search_crew.h"
 #include "engine/timeline/stations.h"
 #include "engine/timeline/stop_points.h"
 #include "engine/timeline/trail.h"
+#include "engine/timeline/unreached.h"
 #include "engine/timeline/window.h"
 #include "snapshot/memory_cost.h"
 
@@ -48,6 +51,8 @@ class LiveEnd {
 
 // A recording's history with a point in it where the user is: the present. Moves the present
 // forward and backward, exactly, using checkpoints so that no move replays more than it must.
+//
+// Searching back on several cores forks worker processes: it has to be the only thread then.
 //
 // The present is one of three things: the live end, a guest that stands at it, or a step of the
 // window, a stretch of single instructions kept at hand.
@@ -104,6 +109,16 @@ class Timeline final : public replay::AnchorSource {
   void set_restore_cost(RestoreCost cost) { stations_.set_restore_cost(cost); }
   // Searches back pass over what is known not to have what they look for, unless told not to.
   void use_index(bool use) { uses_index_ = use; }
+  // Which cores search back besides this one: a worker on each. They begin once a search has taken
+  // so long. Only where nothing is added to the history.
+  struct SearchOptions {
+    std::vector<int> cores;
+    int64_t patience_ns = 100'000'000;
+    bool waits_for_workers = false;  // searches itself only what they do not come to: for tests
+  };
+  // How many stretches workers have searched by now.
+  uint64_t searched_by_workers() const { return searched_by_workers_; }
+  void set_search_options(SearchOptions options) { search_options_ = std::move(options); }
   // The process whose history this is.
   int32_t process() const { return process_; }
   // What to tell from its own doings; with none of it, all tasks that use its memory count as its.
@@ -186,20 +201,45 @@ class Timeline final : public replay::AnchorSource {
   Result<TimelineStop> forward_in_history(const RunCommand& command);
   Result<TimelineStop> continue_in_history(const RunCommand& command);
   Result<TimelineStop> step_in_history();
-  struct Search {
-    std::optional<replay::FoundHit> hit;
-    bool interrupted = false;
-  };
-  Result<Search> search_interval(const Checkpoint& from, const Position& end,
-                                 const RunCommand& command);
-  // Whether nothing that is looked for can have happened between the checkpoint at `end` and the
-  // one before it.
-  bool can_skip_to(const Position& end) const;
-  // Where nothing that is looked for happened between two page snapshots, and one of them is at
-  // `end`: where the other one is.
-  Result<std::optional<Position>> skip_to_station(const Position& end, const Position& floor);
-  std::vector<GuestAddress> breakpoint_addresses(GuestAddress but) const;
+  // searches.cpp
   Result<TimelineStop> continue_backward(const RunCommand& command);
+  bool positions_stay() const;
+  void note_unvisited(const Position& begin, const Position& end,
+                      const std::vector<GuestAddress>& instructions);
+  bool can_skip_to(const Position& end) const;
+  // Where the recording's index says that nothing that is looked for happened from some page
+  // snapshot up to `end`: where that is.
+  Result<std::optional<Position>> ruled_out_before(const Position& end, const Position& floor);
+  Result<bool> can_search_from(const Station& station) const;
+  std::vector<GuestAddress> breakpoint_addresses(GuestAddress but) const;
+  Result<SearchResult> search_interval(const Checkpoint& from, const Position& end,
+                                       const std::function<bool()>& interrupted);
+  using Run = std::function<Result<replay::Outcome>(const replay::AdvanceRequest&)>;
+  Result<SearchResult> search_on(replay::Replayer& replayer, replay::Guest& guest,
+                                 const Position& end, const Run& run,
+                                 const std::function<bool()>& interrupted);
+  // crews.cpp
+  struct Cut {
+    std::vector<SearchJob> jobs;
+    Position begin;  // how far back it was cut
+  };
+  // Of one search.
+  struct Crews {
+    explicit Crews(const Position& end) : next(end), since_ns(now_ns()) {}
+    std::unique_ptr<SearchCrew> here;
+    Position next;  // there is none for what lies behind it
+    int64_t since_ns;
+  };
+  Result<Cut> cut_before(const Position& end, const Position& floor);
+  Result<void> employ(Crews& crews, const Position& end, const Position& floor);
+  void dismiss(Crews& crews);
+  Result<SearchCrew::Search> make_search(int cpu);
+  Result<SearchResult> search_from(replay::Replayer& replayer, const SearchJob& job,
+                                   const SearchCrew::GiveUp& give_up);
+  Result<SearchResult> search_back(const Position& begin, Position end,
+                                   const std::function<bool()>& interrupted);
+  Result<SearchResult> search_job(SearchCrew& crew, size_t wanted, const Position& end,
+                                  const std::function<bool()>& interrupted);
   Result<bool> step_back();
   // tasks.cpp
   Result<std::optional<TimelineStop>> run_to_task(const RunCommand& command);
@@ -256,6 +296,9 @@ class Timeline final : public replay::AnchorSource {
   // Forks of the live program may hold on to so much memory, and those of replays to half of it.
   const uint64_t memory_budget_bytes_ = snapshot::usable_memory_bytes() / 8;
   Checkpoints checkpoints_{128, memory_budget_bytes_ / 2};
+  Unreached unreached_;
+  SearchOptions search_options_;
+  uint64_t searched_by_workers_ = 0;
   std::optional<Trail> trail_;  // of the guest that ran last
   std::map<EventNumber, std::map<uint32_t, replay::Anchor>> anchors_;
   std::map<Position, uint64_t> live_pages_;  // that changed in front of each live snapshot

@@ -3,6 +3,7 @@
 
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/rseq.h>
 #include <sys/syscall.h>
@@ -28,7 +29,10 @@ void unregister_rseq() {
   syscall(SYS_rseq, area, kAreaBytes, RSEQ_FLAG_UNREGISTER, RSEQ_SIG);
 }
 
-[[noreturn]] void become_empty(GuestAddress gadget, std::optional<int> cpu) {
+[[noreturn]] void become_empty(GuestAddress gadget, std::optional<int> cpu, pid_t tracer) {
+  // Until it is traced nothing else ends it with its tracer.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != tracer) _exit(4);
   setsid();
   if (cpu) {
     cpu_set_t cpus;
@@ -56,9 +60,10 @@ void unregister_rseq() {
 }  // namespace
 
 Result<Tracee> Tracee::spawn_empty(GuestAddress gadget, std::optional<int> cpu) {
+  const pid_t tracer = getpid();
   const pid_t pid = ::fork();
   if (pid < 0) return fail_errno("fork");
-  if (pid == 0) become_empty(gadget, cpu);
+  if (pid == 0) become_empty(gadget, cpu, tracer);
   Tracee tracee(pid);
   RCHK_TRY_ASSIGN(const StopStatus stop, tracee.wait());
   if (stop.is_gone()) {

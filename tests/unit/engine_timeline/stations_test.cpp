@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <random>
 
+#include <sched.h>
+#include <sys/wait.h>
+
 #include "engine/trace/reader.h"
 #include "engine/trace/writer.h"
 #include "tests/unit/engine_timeline/tiny_guest.h"
@@ -44,6 +47,35 @@ class StationsTest : public testing::Test {
     auto timeline = value_of(Timeline::open(*reader_, std::nullopt, {}));
     timeline->set_restore_cost({INT64_MIN / 4, 0});
     return timeline;
+  }
+  // One that has so many workers search, from the first stretch on.
+  std::unique_ptr<Timeline> open_with_crew(size_t workers) {
+    auto timeline = open();
+    timeline->set_search_options({std::vector<int>(workers, sched_getcpu()), 0, true});
+    return timeline;
+  }
+  // Goes back from the end until history begins, comparing each stop with the reference's.
+  int compare_all_hits(Timeline& timeline, const StopPoints& points) {
+    for (Timeline* one : {reference_.get(), &timeline}) {
+      one->set_stop_points(points);
+      EXPECT_TRUE(one->seek_to_end());
+    }
+    for (int found = 0;; ++found) {
+      const TimelineStop expected = backward(*reference_, RunKind::kContinue);
+      const TimelineStop stop = backward(timeline, RunKind::kContinue);
+      EXPECT_EQ(expected.kind, stop.kind);
+      EXPECT_EQ(expected.index, stop.index);
+      EXPECT_EQ(expected.number, stop.number);
+      EXPECT_EQ("", difference(state_of(*reference_), state_of(timeline)));
+      if (!HasFailure() && stop.kind != StopKind::kHistoryBegin) continue;
+      EXPECT_GT(timeline.searched_by_workers(), 0u);
+      return found;
+    }
+  }
+  static StopPoints quiet() {
+    StopPoints points;
+    points.quiet_signals = ~uint64_t{0};
+    return points;
   }
   std::vector<State> all_states() {
     std::vector<State> states{state_of(*reference_)};
@@ -122,6 +154,119 @@ TEST_F(StationsTest, PassesOverWhatWasNotTouched) {
   EXPECT_EQ(StopKind::kHistoryBegin, backward(*reference_, RunKind::kContinue).kind);
   EXPECT_LT(timeline->replayer().instructions() - before,
             (reference_->replayer().instructions() - reference_before) / 2);
+}
+
+TEST_F(StationsTest, RuleOutNothingForABreakpointThatWasNotLookedFor) {
+  const auto timeline = open();
+  StopPoints points = quiet();
+  timeline->set_stop_points(points);
+  ASSERT_TRUE(timeline->seek_to_end());
+  EXPECT_EQ(StopKind::kHistoryBegin, backward(*timeline, RunKind::kContinue).kind);
+  points.breakpoints.push_back({subroutine(), {}});
+  timeline->set_stop_points(points);
+  ASSERT_TRUE(timeline->seek_to_end());
+  EXPECT_EQ(StopKind::kBreakpoint, backward(*timeline, RunKind::kContinue).kind);
+}
+
+TEST_F(StationsTest, WorkersAndTheirMakerFindTheSame) {
+  const auto timeline = open();
+  timeline->set_search_options({std::vector<int>(2, sched_getcpu()), 0});
+  StopPoints points = quiet();
+  points.breakpoints.push_back({subroutine(), {}});
+  points.watches.push_back({range_of(kData + 8, 8), translate::WatchKind::kWrite, {}});
+  for (Timeline* one : {reference_.get(), timeline.get()}) {
+    one->set_stop_points(points);
+    ASSERT_TRUE(one->seek_to_end());
+  }
+  for (StopKind kind{}; kind != StopKind::kHistoryBegin;) {
+    kind = backward(*reference_, RunKind::kContinue).kind;
+    ASSERT_EQ(kind, backward(*timeline, RunKind::kContinue).kind);
+    ASSERT_EQ("", difference(state_of(*reference_), state_of(*timeline)));
+  }
+}
+
+TEST_F(StationsTest, WhatWasRunThroughIsNotRunAgain) {
+  StopPoints points = quiet();
+  points.breakpoints.push_back({{0x7000000}, {}});
+  points.watches.push_back({range_of({0x7000000}, 8), translate::WatchKind::kWrite, {}});
+  const auto serial = open(), shared = open_with_crew(2);
+  for (Timeline* timeline : {serial.get(), shared.get()}) {
+    timeline->set_stop_points(points);
+    ASSERT_TRUE(timeline->seek_to_end());
+    EXPECT_EQ(StopKind::kHistoryBegin, backward(*timeline, RunKind::kContinue).kind);
+    ASSERT_TRUE(timeline->seek_to_end());
+    const uint64_t before = timeline->replayer().instructions();
+    EXPECT_EQ(StopKind::kHistoryBegin, backward(*timeline, RunKind::kContinue).kind);
+    // But for what lies before the first snapshot and behind the last one.
+    EXPECT_LT(timeline->replayer().instructions() - before, 100);
+  }
+}
+
+TEST_F(StationsTest, WorkersFindTheSameWrites) {
+  for (const translate::WatchKind kind :
+       {translate::WatchKind::kWrite, translate::WatchKind::kRead, translate::WatchKind::kAccess}) {
+    StopPoints points = quiet();
+    points.watches.push_back({range_of(kData, 8), kind, {}});
+    points.watches.push_back({range_of(kData + 16, 8), kind, {}});
+    compare_all_hits(*open_with_crew(3), points);
+  }
+}
+
+TEST_F(StationsTest, WorkersFindTheSameBreakpoints) {
+  StopPoints points = quiet();
+  points.breakpoints.push_back({subroutine(), {}});
+  points.breakpoints.push_back({{0x7000000}, {}});
+  points.watches.push_back({range_of(kData + 400, 8), translate::WatchKind::kWrite, {}});
+  EXPECT_GE(compare_all_hits(*open_with_crew(3), points), static_cast<int>(kRounds));
+}
+
+TEST_F(StationsTest, WorkersAskConditions) {
+  StopPoints points = quiet();
+  points.breakpoints.push_back({subroutine(), [](const Registers& registers, const ReadMemory&) {
+                                  return registers.rbx % 5 == 0;
+                                }});
+  points.watches.push_back({range_of(kData, 8), translate::WatchKind::kWrite,
+                            [](const Registers&, const ReadMemory& read) {
+                              uint64_t value = 0;
+                              read(kData, {reinterpret_cast<uint8_t*>(&value), sizeof(value)});
+                              return value == 3;
+                            }});
+  EXPECT_EQ(3, compare_all_hits(*open_with_crew(3), points));
+}
+
+TEST_F(StationsTest, WorkersLeaveLandmarksToTheLog) {
+  StopPoints points = quiet();
+  points.breakpoints.push_back({subroutine(), {}});
+  points.syscalls.emplace();
+  EXPECT_GE(compare_all_hits(*open_with_crew(2), points), static_cast<int>(3 * kRounds));
+}
+
+TEST_F(StationsTest, ASearchByWorkersCanBeInterrupted) {
+  const auto timeline = open_with_crew(2);
+  StopPoints points = quiet();
+  points.watches.push_back({range_of(kData + 8, 8), translate::WatchKind::kRead,
+                            [](const Registers&, const ReadMemory&) { return false; }});
+  timeline->set_stop_points(points);
+  ASSERT_TRUE(timeline->seek_to_end());
+  const State before = state_of(*timeline);
+  RunCommand interrupted = command(RunKind::kContinue);
+  interrupted.interrupted = [] { return true; };
+  EXPECT_EQ(StopKind::kInterrupted, value_of(timeline->backward(interrupted)).kind);
+  EXPECT_EQ("", difference(before, state_of(*timeline)));
+  EXPECT_EQ(StopKind::kHistoryBegin, backward(*timeline, RunKind::kContinue).kind);
+}
+
+TEST_F(StationsTest, WorkersAreGoneWhenTheSearchIs) {
+  const auto timeline = open_with_crew(3);
+  StopPoints points = quiet();
+  points.watches.push_back({range_of(kData, 8), translate::WatchKind::kAccess, {}});
+  timeline->set_stop_points(points);
+  ASSERT_TRUE(timeline->seek_to_end());
+  EXPECT_EQ(StopKind::kWatchpoint, backward(*timeline, RunKind::kContinue).kind);
+  // Only puppets are left, which have stopped.
+  siginfo_t ended{};
+  EXPECT_EQ(0, waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT));
+  EXPECT_EQ(0, ended.si_pid);
 }
 
 }  // namespace
