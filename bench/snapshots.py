@@ -80,7 +80,7 @@ class RedisSet(Server):
 
     def load(self):
         start = time.perf_counter()
-        subprocess.run(["redis-benchmark", "-s", self.socket, "-n", str(2 * self.keys), "-r",
+        subprocess.run(["redis-benchmark", "-s", self.socket, "-n", str(self.keys), "-r",
                         str(self.keys), "-P", "50", "-c", "20", "-q", "-t", "set"],
                        cwd=FOLDER, check=True, stdout=subprocess.DEVNULL, timeout=900)
         return time.perf_counter() - start

@@ -23,7 +23,7 @@ using snapshot::RangeSet;
 
 // A program that ends sooner needs none.
 constexpr uint64_t kFirstAfterNs = 500'000'000;
-constexpr uint64_t kShortestIntervalNs = 500'000'000;
+constexpr uint64_t kShortestIntervalNs = 250'000'000;
 // How long a program that computes may go without a call that one can be taken behind.
 constexpr uint64_t kPatienceNs = 1'000'000'000;
 // The most that an event by state may hold for one.
