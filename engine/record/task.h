@@ -184,6 +184,7 @@ struct Task {
   uint64_t hold_until_ns = 0;
   // Where the task is if a signal comes before its next instruction.
   std::optional<trace::Place> place_now;
+  bool without_frame = false;  // there was no room for a handler's frame: a SIGSEGV says so
   SignalSet pending_at_event = 0;  // signals that will be delivered before the next instruction
   bool fatal_signal_recorded = false;
   bool signal_event_is_last = false;  // of its own events
