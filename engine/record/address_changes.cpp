@@ -37,7 +37,7 @@ class Collector {
     } else if (const auto* remap = std::get_if<syscalls::RemapEffect>(&effect)) {
       change(trace::RemapChange{remap->from, remap->to, remap->keep_old});
     } else if (const auto* discard = std::get_if<syscalls::DiscardEffect>(&effect)) {
-      change(trace::DiscardChange{discard->range});
+      add_discard(discard->range);
     }
     return {};  // advice for forks changes nothing here
   }
@@ -54,6 +54,7 @@ class Collector {
   }
   Result<void> add_map(const syscalls::MapEffect& effect);
   Result<void> add_protect(const syscalls::ProtectEffect& effect);
+  void add_discard(AddressRange range);
   Result<void> compare_part(AddressRange part, const ProcMapsEntry* now);
 
   const tracee::Tracee& tracee_;
@@ -114,6 +115,17 @@ Result<void> Collector::add_protect(const syscalls::ProtectEffect& effect) {
   }
   change(trace::ProtectChange{range, effect.protection});
   return {};
+}
+
+// What comes to light of a file is what is in it by now.
+void Collector::add_discard(AddressRange range) {
+  change(trace::DiscardChange{range});
+  for (const Mapping& mapping : space_.overlapping(range)) {
+    if (mapping.shared || !mapping.backing) continue;
+    if (!files_.may_be_written(mapping.backing->file)) continue;
+    add_contents(
+        {std::max(mapping.range.begin, range.begin), std::min(mapping.range.end, range.end)});
+  }
 }
 
 void Collector::add_contents(AddressRange range) {
@@ -244,27 +256,34 @@ Result<void> add_file_changes(const syscalls::Call& call, int64_t result, pid_t 
                               snapshot::AddressSpace& space, AddressChanges& found) {
   const std::optional<int32_t> descriptor = syscalls::changed_file(call, result);
   if (!descriptor) return {};
-  std::vector<Mapping> shared;
+  std::vector<Mapping> mapped;
   for (const auto& [begin, mapping] : space.mappings()) {
+    if (!mapping.backing) continue;
     // A private one follows the file's size, and what it holds where nothing was written.
-    const bool follows = mapping.shared || call.number == syscalls::nr::ftruncate;
-    if (follows && mapping.backing) shared.push_back(mapping);
+    const bool follows = mapping.shared || call.number == syscalls::nr::ftruncate ||
+                         files.may_be_written(mapping.backing->file);
+    if (follows) mapped.push_back(mapping);
   }
-  if (shared.empty()) return {};
+  if (mapped.empty()) return {};
   const std::string link = fmt::format("/proc/{}/fd/{}", writer, *descriptor);
   struct stat status;
   if (stat(link.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return {};
-  std::erase_if(shared, [&](const Mapping& mapping) {
+  std::erase_if(mapped, [&](const Mapping& mapping) {
     const FileStore::Version& version = files.version(mapping.backing->file);
     return version.device != status.st_dev || version.inode != status.st_ino;
   });
-  if (shared.empty()) return {};
+  if (mapped.empty()) return {};
   const std::optional<uint64_t> offset_bytes = offset_written(call, result, writer);
   const auto size_bytes = static_cast<uint64_t>(status.st_size);
-  for (Mapping& mapping : shared) {
+  for (Mapping& mapping : mapped) {
     const uint64_t first = mapping.backing->offset_bytes;
-    if (!mapping.shared && files.version(mapping.backing->file).size_bytes == size_bytes) continue;
-    if (offset_bytes && files.version(mapping.backing->file).size_bytes == size_bytes) {
+    const uint64_t known_bytes = files.version(mapping.backing->file).size_bytes;
+    // Of a private one that lies inside of the file, before and now, no page comes or goes.
+    const bool inside =
+        !mapping.shared && first + mapping.range.size() <= std::min(known_bytes, size_bytes);
+    const bool same_pages = inside || known_bytes == size_bytes;
+    if (!mapping.shared && same_pages && call.number == syscalls::nr::ftruncate) continue;
+    if (offset_bytes && same_pages) {
       const uint64_t begin = std::max(first, *offset_bytes);
       const uint64_t end =
           std::min(first + mapping.range.size(), *offset_bytes + static_cast<uint64_t>(result));

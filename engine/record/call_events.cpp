@@ -194,6 +194,7 @@ Result<trace::SyscallEvent> Recorder::Impl::event_of(PendingCall& call, const Re
     event.changes = std::move(changes.changes);
     event.writes = std::move(changes.writes);
   }
+  note_opened(call, result);
   if (!call.answer) {
     AddressChanges changes;
     RCHK_TRY(

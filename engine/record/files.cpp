@@ -69,6 +69,14 @@ void FileStore::keep_only(const std::set<snapshot::FileId>& kept) {
   std::erase_if(versions_, [&](const auto& item) { return goes(item.first); });
   std::erase_if(stored_, [&](const auto& item) { return goes(item.first); });
   std::erase_if(changeable_, goes);
+  std::erase_if(writable_, goes);
+}
+
+void FileStore::note_opened_for_writing(uint64_t device, uint64_t inode) {
+  if (!opened_for_writing_.insert({device, inode}).second) return;
+  for (const auto& [id, version] : versions_) {
+    if (version.device == device && version.inode == inode) writable_.insert(id);
+  }
 }
 
 Result<snapshot::FileId> FileStore::add(const trace::FileInfo& info) {
@@ -79,6 +87,7 @@ Result<snapshot::FileId> FileStore::add(const trace::FileInfo& info) {
   if (known != ids_.end()) changeable_.insert(id);  // it still is
   ids_[key] = id;
   versions_[id] = {info.device, info.inode, info.size_bytes};
+  if (opened_for_writing_.count({info.device, info.inode}) != 0) writable_.insert(id);
   return id;
 }
 

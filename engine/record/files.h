@@ -43,6 +43,12 @@ class FileStore {
   // mapped from it later is stored anew.
   void mark_changeable(snapshot::FileId id) { changeable_.insert(id); }
 
+  // The guest has opened this file, mapped or not, so that it can write to it by calls.
+  void note_opened_for_writing(uint64_t device, uint64_t inode);
+  // Whether calls may change the file: what of it is mapped, privately too, changes with it.
+  bool any_may_be_written() const { return !writable_.empty(); }
+  bool may_be_written(snapshot::FileId id) const { return writable_.count(id) != 0; }
+
   // A file in one of its versions.
   struct Version {
     uint64_t device = 0, inode = 0, size_bytes = 0;
@@ -61,6 +67,8 @@ class FileStore {
   std::map<snapshot::FileId, Version> versions_;
   std::map<snapshot::FileId, std::map<uint64_t, uint64_t>> stored_;  // begin to end
   std::set<snapshot::FileId> changeable_;
+  std::set<std::pair<uint64_t, uint64_t>> opened_for_writing_;  // device, inode
+  std::set<snapshot::FileId> writable_;                         // of versions_, those
 };
 
 }  // namespace rchk::record

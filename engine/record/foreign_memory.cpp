@@ -5,6 +5,9 @@
 #include <cstdio>
 #include <set>
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include "engine/record/address_changes.h"
 #include "engine/record/recorder_impl.h"
 #include "engine/syscalls/descriptors.h"
@@ -48,17 +51,47 @@ std::optional<pid_t> process_of_memory_file(pid_t owner, int32_t descriptor) {
   return pid;
 }
 
+// Whether a call that opened a file did so to write to it as well.
+bool opens_for_writing(const Call& call) {
+  switch (call.number) {
+    case nr::open:
+      return (call.arguments[1] & O_ACCMODE) != O_RDONLY;
+    case nr::openat:
+      return (call.arguments[2] & O_ACCMODE) != O_RDONLY;
+    case nr::openat2:
+    case nr::creat:
+    case nr::memfd_create:
+      return true;
+    default:
+      return false;
+  }
+}
+
 bool opens_by_path(const Call& call) {
   return call.number == nr::open || call.number == nr::openat || call.number == nr::openat2;
 }
 
-bool maps_a_file(const snapshot::AddressSpace& space) {
-  return std::any_of(space.mappings().begin(), space.mappings().end(), [](const auto& item) {
-    return item.second.shared && item.second.backing.has_value();
+// One that calls may change.
+bool maps_a_file(const snapshot::AddressSpace& space, const FileStore& files) {
+  return std::any_of(space.mappings().begin(), space.mappings().end(), [&files](const auto& item) {
+    const trace::Mapping& mapping = item.second;
+    return mapping.backing && (mapping.shared || files.may_be_written(mapping.backing->file));
   });
 }
 
 }  // namespace
+
+void Recorder::Impl::note_opened(const PendingCall& call, int64_t result) {
+  if (call.answer || result < 0 || !opens_for_writing(call.entry.call)) return;
+  note_descriptor(fmt::format("/proc/{}/fd/{}", task_->tid, result));
+}
+
+// Of a file that the program may write to.
+void Recorder::Impl::note_descriptor(const std::string& path) {
+  struct stat status;
+  if (stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return;
+  files_.note_opened_for_writing(status.st_dev, status.st_ino);
+}
 
 Space* Recorder::Impl::space_of(pid_t pid) {
   for (const auto& [tid, task] : tasks_) {
@@ -131,7 +164,7 @@ Result<void> Recorder::Impl::add_foreign_changes(const PendingCall& call, int64_
   const bool changes_file = syscalls::changed_file(call.entry.call, result).has_value();
   for (auto item = tasks_.begin(); changes_file && item != tasks_.end(); ++item) {
     Space& space = *item->second->space;
-    if (!seen.insert(&space).second || !maps_a_file(space.memory)) continue;
+    if (!seen.insert(&space).second || !maps_a_file(space.memory, files_)) continue;
     const Task* const task = task_at_rest_in(space);
     if (task == nullptr) continue;
     AddressChanges changes;

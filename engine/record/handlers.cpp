@@ -193,6 +193,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::enter_handler(const RunLimits&
   if (!entered) {
     // No room for the frame: a SIGSEGV comes in the same place. Or it was killed.
     if (!task.interrupted) task.place_now = event.place;
+    task.without_frame = true;
     task.unread = stop;
     return read_stop(task, limits);
   }

@@ -108,7 +108,9 @@ void Recorder::Impl::note_for_snapshots(Space& space, const trace::EventBody& bo
     changes = &memory->changes;
     writes = &memory->writes;
   }
-  if (changes == nullptr || !space.snapshots.tracker) return;
+  if (changes == nullptr) return;
+  note_shown_of_files(space, *writes);
+  if (!space.snapshots.tracker) return;
   snapshot::DirtyTracker& tracker = *space.snapshots.tracker;
   if (taking_snapshot_) {
     // Between two intervals of the tracker, for neither of them, if the kernel stored just then.
@@ -128,6 +130,20 @@ void Recorder::Impl::note_for_snapshots(Space& space, const trace::EventBody& bo
   if (state.replaced.size() < std::max(kMostUnjoined, 2 * state.replaced_joined)) return;
   state.replaced = snapshot::normalized(std::move(state.replaced));
   state.replaced_joined = state.replaced.size();
+}
+
+void Recorder::Impl::note_shown_of_files(Space& space,
+                                         const std::vector<trace::MemoryWrite>& writes) {
+  if (!files_.any_may_be_written()) return;
+  const size_t known = space.shown_of_files.size();
+  for (const trace::MemoryWrite& write : writes) {
+    const trace::Mapping* const mapping = space.memory.find(write.address);
+    if (mapping == nullptr || mapping->shared || !mapping->backing) continue;
+    if (!files_.may_be_written(mapping->backing->file)) continue;
+    space.shown_of_files.push_back(range_of(write.address, write.bytes.size()).pages());
+  }
+  if (space.shown_of_files.size() == known) return;
+  space.shown_of_files = snapshot::normalized(std::move(space.shown_of_files));
 }
 
 uint64_t Recorder::Impl::interval_ns(uint64_t usual_ns) const {
@@ -404,6 +420,7 @@ Result<RangeSet> Recorder::Impl::changed_ranges(Copied what) {
   RCHK_TRY_ASSIGN(const RangeSet own, own_page_ranges(task_->tracee, whole));
   add_all(pages, own);
   add_all(pages, state.written);
+  add_all(pages, space.shown_of_files);
   return snapshot::intersection(snapshot::normalized(std::move(pages)), mapped);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <climits>
 #include <ctime>
+#include <filesystem>
 
 #include <sched.h>
 #include <sys/utsname.h>
@@ -112,6 +113,11 @@ Recorder::Impl::Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tr
   task->streams = std::make_shared<OutputStreams>();
   task_ = task.get();
   tasks_[task->tid] = std::move(task);
+  std::error_code error;
+  const std::string descriptors = fmt::format("/proc/{}/fd", first_pid_);
+  for (const auto& entry : std::filesystem::directory_iterator(descriptors, error)) {
+    note_descriptor(entry.path().string());
+  }
   if (options_.chaos_seed) chaos_.emplace(*options_.chaos_seed);
   trap_cpuid_ = cpuid_can_trap();
   start_ns_ = monotonic_ns();

@@ -219,6 +219,9 @@ class Recorder::Impl {
     AddressRange range;
   };
   std::vector<ForeignStore> foreign_stores(const PendingCall& call, int64_t result);
+  // Notes files that calls may change.
+  void note_opened(const PendingCall& call, int64_t result);
+  void note_descriptor(const std::string& path);
   Space* space_of(pid_t pid);
   // What a fork did not copy as it was (MADV_DONTFORK, MADV_WIPEONFORK).
   Result<void> add_fork_differences(Task& child);
@@ -280,6 +283,7 @@ class Recorder::Impl {
   static bool may_be_shared(const Space& space);
   uint64_t interval_ns(uint64_t usual_ns) const;
   void note_for_snapshots(Space& space, const trace::EventBody& body);
+  void note_shown_of_files(Space& space, const std::vector<trace::MemoryWrite>& writes);
 
   // beginnings.cpp Points from which what follows can be replayed alone.
   Result<void> begin_anew_if_wanted();

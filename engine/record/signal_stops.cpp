@@ -33,7 +33,8 @@ bool is_synchronous(const siginfo_t& info) {
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_signal(int signal, const RunLimits& limits) {
   RCHK_TRY_ASSIGN(siginfo_t info, task_->tracee.signal_info());
   RCHK_TRY_ASSIGN(const Registers registers, task_->tracee.registers());
-  if (signal == SIGSEGV && info.si_code == SI_KERNEL && !task_->place_now) {
+  const bool without_frame = std::exchange(task_->without_frame, false);
+  if (signal == SIGSEGV && info.si_code == SI_KERNEL && !without_frame) {
     RCHK_TRY_ASSIGN(const bool emulated, emulate_trapped(registers));
     if (emulated) return MaybeStop();
   }
@@ -126,6 +127,8 @@ Result<bool> Recorder::Impl::emulate_trapped(const Registers& before) {
   RCHK_TRY(undo_force(SIGSEGV));
   task_->last_registers = event.after;
   RCHK_TRY(append(std::move(event)));
+  // It came before signals that were released just now.
+  if (task_->place_now) task_->place_now = trace::Place::kAtEvent;
   // Right behind an event is a better place for them than any by state.
   if (holds() && task_->mask_while_held) RCHK_TRY(release_held(trace::Place::kAtEvent));
   return true;

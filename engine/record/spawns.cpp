@@ -97,6 +97,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task(const RunLimits& l
     space.breakpoints = parent.space->breakpoints;
     space.known_call_sites = parent.space->known_call_sites;
     space.fork_advised = parent.space->fork_advised;
+    space.shown_of_files = parent.space->shown_of_files;
     space.program = parent.space->program;
     space.facts = parent.space->facts;
     // They were taken out before the fork. The debugger's are for the first process.

@@ -105,6 +105,8 @@ struct Space {
   Breakpoints breakpoints;
   std::unordered_set<GuestAddress> known_call_sites;
   bool fork_advised = false;  // MADV_DONTFORK or MADV_WIPEONFORK was given for parts of it
+  // Where private mappings show what was written to their files by calls, as no tracker says.
+  snapshot::RangeSet shown_of_files;
   std::optional<Reference> reference;
   EventNumber program;  // the exec that began it, or that its parent's began with
   // What that said of the program.
@@ -184,6 +186,7 @@ struct Task {
   uint64_t hold_until_ns = 0;
   // Where the task is if a signal comes before its next instruction.
   std::optional<trace::Place> place_now;
+  bool without_frame = false;      // there was no room for a handler's frame: a SIGSEGV says so
   SignalSet pending_at_event = 0;  // signals that will be delivered before the next instruction
   bool fatal_signal_recorded = false;
   bool signal_event_is_last = false;  // of its own events
