@@ -190,18 +190,24 @@ Result<void> Recorder::Impl::add_end_of_killed_call(Task& task) {
   if (!task.call || !task.in_exit_stop || task.call->at_entry || task.call->answer) return {};
   const int64_t number = task.call->entry.call.number;
   if (number == nr::exit || number == nr::exit_group) return {};
-  RCHK_TRY_ASSIGN(Registers after, task.tracee.registers());
+  RCHK_TRY_ASSIGN(const Registers after, task.tracee.registers());
   const auto result = static_cast<int64_t>(after.rax);
   if (result == -EINTR || is_restart(result)) return add_stores_of_interrupted(task, *task.call);
   Task* const current = std::exchange(task_, &task);
-  PendingCall call = *std::exchange(task.call, std::nullopt);
+  const Result<void> added = add_end_of_call(after);
+  task_ = current;
+  return added;
+}
+
+// Of task_'s, which does not go on behind it.
+Result<void> Recorder::Impl::add_end_of_call(Registers after) {
+  PendingCall call = *std::exchange(task_->call, std::nullopt);
+  const auto result = static_cast<int64_t>(after.rax);
   if (call.continued) RCHK_TRY(restore_time_out(call, after));
   RCHK_TRY_ASSIGN(trace::SyscallEvent event, event_of(call, after, result));
-  task.last_registers = event.after;
+  task_->last_registers = event.after;
   RCHK_TRY(append(std::move(event)));
-  RCHK_TRY(add_foreign_changes(call, result));
-  task_ = current;
-  return {};
+  return add_foreign_changes(call, result);
 }
 
 // waitid clears what it was to fill in (kernel/exit.c).

@@ -140,6 +140,7 @@ class Recorder::Impl {
   Result<void> add_call_made_again(Task& task, const PendingCall& call,
                                    const std::vector<AddressRange>& stored);
   Result<void> add_end_of_killed_call(Task& task);
+  Result<void> add_end_of_call(Registers after);
   // Of one that has come back, and that the guest sees made anew.
   Result<void> add_stores_of_interrupted(Task& task, const PendingCall& call);
   Result<MaybeStop> read_stop(Task& task, const RunLimits& limits);
