@@ -1,6 +1,8 @@
 #include "engine/record/process.h"
 
+#include <cinttypes>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -56,6 +58,15 @@ char state_in_kernel(pid_t tid) {
   constexpr char kDead = 'X';
   const std::string fields = stat_fields(tid);
   return fields.empty() ? kDead : fields.front();
+}
+
+std::optional<uint64_t> run_time_ns(pid_t tid) {
+  const auto contents = read_proc_file(tid, "schedstat");
+  if (!contents) return std::nullopt;
+  const std::string text(contents->begin(), contents->end());
+  uint64_t run_ns = 0;
+  if (std::sscanf(text.c_str(), "%" SCNu64, &run_ns) != 1) return std::nullopt;
+  return run_ns;
 }
 
 std::string read_proc_link(pid_t pid, const std::string& name) {

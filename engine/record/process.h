@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,5 +42,8 @@ std::string stat_fields(pid_t pid);
 // The letter that proc(5) gives for a task's state in /proc/PID/stat ('R', 'S', 't'...); 'X' if it
 // is gone.
 char state_in_kernel(pid_t tid);
+
+// How long a task has had a processor (proc(5), schedstat: only where the kernel keeps it).
+std::optional<uint64_t> run_time_ns(pid_t tid);
 
 }  // namespace rchk::record

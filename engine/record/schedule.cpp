@@ -22,6 +22,8 @@ using tracee::StopStatus;
 
 constexpr uint64_t kSliceNs = 10'000'000;
 constexpr uint64_t kLongestSliceNs = 200'000'000, kSliceOverSwitchCost = 20;
+// For a task that may be about to store, on a machine where it gets no processor.
+constexpr uint64_t kLongestWaitNs = 10'000'000'000;
 constexpr uint64_t kShortestPatienceNs = 500'000, kPatienceOverCost = 4;
 // Copying a page that a reference shares, at the guest's first write to it (measured: 5 to 14 us).
 constexpr uint64_t kPageCopyNs = 5'000;
@@ -179,18 +181,27 @@ void Recorder::Impl::let_fed_tasks_finish() const {
 Result<bool> Recorder::Impl::log_ended_calls() {
   if (tasks_.size() == 1) return false;
   Task* const current = task_;
-  // None may be in the middle of storing.
-  const uint64_t give_up_ns = monotonic_ns() + kLongestSliceNs;
-  for (bool busy = true; busy && monotonic_ns() < give_up_ns;) {
+  // None may be in the middle of storing. One that the kernel is busy with for long is not waited
+  // for, unlike one that only waits for a processor.
+  const uint64_t begin_ns = monotonic_ns();
+  std::map<pid_t, uint64_t> first_run_ns;
+  for (bool wait = true; wait;) {
     for (bool got = true; got;) {
       RCHK_TRY_ASSIGN(got, wait_for_any(false));
     }
-    busy = std::any_of(tasks_.begin(), tasks_.end(), [current](const auto& other) {
-      const Task& task = *other.second;
-      return &task != current && task.state == TaskState::kRunning && !task.unread &&
-             state_in_kernel(task.tid) == 'R';
-    });
-    if (busy) sched_yield();
+    bool busy = false, have_run = true;
+    for (const auto& [tid, task] : tasks_) {
+      const bool runs = task.get() != current && task->state == TaskState::kRunning &&
+                        !task->unread && state_in_kernel(tid) == 'R';
+      if (!runs) continue;
+      busy = true;
+      const uint64_t run_ns = run_time_ns(tid).value_or(UINT64_MAX);
+      const uint64_t first_ns = first_run_ns.try_emplace(tid, run_ns).first->second;
+      have_run = have_run && (run_ns == UINT64_MAX || run_ns - first_ns >= kLongestSliceNs / 4);
+    }
+    const uint64_t waited_ns = monotonic_ns() - begin_ns;
+    wait = busy && waited_ns < (have_run ? kLongestSliceNs : kLongestWaitNs);
+    if (wait) sched_yield();
   }
   // Looked for anew each time: a page snapshot behind the event of one writes those of others.
   const auto has_ended = [current](const auto& other) {
