@@ -164,7 +164,6 @@ class OpenAtEnd:
                 judged(f"the same against one of {lengths[0]} s", native_s=short, measured_s=long,
                        bar=1.3, note="native: the short one")]
 
-
     def opened(self, length_s):
         recording = lived(str(length_s), length_s)
         took = min(timed(["gdb", "-nx", "-batch", "-ex", "set sysroot /", "-ex",
