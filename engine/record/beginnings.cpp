@@ -158,7 +158,7 @@ Result<bool> Recorder::Impl::copy_process(bool runs, trace::KeptProcess& kept) {
   bool tracked = !state.given_up && (runs || has_one);
   if (tracked) {
     if (const Result<void> begun = begin_interval(); !begun) {
-      give_up_snapshots(*main.space, begun.error());
+      give_up_snapshots(*main.space, main.process->pid, begun.error());
       tracked = false;
     }
   }

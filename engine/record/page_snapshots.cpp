@@ -13,6 +13,7 @@
 #include "engine/record/address_changes.h"
 #include "engine/record/process.h"
 #include "engine/record/recorder_impl.h"
+#include "snapshot/memory_reader.h"
 #include "snapshot/tracker_probe.h"
 
 namespace rchk::record {
@@ -62,17 +63,16 @@ void add_all(RangeSet& all, const RangeSet& more) {
   all.insert(all.end(), more.begin(), more.end());
 }
 
-// The memory of a fork that does not run.
+// The memory of a fork that does not run. When that ends, there is nothing to read any more.
 class ForkHolder final : public trace::MemoryHolder {
  public:
-  // `fork` outlives it.
-  explicit ForkHolder(const tracee::Tracee& fork) : fork_(fork) {}
+  explicit ForkHolder(snapshot::MemoryReader memory) : memory_(std::move(memory)) {}
   size_t read(GuestAddress address, std::span<uint8_t> bytes) const override {
-    return fork_.read_memory(address, bytes);
+    return memory_.read(address, bytes).value_or(0);
   }
 
  private:
-  const tracee::Tracee& fork_;
+  snapshot::MemoryReader memory_;
 };
 
 bool can_read(const tracee::Tracee& process, GuestAddress address) {
@@ -226,7 +226,7 @@ Result<void> Recorder::Impl::take_page_snapshot() {
     RCHK_TRY_ASSIGN(again, log_ended_calls());
     if (again) continue;
     if (const Result<void> tracking = begin_interval(); !tracking) {
-      give_up_snapshots(*space, tracking.error());
+      give_up_snapshots(*space, task_->process->pid, tracking.error());
       return {};
     }
     RCHK_TRY_ASSIGN(const RangeSet pages,
@@ -310,7 +310,7 @@ Result<void> Recorder::Impl::take_snapshot_in_computation() {
   const std::shared_ptr<Space> space = task.space;
   const uint64_t begin_ns = now_ns();
   if (const Result<void> tracking = begin_interval(); !tracking) {
-    give_up_snapshots(*space, tracking.error());
+    give_up_snapshots(*space, task_->process->pid, tracking.error());
     return {};
   }
   const bool begun = space->snapshots.begun;
@@ -347,12 +347,12 @@ Result<void> Recorder::Impl::begin_interval() {
   return begin_tracking();
 }
 
-// The recording goes on without. REQUIRES: `space` is task_'s, or the first process's.
-void Recorder::Impl::give_up_snapshots(Space& space, const Error& error) {
+// The recording goes on without.
+void Recorder::Impl::give_up_snapshots(Space& space, pid_t pid, const Error& error) {
   say_once(
       fmt::format("No page snapshots of process {} any more: {}. A replay of it has to begin "
                   "where there is one, or at its start.",
-                  task_->process->pid, error.message()));
+                  pid, error.message()));
   space.snapshots = {};
   space.snapshots.given_up = true;
 }
@@ -441,11 +441,13 @@ Result<trace::PageDelta> Recorder::Impl::take_changes(const RangeSet& pages) {
   const GuestAddress first = held_pages.front().begin;
   Result<tracee::Tracee> forked = fork_reference();
   if (!forked && forked.error().kind == ErrorKind::kGone) return Failure(forked.error());
-  if (!forked || !can_read(*forked, first)) return copy_changes(pages);
+  if (!forked) return copy_changes(pages);
+  Result<snapshot::MemoryReader> memory = snapshot::MemoryReader::open(forked->pid());
+  if (!memory || !can_read(*forked, first)) return copy_changes(pages);
   HeldFork& held = held_forks_.emplace_back(HeldFork{std::move(*forked), task_->space, first, {}});
   trace::PageDelta delta = copy_changes(snapshot::intersection(pages, shared));
   delta.held = std::move(held_pages);
-  delta.holder = std::make_shared<const ForkHolder>(held.fork);
+  delta.holder = std::make_shared<const ForkHolder>(std::move(*memory));
   held.holder = delta.holder;
   return delta;
 }
@@ -458,7 +460,8 @@ void Recorder::Impl::release_held_forks() {
       continue;
     }
     if (!can_read(held->fork, held->first_page)) {
-      give_up_snapshots(*held->space, Error{ErrorKind::kGone, 0, "a copy of it was killed"});
+      give_up_snapshots(*held->space, first_pid_,
+                        Error{ErrorKind::kGone, 0, "a copy of it was killed"});
     }
     held = held_forks_.erase(held);
   }

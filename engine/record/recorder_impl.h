@@ -109,6 +109,7 @@ class Recorder::Impl {
   void let_fed_tasks_finish() const;
   // Writes the events of other tasks' calls that have come to their end; true if there was one.
   Result<bool> log_ended_calls();
+  Result<void> let_calls_come_to_rest();
   // The same for what calls have stored that have not come to their end.
   Result<bool> log_partial_stores();
   Result<bool> log_stores_so_far(Task& task);
@@ -277,7 +278,7 @@ class Recorder::Impl {
   Result<std::unique_ptr<snapshot::DirtyTracker>> new_userfaultfd_tracker(pid_t tracked);
   Result<FileDescriptor> userfaultfd_of_guest();
   Result<void> tell_tracker_of_call(const syscalls::Call& made);
-  void give_up_snapshots(Space& space, const Error& error);
+  void give_up_snapshots(Space& space, pid_t pid, const Error& error);
   bool is_at_rest() const;
   static bool is_undisturbed(const Task& task);
   static bool is_in_order(const Task& task);

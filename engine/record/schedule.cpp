@@ -176,33 +176,41 @@ void Recorder::Impl::let_fed_tasks_finish() const {
   if (waited_for) sched_yield();
 }
 
-// What they stored is in memory already, where task_'s state is about to be taken from. task_ has
-// made no call since its last event, so that nothing of theirs hangs on what it did.
-Result<bool> Recorder::Impl::log_ended_calls() {
-  if (tasks_.size() == 1) return false;
-  Task* const current = task_;
-  // None may be in the middle of storing. One that the kernel is busy with for long is not waited
-  // for, unlike one that only waits for a processor.
+// Until no call but task_'s is in the middle of storing. One that the kernel is busy with for long
+// is not waited for, unlike one that only waits for a processor.
+Result<void> Recorder::Impl::let_calls_come_to_rest() {
+  const Task* const current = task_;
   const uint64_t begin_ns = monotonic_ns();
   std::map<pid_t, uint64_t> first_run_ns;
   for (bool wait = true; wait;) {
     for (bool got = true; got;) {
       RCHK_TRY_ASSIGN(got, wait_for_any(false));
     }
-    bool busy = false, have_run = true;
+    const uint64_t waited_ns = monotonic_ns() - begin_ns;
+    const bool is_long = waited_ns >= kLongestSliceNs / 2;
+    bool busy = false, have_run = is_long;
     for (const auto& [tid, task] : tasks_) {
       const bool runs = task.get() != current && task->state == TaskState::kRunning &&
                         !task->unread && state_in_kernel(tid) == 'R';
       if (!runs) continue;
       busy = true;
+      if (!is_long) break;
       const uint64_t run_ns = run_time_ns(tid).value_or(UINT64_MAX);
       const uint64_t first_ns = first_run_ns.try_emplace(tid, run_ns).first->second;
       have_run = have_run && (run_ns == UINT64_MAX || run_ns - first_ns >= kLongestSliceNs / 4);
     }
-    const uint64_t waited_ns = monotonic_ns() - begin_ns;
     wait = busy && waited_ns < (have_run ? kLongestSliceNs : kLongestWaitNs);
     if (wait) sched_yield();
   }
+  return {};
+}
+
+// What they stored is in memory already, where task_'s state is about to be taken from. task_ has
+// made no call since its last event, so that nothing of theirs hangs on what it did.
+Result<bool> Recorder::Impl::log_ended_calls() {
+  if (tasks_.size() == 1) return false;
+  Task* const current = task_;
+  RCHK_TRY(let_calls_come_to_rest());
   // Looked for anew each time: a page snapshot behind the event of one writes those of others.
   const auto has_ended = [current](const auto& other) {
     const Task& task = *other.second;
