@@ -51,22 +51,6 @@ std::optional<pid_t> process_of_memory_file(pid_t owner, int32_t descriptor) {
   return pid;
 }
 
-// Whether a call that opened a file did so to write to it as well.
-bool opens_for_writing(const Call& call) {
-  switch (call.number) {
-    case nr::open:
-      return (call.arguments[1] & O_ACCMODE) != O_RDONLY;
-    case nr::openat:
-      return (call.arguments[2] & O_ACCMODE) != O_RDONLY;
-    case nr::openat2:
-    case nr::creat:
-    case nr::memfd_create:
-      return true;
-    default:
-      return false;
-  }
-}
-
 bool opens_by_path(const Call& call) {
   return call.number == nr::open || call.number == nr::openat || call.number == nr::openat2;
 }
@@ -82,7 +66,10 @@ bool maps_a_file(const snapshot::AddressSpace& space, const FileStore& files) {
 }  // namespace
 
 void Recorder::Impl::note_opened(const PendingCall& call, int64_t result) {
-  if (call.answer || result < 0 || !opens_for_writing(call.entry.call)) return;
+  if (call.answer || result < 0) return;
+  const syscalls::Call& made = call.entry.call;
+  const uint64_t flags = syscalls::open_flags(made, GuestReader(task_->tracee)).value_or(O_RDONLY);
+  if ((flags & O_ACCMODE) == O_RDONLY && made.number != nr::memfd_create) return;
   note_descriptor(fmt::format("/proc/{}/fd/{}", task_->tid, result));
 }
 

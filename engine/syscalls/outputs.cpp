@@ -202,26 +202,28 @@ void Walk::doubt(std::string what) {
   found_->doubt = std::move(what);
 }
 
-bool may_open_direct(const EntryState& entry, const MemoryReader& memory) {
-  const auto& arguments = entry.call.arguments;
+std::optional<uint64_t> open_flags(const Call& call, const MemoryReader& memory) {
   uint64_t flags = 0;
-  switch (entry.call.number) {
+  switch (call.number) {
     case nr::open:
-      flags = arguments[1];
-      break;
+      return call.arguments[1];
     case nr::openat:
     case nr::open_by_handle_at:
-      flags = arguments[2];
-      break;
+      return call.arguments[2];
     case nr::openat2:  // struct open_how: flags first
-      memory.read({arguments[2]}, {reinterpret_cast<uint8_t*>(&flags), sizeof(flags)});
-      break;
-    case nr::fcntl:
-      if (static_cast<int>(arguments[1]) == F_SETFL) flags = arguments[2];
-      break;
+      memory.read({call.arguments[2]}, {reinterpret_cast<uint8_t*>(&flags), sizeof(flags)});
+      return flags;
+    case nr::creat:
+      return O_CREAT | O_WRONLY | O_TRUNC;
     default:
-      break;
+      return std::nullopt;
   }
+}
+
+bool may_open_direct(const EntryState& entry, const MemoryReader& memory) {
+  const auto& arguments = entry.call.arguments;
+  const bool sets = entry.call.number == nr::fcntl && static_cast<int>(arguments[1]) == F_SETFL;
+  const uint64_t flags = sets ? arguments[2] : open_flags(entry.call, memory).value_or(0);
   return (flags & O_DIRECT) != 0;
 }
 

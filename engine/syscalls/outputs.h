@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,9 @@ EntryState at_entry(const Call& call, const MemoryReader& memory);
 // written when it first runs (named here for CLONE_VM, but perhaps not written yet); signal
 // frames; and memory that is shared with files and other processes.
 Outputs outputs(const EntryState& entry, int64_t result, const MemoryReader& memory);
+
+// The flags (O_RDONLY...) that a call opens a file with; nothing of one that does not.
+std::optional<uint64_t> open_flags(const Call& call, const MemoryReader& memory);
 
 // True for calls that open a file with O_DIRECT, or set it.
 bool may_open_direct(const EntryState& entry, const MemoryReader& memory);
