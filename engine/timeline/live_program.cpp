@@ -45,6 +45,12 @@ std::optional<record::HardwareWatchpoint> hardware_form(const Watch& watch) {
   return form;
 }
 
+void add_pages(AddressRange range, std::vector<GuestAddress>& pages) {
+  for (GuestAddress page = range.begin; page < range.end; page = page + kPageSize) {
+    pages.push_back(page);
+  }
+}
+
 }  // namespace
 
 LiveProgram::LiveProgram(record::Recorder& recorder, trace::EventSource& log)
@@ -117,11 +123,7 @@ Result<replay::Guest> LiveProgram::take_anchor(replay::Anchor& anchor, Position&
     anchor.number = recorder_.stands_at_event() ? 0 : timeline_->last_anchor(event) + 1;
     position = {event, anchor.number, 0, 0};
     RCHK_TRY_ASSIGN(const snapshot::DirtyPages dirty, tracker_->collect());
-    for (const AddressRange& range : dirty.pages) {
-      for (GuestAddress page = range.begin; page < range.end; page = page + kPageSize) {
-        pages.push_back(page);
-      }
-    }
+    for (const AddressRange& range : dirty.pages) add_pages(range, pages);
     RCHK_TRY_ASSIGN(replay::Guest guest,
                     fork_guest(position, anchor.target.registers, anchor.target.extended_state));
     RCHK_TRY_ASSIGN(const bool outdated, recorder_.log_ended_calls());
@@ -147,10 +149,7 @@ Result<void> LiveProgram::add_written_behind(EventNumber event, std::vector<Gues
     }
     if (writes == nullptr) continue;
     for (const trace::MemoryWrite& write : *writes) {
-      const AddressRange written = range_of(write.address, write.bytes.size()).pages();
-      for (GuestAddress page = written.begin; page < written.end; page = page + kPageSize) {
-        pages.push_back(page);
-      }
+      add_pages(range_of(write.address, write.bytes.size()).pages(), pages);
     }
   }
   return {};

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/fd.h"
 #include "engine/timeline/clock.h"
 #include "engine/tracee/tracee.h"
 
@@ -28,10 +29,8 @@ constexpr uint32_t kNoJob = UINT32_MAX;
 
 // If memory runs out, the kernel is to take workers and their puppets first (proc(5)).
 void be_expendable() {
-  const int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  if (file < 0) return;
-  static_cast<void>(!write(file, "1000", 4));
-  close(file);
+  const FileDescriptor file(open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+  if (file.is_open()) static_cast<void>(!write(file.get(), "1000", 4));
 }
 
 }  // namespace
