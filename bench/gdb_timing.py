@@ -72,18 +72,15 @@ def many_hits():
 
 
 def last_write():
-    """The second time the index is of no use: nothing is known of that breakpoint."""
-    for name, breakpoint in (("indexed", None), ("searched", "never")):
+    for name, index in (("indexed", "on"), ("searched", "off")):
         run_to("end")
-        points = [gdb.Breakpoint("seldom[0]", gdb.BP_WATCHPOINT)]
-        if breakpoint:
-            points.append(gdb.Breakpoint(breakpoint))
+        gdb.execute(f"monitor index {index}")
+        watch = gdb.Breakpoint("seldom[0]", gdb.BP_WATCHPOINT)
         report(name, timed("reverse-continue"))
         check_in("main")
         if int(gdb.parse_and_eval("seldom[0]")) != 0:
             raise gdb.GdbError("stopped behind another write")
-        for point in points:
-            point.delete()
+        watch.delete()
 
 
 def monitor_last():

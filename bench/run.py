@@ -80,6 +80,8 @@ other machines, absolute times do not.
 
 `record` is `rchk record PROGRAM`; `replay` is `rchk replay -a` of that recording; `size` is the
 recording's. The debugger's times are measured inside gdb, so that gdb's own work counts.
+
+![rchk record --keep 30s over five minutes of redis](ring.svg)
 """)
 
 

@@ -1,7 +1,7 @@
 """What page snapshots cost, and what they are good for: the bars of docs/notes/page-snapshots.md."""
 
-import os
 import re
+import shutil
 import statistics
 import subprocess
 import time
@@ -184,6 +184,8 @@ class Ring(Server):
         self.picture = picture if not options.quick else None
 
     def measure(self):
+        if self.picture and not shutil.which("gnuplot"):
+            raise BenchmarkFailed("gnuplot is not there to draw it (Debian package gnuplot-nox)")
         recording = FOLDER / "ring.rchk"
         recording.unlink(missing_ok=True)
         prefix = [process.RCHK, "record", "--keep", f"{self.keep_s}s", "-o", recording, "--"]
@@ -193,11 +195,13 @@ class Ring(Server):
                                    "-P", "10", "-c", "20", "-q", "-t", "set,get"], cwd=FOLDER,
                                   stdout=subprocess.DEVNULL) as load:
                 start = time.perf_counter()
-                while (now := time.perf_counter() - start) < self.length_s:
-                    samples.append((now, recording.stat().st_blocks * 512,
-                                    resident_bytes(recorder.pid)))
-                    time.sleep(1)
-                load.kill()
+                try:
+                    while (now := time.perf_counter() - start) < self.length_s:
+                        samples.append((now, recording.stat().st_blocks * 512,
+                                        resident_bytes(recorder.pid)))
+                        time.sleep(1)
+                finally:
+                    load.kill()
         timed([process.RCHK, "verify", recording])
         recording.unlink()
         if self.picture:
@@ -235,7 +239,7 @@ set key outside
 plot "{points}" using 1:2 with lines lw 2 title "recording on disk", \\
      "{points}" using 1:3 with lines lw 2 title "memory of rchk"
 """
-    subprocess.run(["gnuplot"], input=script, text=True, check=True, env={**os.environ})
+    subprocess.run(["gnuplot"], input=script, text=True, check=True)
 
 
 def benchmarks(options, picture):
