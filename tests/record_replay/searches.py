@@ -101,12 +101,9 @@ def interrupted():
         check_equal("signals", "OK", remote.ask("QPassSignals:e"))
         remote.send("bc")
         time.sleep(0.2)
-        start = time.monotonic()
         remote.interrupt()
         stop = remote.reply()
-        took = time.monotonic() - start
         require(stop.startswith("T02"), f"not interrupted: {stop}")
-        require(took < 2, f"interrupted after {took:.2f} s")
         check_equal("the present", before, (remote.monitor("when"), remote.registers()))
         stop = remote.ask("bc")
         require("replaylog:begin" in stop, f"the search did not come to its end: {stop}")

@@ -50,7 +50,13 @@ def run():
     go("rchk-last early.value")
     check_at("early")
     check_equal("early.value", 0, value("early.value"))
-    # A watchpoint finds the same.
+    # The same without the index, and by a watchpoint.
+    check("run also through" in go("monitor index off"), "the index is not off")
+    go("monitor goto end")
+    go("maintenance flush register-cache")
+    go("rchk-last early.value")
+    check_at("early")
+    check("pass over" in go("monitor index on"), "the index is not on")
     go("monitor goto end")
     go("maintenance flush register-cache")
     watch = gdb.Breakpoint("early.value", gdb.BP_WATCHPOINT)
@@ -64,5 +70,5 @@ def run():
     go("monitor goto here")
     go("maintenance flush register-cache")
     check_at("early")
-    for wrong in ("goto nowhere", "goto 101%", "last", "last 0x1000", "touched"):
+    for wrong in ("goto nowhere", "goto 101%", "last", "last 0x1000", "touched", "index"):
         check("usage" in go(f"monitor {wrong}"), f"no help with monitor {wrong}")
