@@ -55,6 +55,7 @@ struct ReplayOptions {
   std::string file;
   ProcessChoice process;
   bool autopilot = false;
+  std::optional<uint32_t> jobs;  // autopilot: processes that replay; else one for each core
   bool stdio = false;
   std::optional<uint16_t> port;
   std::optional<uint32_t> search_jobs;  // processes that search back; else one for each core
@@ -66,6 +67,7 @@ int run_replay(const ReplayOptions& options, const std::string& self);
 struct VerifyOptions {
   std::string file;
   bool restore = false;  // every page snapshot as well, and compare all memory
+  std::optional<uint32_t> jobs;  // processes that replay; else one for each core
 };
 int run_verify(const VerifyOptions& options);
 int run_info(const std::string& file);

@@ -152,6 +152,11 @@ int command(int argc, char** argv, const std::string& self) {
                    "How many processes search back at a time, from the start of a search on; else "
                    "one on each core, once a search takes longer than 0.1 s; 1 for this one alone")
       ->check(CLI::Range(1, 256));
+  replay_command
+      ->add_option("--jobs", replay.jobs,
+                   "With -a: how many processes replay at a time, from each page snapshot on; else "
+                   "one on each core, where there is much to do; 1 for this one alone")
+      ->check(CLI::Range(1, 256));
   replay_command->add_option("file", replay.file, "The recording; without it the newest");
 
   std::string file;
@@ -160,6 +165,11 @@ int command(int argc, char** argv, const std::string& self) {
   VerifyOptions verify;
   verify_command->add_flag("--restore", verify.restore,
                            "Restore every page snapshot as well, and compare all memory");
+  verify_command
+      ->add_option("--jobs", verify.jobs,
+                   "How many processes replay at a time, from each page snapshot on; else one on "
+                   "each core, where there is much to do; 1 for this one alone")
+      ->check(CLI::Range(1, 256));
   verify_command->add_option("file", verify.file, "The recording; without it the newest");
   CLI::App* info_command = app.add_subcommand("info", "What a recording is of");
   info_command->add_option("file", file, "The recording; without it the newest");

@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/serve.h"
 #include "cli/trace_folder.h"
+#include "engine/replay/parallel_replay.h"
 #include "engine/replay/replayer.h"
 #include "engine/replay/tree_replay.h"
 #include "engine/syscalls/syscall.h"
@@ -36,6 +37,17 @@ Result<std::unique_ptr<trace::TraceReader>> open_recording(const std::string& fi
   return reader;
 }
 
+// The cores of as many worker processes as are beside this one when `jobs` work; without a number
+// all others that there are.
+std::vector<int> cores_for_workers(const Pinned& pinned, std::optional<uint32_t> jobs) {
+  if (!jobs) return pinned.others;
+  const std::vector<int> there =
+      pinned.others.empty() ? std::vector<int>{pinned.cpu} : pinned.others;
+  std::vector<int> cores;
+  for (uint32_t i = 1; i < *jobs; ++i) cores.push_back(there[(i - 1) % there.size()]);
+  return cores;
+}
+
 void write_all(int fd, ByteView bytes) {
   while (!bytes.empty()) {
     const ssize_t put = write(fd, bytes.data(), bytes.size());
@@ -44,63 +56,80 @@ void write_all(int fd, ByteView bytes) {
   }
 }
 
+using replay::ReplayTotals;
+
 // What a whole replay came to.
 struct Summary {
-  uint64_t events = 0;
-  uint64_t instructions = 0;
-  uint64_t checksums = 0;
-  uint64_t snapshots = 0;
-  uint64_t snapshot_pages = 0;
-  uint64_t snapshots_restored = 0;
+  ReplayTotals totals;
   std::optional<trace::ExitEvent> exit;
 };
 
-using OnEvent = std::function<Result<void>(EventNumber, const trace::Event&, const replay::Guest&)>;
+// How a whole recording is replayed.
+struct WholeReplay {
+  replay::ParallelReplay::OnEvent on_event;        // in the log's order; may be empty
+  replay::ParallelReplay::OnProgress on_progress;  // may be empty
+  bool restores = false;
+  std::optional<uint32_t> jobs;
+};
+
+// Calls both, for a replay of all in this process.
+std::function<Result<void>(EventNumber, const trace::Event&, const replay::Guest&)> listener(
+    const WholeReplay& how) {
+  return [&how](EventNumber number, const trace::Event& event, const replay::Guest&) {
+    if (how.on_progress) how.on_progress(number.value + 1);
+    return how.on_event ? how.on_event(number, event) : Result<void>();
+  };
+}
 
 // Replays all processes from the start to the end.
-Result<Summary> replay_tree(trace::EventSource& source, OnEvent on_event, bool restore) {
+Result<Summary> replay_tree(trace::EventSource& source, const WholeReplay& how) {
   RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
   RCHK_TRY_ASSIGN(const auto tree, replay::TreeReplay::create(source, pinned.cpu, syscall_name));
-  tree->on_event(std::move(on_event));
-  if (restore) tree->restore_snapshots();
+  tree->on_event(listener(how));
+  if (how.restores) tree->restore_snapshots();
   RCHK_TRY(tree->run());
-  return Summary{source.event_count(),
-                 tree->instructions(),
-                 tree->checksums_verified(),
-                 tree->snapshots_verified(),
-                 tree->pages_verified(),
-                 tree->snapshots_restored(),
+  return Summary{{tree->instructions(), tree->checksums_verified(), tree->snapshots_verified(),
+                  tree->pages_verified(), tree->snapshots_restored(), std::nullopt},
                  tree->exit()};
 }
 
-// Replays one process from the start to the end.
-Result<Summary> replay_all(trace::EventSource& source, OnEvent on_event, bool restore) {
-  RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
-  RCHK_TRY_ASSIGN(const auto replayer, replay::Replayer::create(source, pinned.cpu));
+// The same of one process, without workers.
+Result<ReplayTotals> replay_here(trace::EventSource& source, int cpu, const WholeReplay& how) {
+  RCHK_TRY_ASSIGN(const auto replayer, replay::Replayer::create(source, cpu));
   replayer->name_syscalls_with(syscall_name);
-  replayer->on_event(std::move(on_event));
-  if (restore) replayer->restore_snapshots();
+  replayer->on_event(listener(how));
+  if (how.restores) replayer->restore_snapshots();
   RCHK_TRY_ASSIGN(replay::Guest guest, replayer->start());
   RCHK_TRY_ASSIGN(const replay::Outcome outcome, replayer->advance(guest, {}));
-  Summary summary{source.event_count(),
-                  replayer->instructions(),
-                  replayer->checksums_verified(),
-                  replayer->snapshots_verified(),
-                  replayer->pages_verified(),
-                  replayer->snapshots_restored(),
-                  std::nullopt};
-  if (outcome.stop == replay::AdvanceStop::kExit) {
-    RCHK_TRY_ASSIGN(const auto event, source.event(outcome.event));
+  ReplayTotals totals{replayer->instructions(),       replayer->checksums_verified(),
+                      replayer->snapshots_verified(), replayer->pages_verified(),
+                      replayer->snapshots_restored(), std::nullopt};
+  if (outcome.stop == replay::AdvanceStop::kExit) totals.exit = outcome.event;
+  return totals;
+}
+
+// Replays one process from the start to the end: on all cores where its page snapshots allow it.
+Result<Summary> replay_all(trace::EventSource& source, const WholeReplay& how) {
+  RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
+  RCHK_TRY_ASSIGN(replay::ParallelReplay whole,
+                  replay::ParallelReplay::plan(
+                      source, {pinned.cpu, cores_for_workers(pinned, how.jobs), how.restores,
+                               how.jobs.has_value(), syscall_name}));
+  Summary summary;
+  const bool alone = whole.stretches() < 2 || how.jobs == 1 || whole.workers() == 0;
+  RCHK_TRY_ASSIGN(summary.totals, alone ? replay_here(source, pinned.cpu, how)
+                                        : whole.run(how.on_event, how.on_progress));
+  if (summary.totals.exit) {
+    RCHK_TRY_ASSIGN(const auto event, source.event(*summary.totals.exit));
     summary.exit = std::get<trace::ExitEvent>(event->body);
   }
   return summary;
 }
 
-Result<Summary> replay_everything(trace::EventSource& recording, OnEvent on_event,
-                                  bool restore = false) {
+Result<Summary> replay_everything(trace::EventSource& recording, const WholeReplay& how) {
   const auto count = recording.task_count();
-  if (count && count->processes == 1) return replay_all(recording, std::move(on_event), restore);
-  return replay_tree(recording, std::move(on_event), restore);
+  if (count && count->processes == 1) return replay_all(recording, how);
+  return replay_tree(recording, how);
 }
 
 int exit_status_of(const Summary& summary) {
@@ -115,8 +144,9 @@ Result<int> autopilot(const ReplayOptions& options) {
   if (options.process.is_made()) {
     RCHK_TRY_ASSIGN(chosen, choose_process(*reader, options.process));
   }
-  const auto repeat = [&chosen](EventNumber number, const trace::Event& event,
-                                const replay::Guest&) -> Result<void> {
+  WholeReplay how;
+  how.jobs = options.jobs;
+  how.on_event = [&chosen](EventNumber number, const trace::Event& event) -> Result<void> {
     const auto* call = std::get_if<trace::SyscallEvent>(&event.body);
     if (call == nullptr || call->output == trace::OutputStream::kNone) return {};
     if (number < chosen.beginning) return {};
@@ -125,8 +155,8 @@ Result<int> autopilot(const ReplayOptions& options) {
     return {};
   };
   RCHK_TRY_ASSIGN(const Summary summary, chosen.source != nullptr
-                                             ? replay_all(*chosen.source, repeat, false)
-                                             : replay_everything(*reader, repeat));
+                                             ? replay_all(*chosen.source, how)
+                                             : replay_everything(*reader, how));
   if (!summary.exit) {
     fmt::print(stderr, "rchk: the recording ends before the program does\n");
   } else if (summary.exit->reason == trace::ExitReason::kRecorderStopped) {
@@ -141,13 +171,8 @@ Result<int> autopilot(const ReplayOptions& options) {
 timeline::Timeline::SearchOptions search_options(const Pinned& pinned,
                                                  std::optional<uint32_t> jobs) {
   timeline::Timeline::SearchOptions options;
-  options.cores = pinned.others;
-  if (!jobs) return options;
-  options.patience_ns = 0;
-  const std::vector<int> cores =
-      pinned.others.empty() ? std::vector<int>{pinned.cpu} : pinned.others;
-  options.cores.clear();
-  for (uint32_t i = 1; i < *jobs; ++i) options.cores.push_back(cores[(i - 1) % cores.size()]);
+  options.cores = cores_for_workers(pinned, jobs);
+  if (jobs) options.patience_ns = 0;
   return options;
 }
 
@@ -186,16 +211,17 @@ Result<int> verify(const VerifyOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   auto shown = start;
   const bool terminal = isatty(STDERR_FILENO) != 0;
-  const auto progress = [&](EventNumber number, const trace::Event&,
-                            const replay::Guest&) -> Result<void> {
+  WholeReplay how;
+  how.restores = options.restore;
+  how.jobs = options.jobs;
+  how.on_progress = [&](uint64_t events) {
     const auto now = std::chrono::steady_clock::now();
     if (terminal && now - shown > std::chrono::milliseconds(500)) {
-      fmt::print(stderr, "\rverifying: event {} of {}", number, reader->event_count());
+      fmt::print(stderr, "\rverifying: event {} of {}", events, reader->event_count());
       shown = now;
     }
-    return {};
   };
-  RCHK_TRY_ASSIGN(const Summary summary, replay_everything(*reader, progress, options.restore));
+  RCHK_TRY_ASSIGN(const Summary summary, replay_everything(*reader, how));
   if (terminal && shown != start) fmt::print(stderr, "\r\033[K");
   std::string note;
   if (!summary.exit)
@@ -205,15 +231,16 @@ Result<int> verify(const VerifyOptions& options) {
   std::string snapshots;
   if (reader->snapshots() != nullptr) {
     const size_t all = reader->snapshots()->marks().size();
-    if (summary.snapshots != all) {
+    if (summary.totals.snapshots != all) {
       return fail(ErrorKind::kDivergence, fmt::format("the replay came by {} of {} page snapshots",
-                                                      summary.snapshots, all));
+                                                      summary.totals.snapshots, all));
     }
-    snapshots = fmt::format(", {} page snapshots ({} pages)", all, summary.snapshot_pages);
+    snapshots = fmt::format(", {} page snapshots ({} pages)", all, summary.totals.snapshot_pages);
   }
-  if (options.restore) snapshots += fmt::format(", {} restored", summary.snapshots_restored);
-  fmt::print("verified: {} events, {} instructions, {} memory checksums{}{}\n", summary.events,
-             summary.instructions, summary.checksums, snapshots, note);
+  if (options.restore) snapshots += fmt::format(", {} restored", summary.totals.snapshots_restored);
+  fmt::print("verified: {} events, {} instructions, {} memory checksums{}{}\n",
+             reader->event_count(), summary.totals.instructions, summary.totals.checksums, snapshots,
+             note);
   return 0;
 }
 

@@ -114,9 +114,8 @@ class Replayer {
 
   void set_anchors(AnchorSource* anchors) { anchors_ = anchors; }
   // Called behind each event that was applied.
-  void on_event(std::function<Result<void>(EventNumber, const trace::Event&, const Guest&)> call) {
-    on_event_ = std::move(call);
-  }
+  using OnEvent = std::function<Result<void>(EventNumber, const trace::Event&, const Guest&)>;
+  void on_event(OnEvent call) { on_event_ = std::move(call); }
   // Names system calls in messages.
   void name_syscalls_with(trace::SyscallNamer namer) { namer_ = std::move(namer); }
 
@@ -213,7 +212,7 @@ class Replayer {
   AnchorSource* anchors_ = nullptr;
   translate::Probes probes_;
   std::optional<FoundHit> last_hit_;
-  std::function<Result<void>(EventNumber, const trace::Event&, const Guest&)> on_event_;
+  OnEvent on_event_;
   trace::SyscallNamer namer_;
   // Of events by state that were found already, by number.
   std::unordered_map<uint64_t, StateDistance> distances_;

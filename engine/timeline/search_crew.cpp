@@ -2,21 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <csignal>
-#include <ctime>
 #include <new>
 #include <type_traits>
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "base/check.h"
-#include "base/fd.h"
-#include "engine/timeline/clock.h"
-#include "engine/tracee/tracee.h"
 
 namespace rchk::timeline {
 
@@ -26,12 +15,6 @@ namespace {
 constexpr uint32_t kOpen = 0, kDone = 1, kFailed = 2, kTaken = 3;
 constexpr uint32_t kMaker = 0, kFirstWorker = 1;
 constexpr uint32_t kNoJob = UINT32_MAX;
-
-// If memory runs out, the kernel is to take workers and their puppets first (proc(5)).
-void be_expendable() {
-  const FileDescriptor file(open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
-  if (file.is_open()) static_cast<void>(!write(file.get(), "1000", 4));
-}
 
 }  // namespace
 
@@ -69,6 +52,13 @@ struct SearchCrew::Board {
   }
 };
 
+SearchCrew::SearchCrew(std::vector<SearchJob> jobs, replay::SharedMemory memory)
+    : jobs_(std::move(jobs)),
+      memory_(std::move(memory)),
+      board_(new (memory_.data()) Board(jobs_.size())) {
+  for (size_t i = 0; i < jobs_.size(); ++i) new (reinterpret_cast<Slot*>(board_ + 1) + i) Slot();
+}
+
 std::unique_ptr<SearchCrew> SearchCrew::start(std::vector<SearchJob> jobs,
                                               std::span<const int> cpus,
                                               const MakeSearch& make_search) {
@@ -76,44 +66,23 @@ std::unique_ptr<SearchCrew> SearchCrew::start(std::vector<SearchJob> jobs,
   static_assert(std::is_trivially_copyable_v<SearchResult>);
   static_assert(alignof(Slot) <= alignof(Board));
   if (jobs.empty() || cpus.empty()) return nullptr;
-  void* const memory = mmap(nullptr, Board::size_bytes(jobs.size()), PROT_READ | PROT_WRITE,
-                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) return nullptr;
-  Board* const board = new (memory) Board(jobs.size());
-  for (size_t i = 0; i < jobs.size(); ++i) new (reinterpret_cast<Slot*>(board + 1) + i) Slot();
-  std::unique_ptr<SearchCrew> crew(new SearchCrew(std::move(jobs), board));
-  const pid_t maker = getpid();
-  for (const int cpu : cpus) {
-    const pid_t pid = fork();
-    if (pid < 0) break;
-    const auto owner = static_cast<uint32_t>(kFirstWorker + crew->workers_.size());
-    if (pid == 0) crew->work(owner, cpu, maker, make_search);
-    crew->workers_.push_back(pid);
-  }
-  if (crew->workers_.empty()) return nullptr;
+  auto memory = replay::SharedMemory::create(Board::size_bytes(jobs.size()));
+  if (!memory) return nullptr;
+  std::unique_ptr<SearchCrew> crew(new SearchCrew(std::move(jobs), std::move(*memory)));
+  crew->workers_.start(cpus, [&](uint32_t worker, int cpu) {
+    const auto search = make_search(cpu);
+    if (search) crew->search_all(kFirstWorker + worker, *search);
+  });
+  if (crew->workers_.count() == 0) return nullptr;
   return crew;
 }
 
 SearchCrew::~SearchCrew() {
-  constexpr int64_t kLongestNs = 100'000'000;
   end_soon();
-  const int64_t until_ns = now_ns() + kLongestNs;
-  while (has_workers() && now_ns() < until_ns) {
-    const timespec moment{0, 500'000};
-    nanosleep(&moment, nullptr);
-  }
-  for (const pid_t pid : workers_) {
-    if (pid < 0) continue;
-    kill(pid, SIGKILL);  // and with it what it traces, by PTRACE_O_EXITKILL
-    while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) continue;
-  }
-  munmap(board_, Board::size_bytes(jobs_.size()));
+  workers_.end();
 }
 
-bool SearchCrew::has_workers() {
-  look_after();
-  return std::any_of(workers_.begin(), workers_.end(), [](pid_t pid) { return pid >= 0; });
-}
+bool SearchCrew::has_workers() { return look_after(); }
 
 bool SearchCrew::is_by_worker(size_t job) const { return board_->slot(job).owner != kMaker; }
 
@@ -126,15 +95,13 @@ std::optional<size_t> SearchCrew::job_before(const Position& position) const {
   return std::nullopt;
 }
 
-void SearchCrew::look_after() {
-  for (size_t i = 0; i < workers_.size(); ++i) {
-    if (workers_[i] < 0 || waitpid(workers_[i], nullptr, WNOHANG) == 0) continue;
-    workers_[i] = -1;
+bool SearchCrew::look_after() {
+  return workers_.any_left([this](uint32_t worker) {
     for (size_t job = 0; job < jobs_.size(); ++job) {
-      uint32_t taken = kTaken + kFirstWorker + static_cast<uint32_t>(i);
+      uint32_t taken = kTaken + kFirstWorker + worker;
       board_->slot(job).state.compare_exchange_strong(taken, kFailed);
     }
-  }
+  });
 }
 
 SearchCrew::State SearchCrew::state(size_t job) {
@@ -170,7 +137,7 @@ bool SearchCrew::take(size_t job) { return take_as(job, kMaker); }
 
 std::optional<size_t> SearchCrew::take_near(size_t job) {
   // Further than what all of them do meanwhile would keep it from the answer for long.
-  const size_t end = std::min(jobs_.size(), job + 1 + 2 * (workers_.size() + 1));
+  const size_t end = std::min(jobs_.size(), job + 1 + 2 * (workers_.count() + 1));
   while (++job < end && !board_->is_idle(job)) {
     if (take(job)) return job;
   }
@@ -204,19 +171,6 @@ void SearchCrew::search_all(uint32_t owner, const Search& search) {
       board_->put(*job, owner, *result);
     }
   }
-}
-
-void SearchCrew::work(uint32_t owner, int cpu, pid_t maker, const MakeSearch& make_search) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != maker) _exit(1);
-  be_expendable();
-  // Where that is not allowed it is slower.
-  static_cast<void>(tracee::pin_to_cpu(cpu));
-  {
-    const auto search = make_search(cpu);
-    if (search) search_all(owner, *search);
-  }
-  _exit(0);
 }
 
 }  // namespace rchk::timeline

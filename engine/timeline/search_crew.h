@@ -6,11 +6,10 @@
 #include <span>
 #include <vector>
 
-#include <sys/types.h>
-
 #include "base/result.h"
 #include "base/types.h"
 #include "engine/replay/replayer.h"
+#include "engine/replay/worker_processes.h"
 #include "engine/trace/snapshot.h"
 
 namespace rchk::timeline {
@@ -32,11 +31,7 @@ struct SearchResult {
 // Worker processes that search stretches of one history beside the process that made them, which
 // takes a part in it. Jobs are numbered from the latest stretch back, and taken in that order.
 //
-// A worker is a fork of its maker: it has all of its memory, but none of its puppets, which are
-// traced by the maker's thread; it leaves them alone, makes its own, and ends without a destructor
-// of its maker's. Workers that fail, are killed or stand still cost time and nothing else.
-//
-// REQUIRES: the maker is one thread when it starts a crew.
+// REQUIRES: the maker is one thread when it starts a crew (replay::WorkerProcesses).
 class SearchCrew {
  public:
   using GiveUp = std::function<bool()>;
@@ -80,17 +75,17 @@ class SearchCrew {
  private:
   struct Slot;
   struct Board;
-  SearchCrew(std::vector<SearchJob> jobs, Board* board) : jobs_(std::move(jobs)), board_(board) {}
+  SearchCrew(std::vector<SearchJob> jobs, replay::SharedMemory memory);
   bool take_as(size_t job, uint32_t owner);
   std::optional<size_t> take_next(uint32_t owner);
-  [[noreturn]] void work(uint32_t owner, int cpu, pid_t maker, const MakeSearch& make_search);
   void search_all(uint32_t owner, const Search& search);
-  // Takes note of workers that have ended.
-  void look_after();
+  // Takes note of workers that have ended; whether any is left.
+  bool look_after();
 
   std::vector<SearchJob> jobs_;
-  Board* board_;                // in memory that all share
-  std::vector<pid_t> workers_;  // by owner, from kFirstWorker on; -1: has ended
+  replay::SharedMemory memory_;
+  Board* board_;  // in it
+  replay::WorkerProcesses workers_;
 };
 
 }  // namespace rchk::timeline

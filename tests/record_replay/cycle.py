@@ -112,7 +112,9 @@ class Cycle:
         self.replay_mode("verify", [process.RCHK, "verify", *restore, self.recording], 0)
 
     def replay(self, recorded):
-        command = [process.RCHK, "replay", "-a", self.recording]
+        # With many page snapshots, by several processes that each begin at one.
+        jobs = ["--jobs", "3"] if "--snapshots" in self.subject.record_options else []
+        command = [process.RCHK, "replay", "-a", *jobs, self.recording]
         if self.subject.stops:
             done = self.replay_mode("replay", command, None)
             require(done.status not in (2, 3, 4), f"replay: status {done.status}\n{done.shell()}")
