@@ -54,13 +54,14 @@ class Program:
     """One program, native, recorded and replayed in turn."""
 
     def __init__(self, name, command, options, *, stdin=None, record_bar=RECORD_BAR,
-                 replay_bar=REPLAY_BAR, one_core=False):
+                 replay_bar=REPLAY_BAR, one_core=False, also_alone=False):
         self.name = name
         self.command = command          # a function, so that inputs are made only when needed
         self.stdin = stdin
         self.options = options
         self.bars = record_bar, replay_bar
         self.one_core = one_core        # compared with a native run that has only one core
+        self.also_alone = also_alone    # replayed by a single process as well
 
     def measure(self):
         command = self.command()
@@ -70,7 +71,8 @@ class Program:
         replay = [process.RCHK, "replay", "-a", recording]
         native = ["taskset", "-c", "0", *command] if self.one_core else command
         timed(native, stdin=stdin)  # warms the page cache
-        times = {"native": [], "record": [], "replay": []}
+        alone = [process.RCHK, "replay", "-a", "--jobs", "1", recording]
+        times = {"native": [], "record": [], "replay": [], "alone": []}
         failure = None
         for _ in range(self.options.repeats):
             times["native"].append(timed(native, stdin=stdin))
@@ -79,6 +81,8 @@ class Program:
             if failure is None:
                 try:
                     times["replay"].append(timed(replay))
+                    if self.also_alone:
+                        times["alone"].append(timed(alone))
                 except (BenchmarkFailed, subprocess.TimeoutExpired) as error:
                     failure = error
         return self.rows(times, recording, failure)
@@ -103,6 +107,9 @@ class Program:
         else:
             rows.append(judged(f"replay {self.name}", native_s=native,
                                measured_s=min(times["replay"]), bar=self.bars[1]))
+            if self.also_alone:
+                rows.append(judged(f"replay {self.name}, by one process", native_s=native,
+                                   measured_s=min(times["alone"]), bar=None))
         return rows
 
 
@@ -162,12 +169,13 @@ def benchmarks(options):
         Program("nbody", lambda: [built("nbody", "-lm"), scaled(40_000_000)], options),
         Program("fannkuch", lambda: [built("fannkuch"), "10" if options.quick else "11"], options),
         Program("python", lambda: ["/usr/bin/python3", HERE / "programs/loop.py",
-                                   scaled(10_000_000)], options),
+                                   scaled(10_000_000)], options, also_alone=True),
         Program("lua", lambda: ["lua5.4", HERE / "programs/loop.lua", scaled(100_000_000)],
                 options),
-        Program("cc1", lambda: cc1(not options.quick), options, replay_bar=2.5),
+        Program("cc1", lambda: cc1(not options.quick), options, replay_bar=2.5,
+                also_alone=True),
         Program("sqlite", lambda: ["sqlite3", "-batch", ":memory:"], options,
-                stdin=lambda: sql(1_000_000 // scale)),
+                stdin=lambda: sql(1_000_000 // scale), also_alone=True),
         Program("xz", lambda: ["xz", "-T1", "-1", "-c", text(50 // scale)], options),
         Program("true", lambda: ["/bin/true"], options, replay_bar=None),
         Program("dd_bs_1", lambda: dd(100_000 // scale), options, record_bar=None,

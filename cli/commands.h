@@ -66,7 +66,7 @@ int run_replay(const ReplayOptions& options, const std::string& self);
 
 struct VerifyOptions {
   std::string file;
-  bool restore = false;  // every page snapshot as well, and compare all memory
+  bool restore = false;          // every page snapshot as well, and compare all memory
   std::optional<uint32_t> jobs;  // processes that replay; else one for each core
 };
 int run_verify(const VerifyOptions& options);

@@ -111,10 +111,10 @@ Result<ReplayTotals> replay_here(trace::EventSource& source, int cpu, const Whol
 // Replays one process from the start to the end: on all cores where its page snapshots allow it.
 Result<Summary> replay_all(trace::EventSource& source, const WholeReplay& how) {
   RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
-  RCHK_TRY_ASSIGN(replay::ParallelReplay whole,
-                  replay::ParallelReplay::plan(
-                      source, {pinned.cpu, cores_for_workers(pinned, how.jobs), how.restores,
-                               how.jobs.has_value(), syscall_name}));
+  RCHK_TRY_ASSIGN(
+      replay::ParallelReplay whole,
+      replay::ParallelReplay::plan(source, {pinned.cpu, cores_for_workers(pinned, how.jobs),
+                                            how.restores, how.jobs.has_value(), syscall_name}));
   Summary summary;
   const bool alone = whole.stretches() < 2 || how.jobs == 1 || whole.workers() == 0;
   RCHK_TRY_ASSIGN(summary.totals, alone ? replay_here(source, pinned.cpu, how)
@@ -239,8 +239,8 @@ Result<int> verify(const VerifyOptions& options) {
   }
   if (options.restore) snapshots += fmt::format(", {} restored", summary.totals.snapshots_restored);
   fmt::print("verified: {} events, {} instructions, {} memory checksums{}{}\n",
-             reader->event_count(), summary.totals.instructions, summary.totals.checksums, snapshots,
-             note);
+             reader->event_count(), summary.totals.instructions, summary.totals.checksums,
+             snapshots, note);
   return 0;
 }
 

@@ -51,7 +51,7 @@ bool is_of_recording(const Error& error) {
 // What became of a stretch. Plain bytes: it is passed between processes.
 struct StretchResult {
   ReplayTotals totals;
-  uint64_t begins_with = 0, ends_with = 0;  // digests of all memory
+  std::optional<uint64_t> begins_with, ends_with;  // digests of all memory
 };
 
 // An Error as plain bytes.
@@ -110,14 +110,14 @@ struct ParallelReplay::Board {
     }
     return std::nullopt;
   }
-  void put(size_t stretch, const Result<StretchResult>& result) {
+  void put(size_t stretch, const StretchResult& result, const Result<void>& success) {
     Slot& target = slot(stretch);
-    if (result) {
-      target.result = *result;
+    target.result = result;
+    if (success) {
       target.state.store(kDone, std::memory_order_release);
       return;
     }
-    target.error.put(result.error());
+    target.error.put(success.error());
     target.state.store(kFailed, std::memory_order_release);
     const auto number = static_cast<uint32_t>(stretch);
     uint32_t first = first_failed.load();
@@ -143,9 +143,9 @@ class ParallelReplay::Hand {
     return Hand(std::move(replayer));
   }
 
-  Result<StretchResult> replay(const Stretch& stretch) {
+  // Where it fails, `result` has what is known.
+  Result<void> replay(const Stretch& stretch, StretchResult& result) {
     const ReplayTotals before = totals();
-    StretchResult result;
     RCHK_TRY_ASSIGN(Guest guest,
                     stretch.begin ? replayer_->start_at(*stretch.begin) : replayer_->start());
     if (stretch.begin) {
@@ -169,7 +169,7 @@ class ParallelReplay::Hand {
     result.totals.snapshot_pages -= before.snapshot_pages;
     result.totals.snapshots_restored -= before.snapshots_restored;
     if (outcome.stop == AdvanceStop::kExit) result.totals.exit = outcome.event;
-    return result;
+    return {};
   }
 
  private:
@@ -206,7 +206,9 @@ class ParallelReplay::Work {
       if (const std::optional<size_t> stretch = board_->take_next(kMaker)) {
         // Nothing before it is missing: it can be told of as it goes.
         live_ = *stretch == delivered_;
-        board_->put(*stretch, hand.replay(whole_.stretches_[*stretch]));
+        StretchResult result;
+        const auto success = hand.replay(whole_.stretches_[*stretch], result);
+        board_->put(*stretch, result, success);
         continue;
       }
       workers_.any_left([this](uint32_t worker) { board_->reopen_taken_by(worker); });
@@ -219,17 +221,19 @@ class ParallelReplay::Work {
 
  private:
   void start_workers() {
-    workers_.start(std::span(whole_.options_.cores).first(whole_.workers()), [this](uint32_t worker, int cpu) {
+    workers_.start(std::span(whole_.options_.cores).first(whole_.workers()), [this](uint32_t worker,
+                                                                                    int cpu) {
       auto hand = Hand::create(whole_, cpu, [this](EventNumber, const trace::Event&, const Guest&) {
         ++board_->events;
         return Result<void>();
       });
       if (!hand) return;
       while (const std::optional<size_t> stretch = board_->take_next(worker)) {
-        const auto result = hand->replay(whole_.stretches_[*stretch]);
+        StretchResult result;
+        const auto success = hand->replay(whole_.stretches_[*stretch], result);
         // That may be for want of memory, say: another process does it again.
-        if (!result && !is_of_recording(result.error())) return;
-        board_->put(*stretch, result);
+        if (!success && !is_of_recording(success.error())) return;
+        board_->put(*stretch, result, success);
       }
     });
   }
@@ -245,15 +249,18 @@ class ParallelReplay::Work {
   Result<bool> deliver_next() {
     Slot& slot = board_->slot(delivered_);
     const uint32_t state = slot.state.load(std::memory_order_acquire);
-    if (state == kFailed) return Failure(slot.error.get());
-    if (state != kDone) return false;
+    if (state != kDone && state != kFailed) return false;
     const Stretch& stretch = whole_.stretches_[delivered_];
-    if (stretch.begin && slot.result.begins_with != memory_digest_) {
-      return fail(ErrorKind::kDivergence,
-                  fmt::format("memory differs from what page snapshot {} restores, behind event {}; "
-                              "`rchk verify --restore` tells where",
-                              stretch.begin->value, whole_.source_.global_number(stretch.first)));
+    // Where it began wrongly, what it came to says nothing.
+    const std::optional<uint64_t>& found = slot.result.begins_with;
+    if (found && found != memory_digest_) {
+      return fail(
+          ErrorKind::kDivergence,
+          fmt::format("memory differs from what page snapshot {} restores, behind event {}; "
+                      "`rchk verify --restore` tells where",
+                      stretch.begin->value, whole_.source_.global_number(stretch.first)));
     }
+    if (state == kFailed) return Failure(slot.error.get());
     if (!live_ && on_event_) RCHK_TRY(tell_of(stretch));
     live_ = false;
     memory_digest_ = slot.result.ends_with;
@@ -264,8 +271,7 @@ class ParallelReplay::Work {
 
   Result<void> tell_of(const Stretch& stretch) {
     const EventNumber first = stretch.begin ? stretch.first.next() : EventNumber{0};
-    const uint64_t end =
-        stretch.last ? stretch.last->value + 1 : whole_.source_.event_count();
+    const uint64_t end = stretch.last ? stretch.last->value + 1 : whole_.source_.event_count();
     for (EventNumber number = first; number.value < end; number = number.next()) {
       RCHK_TRY_ASSIGN(const auto event, whole_.source_.event(number));
       RCHK_TRY(on_event_(number, *event));
@@ -279,9 +285,9 @@ class ParallelReplay::Work {
   const OnEvent& on_event_;
   const OnProgress& on_progress_;
   WorkerProcesses workers_;
-  size_t delivered_ = 0;        // so many stretches were told of
-  bool live_ = false;           // the next one was, or is being, told of as it is replayed here
-  uint64_t memory_digest_ = 0;  // at the end of those
+  size_t delivered_ = 0;  // so many stretches were told of
+  bool live_ = false;     // the next one was, or is being, told of as it is replayed here
+  std::optional<uint64_t> memory_digest_;  // at the end of those
   ReplayTotals totals_;
 };
 
@@ -323,10 +329,8 @@ Result<ParallelReplay> ParallelReplay::plan(trace::EventSource& source, Parallel
 }
 
 size_t ParallelReplay::workers() const {
-  const uint64_t affordable =
-      snapshot::usable_memory_bytes() / 2 / (guest_bytes_ + kWorkerBytes);
-  return std::min(
-      {options_.cores.size(), stretches_.size() - 1, static_cast<size_t>(affordable)});
+  const uint64_t affordable = snapshot::usable_memory_bytes() / 2 / (guest_bytes_ + kWorkerBytes);
+  return std::min({options_.cores.size(), stretches_.size() - 1, static_cast<size_t>(affordable)});
 }
 
 Result<ReplayTotals> ParallelReplay::run(const OnEvent& on_event, const OnProgress& on_progress) {

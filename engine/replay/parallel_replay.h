@@ -23,17 +23,17 @@ struct ReplayTotals {
 };
 
 struct ParallelOptions {
-  int cpu = 0;             // this process's
-  std::vector<int> cores;  // a worker process on each of them
-  bool restores = false;   // every page snapshot as well, and all memory compared
+  int cpu = 0;               // this process's
+  std::vector<int> cores;    // a worker process on each of them
+  bool restores = false;     // every page snapshot as well, and all memory compared
   bool cuts_always = false;  // at each snapshot that serves, however little lies between
   trace::SyscallNamer namer;
 };
 
 // Replays the recording of one process from its start to its end in stretches that begin at page
-// snapshots, several at a time, in worker processes. Every check of a replay from the start is made;
-// and at the end of a stretch all memory is compared with that of the guest that the next one began
-// with: so the whole is as good as one long replay.
+// snapshots, several at a time, in worker processes. Every check of a replay from the start is
+// made; and at the end of a stretch all memory is compared with that of the guest that the next one
+// began with: so the whole is as good as one long replay.
 class ParallelReplay {
  public:
   // Called in the log's order, each event once, some time after it was replayed.

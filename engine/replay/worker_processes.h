@@ -15,9 +15,9 @@ namespace rchk::replay {
 // Forks of this process that do a part of its work beside it, one on each of some cores.
 //
 // A worker has all of its maker's memory, but none of its puppets, which are traced by the maker's
-// thread; it leaves them alone, makes its own, and ends without a destructor of its maker's. What it
-// finds it leaves in SharedMemory. Workers that fail, are killed or stand
-// still cost time and nothing else; where memory runs out, the kernel takes them first.
+// thread; it leaves them alone, makes its own, and ends without a destructor of its maker's. What
+// it finds it leaves in SharedMemory. Workers that fail, are killed or stand still cost time and
+// nothing else; where memory runs out, the kernel takes them first.
 //
 // REQUIRES: the maker is one thread when it starts them.
 class WorkerProcesses {

@@ -8,8 +8,6 @@
 #include <sched.h>
 #include <sys/wait.h>
 
-#include "engine/trace/reader.h"
-#include "engine/trace/writer.h"
 #include "tests/unit/engine_timeline/tiny_guest.h"
 
 namespace rchk::timeline::test {
@@ -18,28 +16,9 @@ namespace {
 class StationsTest : public testing::Test {
  protected:
   void SetUp() override {
-    program_ = write_program(TinyGuest::kRounds);
-    recording_ = program_ + ".rchk";
-    record::RecorderOptions options;
-    options.program.arguments = {program_};
-    options.snapshot_interval = std::chrono::milliseconds(0);
-    options.snapshot_overhead_percent = 1e9;
-    {
-      const auto writer =
-          value_of(trace::TraceWriter::create(recording_, record::Recorder::describe(options)));
-      const auto recorder = value_of(record::Recorder::start(options, *writer));
-      while (value_of(recorder->run({})).cause != record::StopCause::kExited) continue;
-      ASSERT_TRUE(writer->close());
-    }
-    reader_ = value_of(trace::TraceReader::open(recording_));
-    ASSERT_NE(reader_->snapshots(), nullptr);
-    ASSERT_GE(reader_->snapshots()->marks().size(), kRounds / 2);
+    reader_ = &guest_.reader();
     reference_ = value_of(Timeline::open(*reader_, std::nullopt, {}));
     reference_->set_restore_cost({INT64_MAX / 2, 0});
-  }
-  void TearDown() override {
-    unlink(program_.c_str());
-    unlink(recording_.c_str());
   }
 
   // One for which beginning at a snapshot costs nothing.
@@ -85,8 +64,8 @@ class StationsTest : public testing::Test {
     return states;
   }
 
-  std::string program_, recording_;
-  std::unique_ptr<trace::TraceReader> reader_;
+  SnapshottedGuest guest_;
+  trace::TraceReader* reader_ = nullptr;
   std::unique_ptr<Timeline> reference_;
 };
 

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/trace/writer.h"
+
 // The guests' code. It is copied into files of its own: nothing in it may refer to this program.
 asm(R"(
     .pushsection .rodata
@@ -177,6 +179,28 @@ RecordedGuest::RecordedGuest() {
     if (stop.cause == record::StopCause::kExited) break;
   }
   timeline_ = value_of(Timeline::open(log(), std::nullopt, {}));
+}
+
+SnapshottedGuest::SnapshottedGuest()
+    : program_(write_program(TinyGuest::kRounds)), recording_(program_ + ".rchk") {
+  record::RecorderOptions options;
+  options.program.arguments = {program_};
+  options.snapshot_interval = std::chrono::milliseconds(0);
+  options.snapshot_overhead_percent = 1e9;
+  {
+    const auto writer =
+        value_of(trace::TraceWriter::create(recording_, record::Recorder::describe(options)));
+    const auto recorder = value_of(record::Recorder::start(options, *writer));
+    while (value_of(recorder->run({})).cause != record::StopCause::kExited) continue;
+    EXPECT_TRUE(writer->close());
+  }
+  reader_ = value_of(trace::TraceReader::open(recording_));
+  EXPECT_GE(reader_->snapshots()->marks().size(), kRounds / 2);
+}
+
+SnapshottedGuest::~SnapshottedGuest() {
+  unlink(program_.c_str());
+  unlink(recording_.c_str());
 }
 
 State state_of(Timeline& timeline) {

@@ -9,6 +9,7 @@
 #include "engine/timeline/live_program.h"
 #include "engine/timeline/timeline.h"
 #include "engine/trace/event_log.h"
+#include "engine/trace/reader.h"
 
 namespace rchk::timeline::test {
 
@@ -59,6 +60,18 @@ class RecordedGuest {
  private:
   LiveGuest live_{TinyGuest::kRounds};
   std::unique_ptr<Timeline> timeline_;
+};
+
+// A recording of kRounds in a file, with page snapshots wherever there can be one.
+class SnapshottedGuest {
+ public:
+  SnapshottedGuest();
+  ~SnapshottedGuest();
+  trace::TraceReader& reader() { return *reader_; }
+
+ private:
+  std::string program_, recording_;
+  std::unique_ptr<trace::TraceReader> reader_;
 };
 
 // All that two visits to a position have to agree on.
