@@ -6,7 +6,7 @@ namespace rchk::replay {
 
 Result<Guest> Guest::fork(Sharing sharing) const {
   RCHK_TRY_ASSIGN(std::unique_ptr<Puppet> copy, puppet->fork(sharing));
-  return Guest{std::move(copy), registers, position, tid, pid, others, in_call};
+  return Guest{std::move(copy), registers, position, tid, pid, others, in_call, early};
 }
 
 Result<void> Guest::switch_to(Tid next) {

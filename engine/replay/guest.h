@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <vector>
 
 #include "base/registers.h"
 #include "base/types.h"
@@ -29,6 +30,9 @@ struct Guest {
   std::map<Tid, WaitingTask> others;
   // The task that runs stands at a system call that has begun already.
   bool in_call = false;
+  // Where memory may have early what a call stores whose event comes later: the guest was made of a
+  // page snapshot that was taken meanwhile. All else is as in a guest that came from the start.
+  std::vector<AddressRange> early;
 
   // The same guest at the same point, in a process of its own.
   Result<Guest> fork(Sharing sharing = Sharing::kCopy) const;

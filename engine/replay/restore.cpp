@@ -73,6 +73,7 @@ Result<Guest> Replayer::start_at(trace::SnapshotNumber number) {
   guest.tid = taken->image.tid;
   guest.pid = image.pid;
   guest.position.event = *event;
+  guest.early = taken->unsettled;
   RCHK_TRY(apply(guest, image, Origin::kSnapshot));
   RCHK_TRY_ASSIGN(const std::vector<PageChange> pages, snapshots.pages(number));
   RCHK_TRY(put_pages(guest, pages));
@@ -95,6 +96,11 @@ Result<void> Replayer::check_snapshot(Guest& guest, trace::SnapshotNumber number
   std::vector<AddressRange> unsettled;
   for (const AddressRange& range : taken->unsettled) unsettled.push_back(range.pages());
   unsettled = snapshot::normalized(std::move(unsettled));
+  // What has settled by now has had its event.
+  std::erase_if(guest.early, [&](const AddressRange& range) {
+    return std::none_of(taken->unsettled.begin(), taken->unsettled.end(),
+                        [&](const AddressRange& other) { return other.overlaps(range); });
+  });
   Bytes content(kPageSize);
   for (const PageChange& change : changes) {
     if (change.version.kind == PageVersion::Kind::kReset) continue;

@@ -135,7 +135,7 @@ Result<SearchResult> Timeline::search_back(const Position& begin, Position end,
     if (from == nullptr) return fail(ErrorKind::kMisuse, fmt::format("nothing before {}", end));
     const Position start = std::max(from->guest.position, begin);
     SearchResult found;
-    if (!can_skip_to(end)) {
+    if (!can_skip(*from, end)) {
       RCHK_TRY_ASSIGN(found, search_interval(*from, end, interrupted));
     }
     if (found.interrupted) return found;

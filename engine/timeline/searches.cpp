@@ -58,7 +58,7 @@ Result<TimelineStop> Timeline::continue_backward(const RunCommand& command) {
         RCHK_TRY_ASSIGN(const Checkpoint* const from, base_for(end, true));
         if (from == nullptr) break;
         start = std::max(from->guest.position, floor);
-        if (!can_skip_to(end)) {
+        if (!can_skip(*from, end)) {
           RCHK_TRY_ASSIGN(found, search_interval(*from, end, command.interrupted));
         }
       }
@@ -104,11 +104,10 @@ void Timeline::note_unvisited(const Position& begin, const Position& end,
   }
 }
 
-// Whether nothing that is looked for can have happened between the checkpoint at `end` and the
-// one before it.
-bool Timeline::can_skip_to(const Position& end) const {
+// Whether nothing that is looked for can have happened between `from` and the checkpoint at `end`.
+bool Timeline::can_skip(const Checkpoint& from, const Position& end) const {
   const Checkpoint* const before = checkpoints_.before(end);
-  if (!uses_index_ || before == nullptr) return false;
+  if (!uses_index_ || before != &from) return false;
   for (const Breakpoint& point : points_.breakpoints) {
     const bool unvisited = positions_stay()
                                ? unreached_.covers(before->guest.position, end, point.address)
@@ -145,14 +144,17 @@ Result<std::optional<Position>> Timeline::ruled_out_before(const Position& end,
 
 // Where a call may have been storing when the snapshot was taken, memory may have early what an
 // event tells of later: that store would not be seen.
+bool Timeline::can_search_with_early(const std::vector<AddressRange>& early) const {
+  if (!early.empty() && points_.conditional()) return false;
+  return std::none_of(early.begin(), early.end(), [&](const AddressRange& range) {
+    return std::any_of(points_.watches.begin(), points_.watches.end(),
+                       [&](const Watch& watch) { return watch.range.overlaps(range); });
+  });
+}
+
 Result<bool> Timeline::can_search_from(const Station& station) const {
   RCHK_TRY_ASSIGN(const auto taken, stations_.snapshot(station));
-  if (!taken->unsettled.empty() && points_.conditional()) return false;
-  return std::none_of(
-      taken->unsettled.begin(), taken->unsettled.end(), [&](const AddressRange& range) {
-        return std::any_of(points_.watches.begin(), points_.watches.end(),
-                           [&](const Watch& watch) { return watch.range.overlaps(range); });
-      });
+  return can_search_with_early(taken->unsettled);
 }
 
 // In order; `but` is left out.

@@ -319,8 +319,15 @@ Result<Guest> Timeline::guest_at(const Position& target, bool approach) {
 }
 
 Result<const Checkpoint*> Timeline::base_for(const Position& target, bool strictly) {
-  const Checkpoint* near =
-      strictly ? checkpoints_.before(target) : checkpoints_.at_or_before(target);
+  const auto nearest = [&] {
+    if (!strictly) return checkpoints_.at_or_before(target);
+    const Checkpoint* found = checkpoints_.before(target);
+    while (found != nullptr && !can_search_with_early(found->guest.early)) {
+      found = checkpoints_.before(found->guest.position);
+    }
+    return found;
+  };
+  const Checkpoint* const near = nearest();
   const Station* const station =
       strictly ? stations_.before(target) : stations_.at_or_before(target);
   const bool further = station != nullptr && station->position() >= beginning() &&
@@ -339,7 +346,7 @@ Result<const Checkpoint*> Timeline::base_for(const Position& target, bool strict
   if (at_ns - from_ns < restore_ns) return near;
   RCHK_TRY_ASSIGN(Guest guest, replayer_->start_at(station->number));
   checkpoints_.add({std::move(guest), at_ns, false}, at_ns);
-  return strictly ? checkpoints_.before(target) : checkpoints_.at_or_before(target);
+  return nearest();
 }
 
 Result<void> Timeline::stand() {

@@ -206,10 +206,11 @@ class Timeline final : public replay::AnchorSource {
   bool positions_stay() const;
   void note_unvisited(const Position& begin, const Position& end,
                       const std::vector<GuestAddress>& instructions);
-  bool can_skip_to(const Position& end) const;
+  bool can_skip(const Checkpoint& from, const Position& end) const;
   // Where the recording's index says that nothing that is looked for happened from some page
   // snapshot up to `end`: where that is.
   Result<std::optional<Position>> ruled_out_before(const Position& end, const Position& floor);
+  bool can_search_with_early(const std::vector<AddressRange>& early) const;
   Result<bool> can_search_from(const Station& station) const;
   std::vector<GuestAddress> breakpoint_addresses(GuestAddress but) const;
   Result<SearchResult> search_interval(const Checkpoint& from, const Position& end,

@@ -3,7 +3,6 @@
 #include "engine/replay/parallel_replay.h"
 
 #include <csignal>
-#include <functional>
 
 #include <sched.h>
 #include <sys/resource.h>
@@ -20,53 +19,6 @@ using replay::ParallelReplay;
 using replay::ReplayTotals;
 using trace::Event;
 using trace::SnapshotNumber;
-
-// A recording, with something of it replaced on the way.
-class Altered final : public trace::EventSource, public trace::SnapshotSource {
- public:
-  explicit Altered(trace::TraceReader& real) : real_(real) {}
-  std::function<void(EventNumber, Event&)> alter_event;
-  std::function<void(SnapshotNumber, std::vector<snapshot::PageChange>&)> alter_pages;
-
-  const trace::RecordingInfo& info() const override { return real_.info(); }
-  uint64_t event_count() const override { return real_.event_count(); }
-  Result<std::shared_ptr<const Event>> event(EventNumber number) override {
-    RCHK_TRY_ASSIGN(const auto event, real_.event(number));
-    if (!alter_event) return event;
-    auto copy = std::make_shared<Event>(*event);
-    alter_event(number, *copy);
-    return copy;
-  }
-  trace::SnapshotSource* snapshots() override { return this; }
-  std::vector<trace::FileInfo> files() const override { return real_.files(); }
-  Result<trace::FileInfo> file_info(trace::FileId file) const override {
-    return real_.file_info(file);
-  }
-  Result<Bytes> file_bytes(trace::FileId file, uint64_t offset_bytes,
-                           uint64_t size_bytes) override {
-    return real_.file_bytes(file, offset_bytes, size_bytes);
-  }
-
-  const std::vector<trace::SnapshotMark>& marks() const override { return taken().marks(); }
-  Result<std::shared_ptr<const trace::Snapshot>> snapshot(SnapshotNumber number) override {
-    return taken().snapshot(number);
-  }
-  Result<std::vector<snapshot::PageChange>> changes(SnapshotNumber number) override {
-    return taken().changes(number);
-  }
-  Result<std::vector<snapshot::PageChange>> pages(SnapshotNumber number) override {
-    RCHK_TRY_ASSIGN(std::vector<snapshot::PageChange> pages, taken().pages(number));
-    if (alter_pages) alter_pages(number, pages);
-    return pages;
-  }
-  Result<std::shared_ptr<const Bytes>> page_chunk(uint32_t chunk) override {
-    return taken().page_chunk(chunk);
-  }
-
- private:
-  trace::SnapshotSource& taken() const { return *real_.snapshots(); }
-  trace::TraceReader& real_;
-};
 
 class ParallelReplayTest : public testing::Test {
  protected:
@@ -105,7 +57,7 @@ class ParallelReplayTest : public testing::Test {
   }
 
   SnapshottedGuest guest_;
-  Altered source_{guest_.reader()};
+  AlteredRecording source_{guest_.reader()};
   std::vector<EventNumber> told_;
 };
 

@@ -248,5 +248,54 @@ TEST_F(StationsTest, WorkersAreGoneWhenTheSearchIs) {
   EXPECT_EQ(0, ended.si_pid);
 }
 
+// A call was storing when a snapshot was taken: what its event tells of later is in memory early. A
+// search does not begin there, nor at what came of it, or it would not see that store.
+TEST_F(StationsTest, SearchesDoNotBeginWhereMemoryIsEarly) {
+  constexpr GuestAddress kStored = kData + 400;  // another value in each round
+  constexpr uint32_t kEarly = 3;
+  AlteredRecording source(*reader_);
+  source.alter_snapshot = [&](trace::SnapshotNumber number, trace::Snapshot& taken) {
+    if (number.value == kEarly) taken.unsettled = {range_of(kStored, 8)};
+  };
+  source.alter_pages = [&](trace::SnapshotNumber number, std::vector<snapshot::PageChange>& pages) {
+    if (number.value != kEarly) return;
+    // The whole page as the next one has it: the guest reads nothing of it that differs.
+    const auto next = value_of(reader_->snapshots()->changes({kEarly + 1}));
+    for (snapshot::PageChange& page : pages) {
+      const auto same = std::find_if(next.begin(), next.end(),
+                                     [&](const auto& one) { return one.page == page.page; });
+      if (page.page == kStored.page_floor() && same != next.end()) page = *same;
+    }
+  };
+  const auto timeline = value_of(Timeline::open(source, std::nullopt, {}));
+  timeline->set_restore_cost({INT64_MIN / 4, 0});
+  const Position early{reader_->snapshots()->marks()[kEarly].event, 0, 0, 0};
+  Position behind = early;
+  behind.instructions = 1;
+  StopPoints points;
+  points.watches.push_back({range_of(kStored, 8), translate::WatchKind::kWrite, {}});
+  for (const bool conditional : {false, true}) {
+    if (conditional) {
+      points.watches.clear();
+      points.breakpoints.push_back(
+          {subroutine(), [](const Registers&, const ReadMemory&) { return true; }});
+    }
+    ASSERT_TRUE(timeline->seek(behind));
+    // From a checkpoint there, and from one that a replay from there has left.
+    ASSERT_TRUE(timeline->seek({{early.event.value + 1}, 0, 0, 0}));
+    for (Timeline* one : {reference_.get(), timeline.get()}) {
+      one->set_stop_points(points);
+      ASSERT_TRUE(one->seek_to_end());
+    }
+    uint64_t hits = 0;
+    for (StopKind kind{}; kind != StopKind::kHistoryBegin; ++hits) {
+      kind = backward(*reference_, RunKind::kContinue).kind;
+      ASSERT_EQ(kind, backward(*timeline, RunKind::kContinue).kind);
+      ASSERT_EQ(value_of(reference_->position()), value_of(timeline->position()));
+    }
+    EXPECT_GE(hits, kRounds);
+  }
+}
+
 }  // namespace
 }  // namespace rchk::timeline::test

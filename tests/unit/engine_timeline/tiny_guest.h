@@ -74,6 +74,58 @@ class SnapshottedGuest {
   std::unique_ptr<trace::TraceReader> reader_;
 };
 
+// A recording, with something of it replaced on the way.
+class AlteredRecording final : public trace::EventSource, public trace::SnapshotSource {
+ public:
+  explicit AlteredRecording(trace::TraceReader& real) : real_(real) {}
+  std::function<void(EventNumber, trace::Event&)> alter_event;
+  std::function<void(trace::SnapshotNumber, std::vector<snapshot::PageChange>&)> alter_pages;
+  std::function<void(trace::SnapshotNumber, trace::Snapshot&)> alter_snapshot;
+
+  const trace::RecordingInfo& info() const override { return real_.info(); }
+  uint64_t event_count() const override { return real_.event_count(); }
+  Result<std::shared_ptr<const trace::Event>> event(EventNumber number) override {
+    RCHK_TRY_ASSIGN(const auto event, real_.event(number));
+    if (!alter_event) return event;
+    auto copy = std::make_shared<trace::Event>(*event);
+    alter_event(number, *copy);
+    return copy;
+  }
+  trace::SnapshotSource* snapshots() override { return this; }
+  std::vector<trace::FileInfo> files() const override { return real_.files(); }
+  Result<trace::FileInfo> file_info(trace::FileId file) const override {
+    return real_.file_info(file);
+  }
+  Result<Bytes> file_bytes(trace::FileId file, uint64_t offset_bytes,
+                           uint64_t size_bytes) override {
+    return real_.file_bytes(file, offset_bytes, size_bytes);
+  }
+
+  const std::vector<trace::SnapshotMark>& marks() const override { return taken().marks(); }
+  Result<std::shared_ptr<const trace::Snapshot>> snapshot(trace::SnapshotNumber number) override {
+    RCHK_TRY_ASSIGN(const auto snapshot, taken().snapshot(number));
+    if (!alter_snapshot) return snapshot;
+    auto copy = std::make_shared<trace::Snapshot>(*snapshot);
+    alter_snapshot(number, *copy);
+    return copy;
+  }
+  Result<std::vector<snapshot::PageChange>> changes(trace::SnapshotNumber number) override {
+    return taken().changes(number);
+  }
+  Result<std::vector<snapshot::PageChange>> pages(trace::SnapshotNumber number) override {
+    RCHK_TRY_ASSIGN(std::vector<snapshot::PageChange> pages, taken().pages(number));
+    if (alter_pages) alter_pages(number, pages);
+    return pages;
+  }
+  Result<std::shared_ptr<const Bytes>> page_chunk(uint32_t chunk) override {
+    return taken().page_chunk(chunk);
+  }
+
+ private:
+  trace::SnapshotSource& taken() const { return *real_.snapshots(); }
+  trace::TraceReader& real_;
+};
+
 // All that two visits to a position have to agree on.
 struct State {
   Position position;
