@@ -230,6 +230,7 @@ class Recorder::Impl {
   // A task in `space` to whose events one about its memory can be added; or none.
   Task* task_at_rest_in(const Space& space);
   Result<void> add_memory_event(Space& space, trace::MemoryEvent event);
+  void note_received_descriptors(const PendingCall& call, int64_t result);
 
   // ending.cpp
   Result<MaybeStop> on_exit_event();
