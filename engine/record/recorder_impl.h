@@ -134,6 +134,9 @@ class Recorder::Impl {
   void note_left_computing(const Registers& now);
   void note_call();
   bool slice_is_over() const;
+  bool runs_beside_unknown_call() const;
+  // Whether what task_ has computed since its last event is not to become part of a state now.
+  bool is_to_compute_on(uint64_t due_ns) const;
   bool stands_in_trap(const Registers& now) const;
   // Writes a SwitchEvent, if instructions of task_ are not in the log yet.
   Result<void> leave_processor();

@@ -104,7 +104,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::advance(ResumeMode mode,
   if (task_->state == TaskState::kStopped) {
     if (task_->delivery) return enter_handler(limits);
     if (holds() && task_->mask_while_held && !task_->call &&
-        monotonic_ns() >= task_->hold_until_ns) {
+        monotonic_ns() >= task_->hold_until_ns && !is_to_compute_on(task_->hold_until_ns)) {
       RCHK_TRY(release_held(trace::Place::kByState));
     }
     if (limits.stop_at_breakpoints && debugged(*task_)) {
@@ -286,7 +286,8 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
       return MaybeStop();
     case StopStatus::Kind::kInterrupted:  // or the end of a group stop
       if (task_->call || interrupt_wanted_ || !task_->interrupt_in_flight) return MaybeStop();
-      if (holds() && task_->mask_while_held && monotonic_ns() >= task_->hold_until_ns) {
+      if (holds() && task_->mask_while_held && monotonic_ns() >= task_->hold_until_ns &&
+          !is_to_compute_on(task_->hold_until_ns)) {
         RCHK_TRY(release_held(trace::Place::kByState));
       } else if (others_can_run() && is_to_leave()) {
         RCHK_TRY_ASSIGN(const Registers registers, this->registers());

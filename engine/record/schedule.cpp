@@ -25,6 +25,7 @@ constexpr uint64_t kLongestSliceNs = 200'000'000, kSliceOverSwitchCost = 20;
 // For a task that may be about to store, on a machine where it gets no processor.
 constexpr uint64_t kLongestWaitNs = 10'000'000'000;
 constexpr uint64_t kShortestPatienceNs = 500'000, kPatienceOverCost = 4;
+constexpr uint64_t kLongestEntangledNs = 200'000'000;
 // Copying a page that a reference shares, at the guest's first write to it (measured: 5 to 14 us).
 constexpr uint64_t kPageCopyNs = 5'000;
 constexpr uint64_t kShortestChaosSliceNs = 20'000, kLongestChaosSliceNs = 20'000'000;
@@ -98,6 +99,7 @@ void Recorder::Impl::begin_slice(Task& task) {
 
 bool Recorder::Impl::is_to_leave() const {
   if (slice_is_over()) return true;
+  if (is_to_compute_on(slice_end_ns_)) return false;
   return task_->patience_ns != 0 && monotonic_ns() - task_->computes_since_ns > task_->patience_ns;
 }
 
@@ -128,6 +130,22 @@ void Recorder::Impl::note_call() {
 }
 
 bool Recorder::Impl::slice_is_over() const { return monotonic_ns() >= slice_end_ns_; }
+// Whether a task of task_'s memory is in a call that nothing says what it stores of.
+bool Recorder::Impl::runs_beside_unknown_call() const {
+  return std::any_of(tasks_.begin(), tasks_.end(), [this](const auto& other) {
+    const Task& task = *other.second;
+    return &task != task_ && task.space == task_->space && task.call && task.call->pages_before;
+  });
+}
+
+// Such a call's event is all that differs at its end, which must not be what task_ is in the middle
+// of. So task_ goes on to an event of its own, for a while: it may wait for what the call does.
+// `due_ns`: since when it is to leave.
+bool Recorder::Impl::is_to_compute_on(uint64_t due_ns) const {
+  if (task_->behind_event || !runs_beside_unknown_call()) return false;
+  return monotonic_ns() < due_ns + kLongestEntangledNs;
+}
+
 
 // Whether task_ has executed an int3 of the recorder's, and the trap is yet to be heard of: a stop
 // that was asked for comes first (kernel/signal.c, get_signal).
