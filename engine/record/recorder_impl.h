@@ -138,6 +138,8 @@ class Recorder::Impl {
   // Whether what task_ has computed since its last event is not to become part of a state now.
   bool is_to_compute_on(uint64_t due_ns) const;
   bool stands_in_trap(const Registers& now) const;
+  // Those of task_ for an event whose place is its state: one that a replay comes to.
+  Result<Registers> registers_at_place() const;
   // Writes a SwitchEvent, if instructions of task_ are not in the log yet.
   Result<void> leave_processor();
   // The event of a call of `task` that has stored something without coming to its end.
@@ -202,6 +204,7 @@ class Recorder::Impl {
                                       const RunLimits& limits);
   Result<MaybeStop> enter_handler(const RunLimits& limits);
   Result<MaybeStop> at_handler(trace::SignalEvent event, const RunLimits& limits);
+  Result<void> add_handler_of_killed(Task& task);
   Result<void> hold(const siginfo_t& info);
   // Lets the signals that were held come now, at `place`.
   Result<void> release_held(trace::Place place);
@@ -227,13 +230,13 @@ class Recorder::Impl {
   // Notes files that calls may change.
   void note_opened(const PendingCall& call, int64_t result);
   void note_descriptor(const std::string& path);
+  void note_received_descriptors(const PendingCall& call, int64_t result);
   Space* space_of(pid_t pid);
   // What a fork did not copy as it was (MADV_DONTFORK, MADV_WIPEONFORK).
   Result<void> add_fork_differences(Task& child);
   // A task in `space` to whose events one about its memory can be added; or none.
   Task* task_at_rest_in(const Space& space);
   Result<void> add_memory_event(Space& space, trace::MemoryEvent event);
-  void note_received_descriptors(const PendingCall& call, int64_t result);
 
   // ending.cpp
   Result<MaybeStop> on_exit_event();

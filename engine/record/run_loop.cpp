@@ -126,6 +126,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::read_stop(Task& task, const Ru
   RCHK_CHECK(task.unread, "task {} has no stop to read", tid);
   const StopStatus stop = *std::exchange(task.unread, std::nullopt);
   task.state = TaskState::kStopped;
+  if (stop.kind == StopStatus::Kind::kSignal) task.signal_stop = stop.value;
   Result<MaybeStop> handled = handle(stop, limits);
   const auto found = tasks_.find(tid);
   if (!handled && handled.error().kind == ErrorKind::kGone && found != tasks_.end() &&
@@ -256,7 +257,9 @@ Result<void> Recorder::Impl::resume(ResumeMode mode) {
   task.signal.reset();
   task.signal_reported = false;
   if (!task.call && !task.fatal_signal_recorded) task.behind_event = false;
-  return task.tracee.resume(mode, signal);
+  RCHK_TRY(task.tracee.resume(mode, signal));
+  task.signal_stop = 0;
+  return {};
 }
 
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
