@@ -354,6 +354,9 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
   }
   note_thread_words(call, result);
   note_adopter(call.entry.call, result);
+  if (!reads_wait_for_more_ && !call.answer && result == 0) {
+    reads_wait_for_more_ = asks_to_wait_for_more(call.entry.call, GuestReader(task_->tracee));
+  }
   RCHK_TRY(note_pending_signals(call, result));
   put_back.dismiss();
   MaybeStop stop = watchpoint_changed_by(event.writes, limits);

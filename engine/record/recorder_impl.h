@@ -37,7 +37,10 @@ bool is_marker(const siginfo_t& info);
 // Whether the kernel may let others run before it comes back from the call.
 bool may_block(const PendingCall& call);
 // Whether the call that `task` waits in stores what has come so far, and goes on waiting for more.
-bool stores_in_parts(const Task& task);
+// `reads_wait_for_more`: the program has asked for that (asks_to_wait_for_more()).
+bool stores_in_parts(const Task& task, bool reads_wait_for_more);
+// Whether reads of some descriptor wait until more than one byte has come, from this call on.
+bool asks_to_wait_for_more(const syscalls::Call& call, const syscalls::MemoryReader& memory);
 
 // The recorder's state and loop. Its parts: recorder.cpp (start, the debugger's requests),
 // run_loop.cpp, schedule.cpp (whose turn it is), call_stops.cpp, restarts.cpp (interrupted calls),
@@ -358,6 +361,7 @@ class Recorder::Impl {
   };
   std::list<HeldFork> held_forks_;
   std::optional<snapshot::TrackerKind> tracker_kind_;  // where userfaultfd does not work
+  bool reads_wait_for_more_ = false;                   // of some descriptor
   bool memory_files_opened_ = false;                   // some descriptor may be a /proc/PID/mem
 
   uint64_t calls_done_ = 0;
