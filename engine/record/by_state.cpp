@@ -1,10 +1,13 @@
 // What changed since: the pages of events by state, and copies of the guest.
 
 #include <algorithm>
+#include <cstring>
 
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <termios.h>
 
 #include "engine/record/address_changes.h"
 #include "engine/record/recorder_impl.h"
@@ -19,6 +22,9 @@ namespace nr = syscalls::nr;
 // A new reference costs a copy of each page that the guest writes to next; an old one makes events
 // larger.
 constexpr uint64_t kMostPagesOfOldReference = 64;
+
+constexpr size_t kTerminalControls = 19;   // NCCS, asm-generic/termbits.h
+constexpr uint32_t kTcsets2 = 0x402c542b;  // TCSETS2; TCSETSW2 and TCSETSF2 follow
 
 // Takes `now` into `known`, which is of the same memory or of none. What differs, from the first
 // byte to the last.
@@ -38,14 +44,42 @@ trace::MemoryWrite take_difference(const trace::MemoryWrite& now, trace::MemoryW
 
 }  // namespace
 
-// A read does where it waits for a disk; where SO_RCVLOWAT or VMIN make it wait, nothing shows it.
-bool stores_in_parts(const Task& task) {
+bool asks_to_wait_for_more(const syscalls::Call& call, const syscalls::MemoryReader& memory) {
+  // struct termios of asm-generic/termbits.h: four flags, c_line, c_cc.
+  constexpr size_t kLocalFlags = 12, kControls = 17, kTermiosBytes = kControls + kTerminalControls;
+  if (call.number == nr::setsockopt) {
+    int bytes = 0;
+    const bool low_water = call.arguments[1] == SOL_SOCKET && call.arguments[2] == SO_RCVLOWAT;
+    const std::span<uint8_t> value{reinterpret_cast<uint8_t*>(&bytes), sizeof(bytes)};
+    return low_water && memory.read({call.arguments[3]}, value) == sizeof(bytes) && bytes > 1;
+  }
+  if (call.number != nr::ioctl) return false;
+  switch (static_cast<uint32_t>(call.arguments[1])) {
+    case TCSETS:
+    case TCSETSW:
+    case TCSETSF:
+    case kTcsets2:
+    case kTcsets2 + 1:
+    case kTcsets2 + 2:
+      break;
+    default:
+      return false;
+  }
+  uint8_t settings[kTermiosBytes];
+  if (memory.read({call.arguments[2]}, settings) != sizeof(settings)) return false;
+  uint32_t local = 0;
+  std::memcpy(&local, settings + kLocalFlags, sizeof(local));
+  return (local & ICANON) == 0 && settings[kControls + VMIN] > 1;
+}
+
+// A read does where it waits for a disk.
+bool stores_in_parts(const Task& task, bool reads_wait_for_more) {
   const syscalls::Call& call = task.call->entry.call;
   switch (call.number) {
     case nr::recvfrom:
-      return (call.arguments[3] & MSG_WAITALL) != 0;
+      return reads_wait_for_more || (call.arguments[3] & MSG_WAITALL) != 0;
     case nr::recvmsg:
-      return (call.arguments[2] & MSG_WAITALL) != 0;
+      return reads_wait_for_more || (call.arguments[2] & MSG_WAITALL) != 0;
     case nr::recvmmsg:
       return true;
     case nr::read:
@@ -53,7 +87,7 @@ bool stores_in_parts(const Task& task) {
     case nr::pread64:
     case nr::preadv:
     case nr::preadv2:
-      return state_in_kernel(task.tid) == 'D';
+      return reads_wait_for_more || state_in_kernel(task.tid) == 'D';
     default:
       return false;
   }
@@ -65,7 +99,7 @@ Result<bool> Recorder::Impl::log_partial_stores() {
     const bool waits = task.get() != task_ && task->announced && !task->unread && task->call &&
                        !task->call->at_entry && !task->call->answer && task->behind_event;
     const bool seen = task->space == task_->space || may_be_shared(*task->space);
-    if (!waits || !seen || !stores_in_parts(*task)) continue;
+    if (!waits || !seen || !stores_in_parts(*task, reads_wait_for_more_)) continue;
     RCHK_TRY_ASSIGN(const bool stored, log_stores_so_far(*task));
     logged |= stored;
   }

@@ -63,6 +63,13 @@ bool Recorder::Impl::is_doubtful(const PendingCall& call) const {
 
 Result<void> Recorder::Impl::add_changed_pages(const PendingCall& call,
                                                trace::SyscallEvent& event) {
+  for (const auto& [tid, other] : tasks_) {
+    if (other.get() == task_ || other->space != task_->space || other->behind_event) continue;
+    say_once(
+        fmt::format("What {} changed is not told from what thread {} was computing: a replay "
+                    "may differ from here.",
+                    syscalls::name(call.entry.call.number), tid));
+  }
   std::map<GuestAddress, const uint8_t*> before;
   for (const trace::PageContents& run : *call.pages_before) {
     for (size_t at = 0; at < run.bytes.size(); at += kPageSize) {

@@ -18,6 +18,23 @@ namespace nr = syscalls::nr;
 constexpr uint64_t kSyscallInstructionBytes = 2;
 constexpr uint64_t kArchGetCpuid = 0x1011;
 
+// Puts a call back that a task was killed behind, before its event was written: it has come to its
+// end all the same (add_end_of_killed_call()).
+class PutBack {
+ public:
+  PutBack(Task& task, PendingCall& call) : task_(&task), call_(call) {}
+  PutBack(const PutBack&) = delete;
+  PutBack& operator=(const PutBack&) = delete;
+  ~PutBack() {
+    if (task_ != nullptr) task_->call = std::move(call_);
+  }
+  void dismiss() { task_ = nullptr; }
+
+ private:
+  Task* task_;
+  PendingCall& call_;
+};
+
 // Calls behind which a signal may be waiting that the call itself sent or let through.
 bool may_raise(const Call& call, int64_t result) {
   switch (call.number) {
@@ -321,6 +338,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
   PendingCall call = std::move(*task_->call);
   task_->call.reset();
   task_->entry_reported.reset();
+  PutBack put_back(*task_, call);
   if (call.answer) {
     result = *call.answer;
     after.rax = static_cast<uint64_t>(result);
@@ -330,12 +348,17 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
   RCHK_TRY_ASSIGN(trace::SyscallEvent event, event_of(call, after, result));
   if (call.breakpoints_were_in) task_->space->breakpoints.insert_all(task_->tracee);
   if (end == CallEnd::kForHandler) {
+    put_back.dismiss();
     task_->interrupted = InterruptedCall{std::move(call), std::move(event)};
     return MaybeStop();
   }
   note_thread_words(call, result);
   note_adopter(call.entry.call, result);
+  if (!reads_wait_for_more_ && !call.answer && result == 0) {
+    reads_wait_for_more_ = asks_to_wait_for_more(call.entry.call, GuestReader(task_->tracee));
+  }
   RCHK_TRY(note_pending_signals(call, result));
+  put_back.dismiss();
   MaybeStop stop = watchpoint_changed_by(event.writes, limits);
   if (!stop && is_caught(event.number, limits)) {
     stop = RecorderStop{.cause = StopCause::kSyscallReturn, .number = event.number};

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <ctime>
@@ -20,6 +21,25 @@ namespace {
 using tracee::ResumeMode;
 using tracee::StopStatus;
 namespace nr = syscalls::nr;
+
+constexpr char kPlaceIsLost[] = "killed; the history ends at the last event";
+
+// The call at whose entry a task was killed before its stop was seen. The kernel does not make it
+// (kernel/entry/common.c, syscall_trace_enter): the guest stands at the instruction.
+std::optional<PendingCall> call_not_made(const Task& task, const Registers& now) {
+  constexpr uint64_t kSyscallInstructionBytes = 2;
+  const bool at_entry = now.orig_rax != kNoCall && static_cast<int64_t>(now.rax) == -ENOSYS &&
+                        now.rcx == now.rip && !same_guest_state(now, task.last_registers);
+  if (task.call || !at_entry) return std::nullopt;
+  PendingCall call;
+  call.entry.call = syscalls::call_of(static_cast<int32_t>(now.orig_rax), now);
+  call.before = now;
+  call.before.rax = now.orig_rax;
+  call.before.orig_rax = kNoCall;
+  call.before.rip -= kSyscallInstructionBytes;
+  call.at_entry = true;
+  return call;
+}
 
 // MAP_SHARED memory of a file changes with the file, whoever writes it.
 bool belongs_to_others(const trace::Mapping& mapping) {
@@ -122,6 +142,11 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_exit_event() {
   }
   RCHK_TRY_ASSIGN(const uint64_t message, task.tracee.event_message());
   const StopStatus status = tracee::decode_wait_status(static_cast<int>(message));
+  const bool was_killed = status.kind == StopStatus::Kind::kKilled;
+  if (was_killed) {
+    RCHK_TRY_ASSIGN(const Registers now, task.tracee.registers());
+    if (auto call = call_not_made(task, now)) task.call = std::move(call);
+  }
   const bool own_exit = task.call && task.call->entry.call.number == nr::exit;
   const bool others_stay =
       own_exit || std::any_of(tasks_.begin(), tasks_.end(), [&task](const auto& other) {
@@ -132,14 +157,14 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_exit_event() {
                 one.call->entry.call.number == nr::execveat);
       });
   const bool last = !memory_is_used_by_others(task);
-  const bool killed_alone = status.kind == StopStatus::Kind::kKilled && !task.call &&
-                            !task.fatal_signal_recorded && !others_stay;
+  const bool killed_alone = was_killed && !task.call && !task.fatal_signal_recorded && !others_stay;
   if (killed_alone) {
     // SIGKILL: the only signal that a tracer is not asked about.
-    RCHK_TRY_ASSIGN(const Registers registers, task.tracee.registers());
+    RCHK_TRY(add_handler_of_killed(task));
+    RCHK_TRY_ASSIGN(const Registers registers, registers_at_place());
     siginfo_t info{};
     info.si_signo = status.value;
-    RCHK_TRY(add_fatal_signal(info, registers));
+    if (!task.place_lost) RCHK_TRY(add_fatal_signal(info, registers));
   } else if (!last && !task.call) {
     RCHK_TRY(leave_processor());
   }
@@ -192,7 +217,8 @@ Result<void> Recorder::Impl::add_end_of_killed_call(Task& task) {
   if (number == nr::exit || number == nr::exit_group) return {};
   RCHK_TRY_ASSIGN(const Registers after, task.tracee.registers());
   const auto result = static_cast<int64_t>(after.rax);
-  if (result == -EINTR || is_restart(result)) return add_stores_of_interrupted(task, *task.call);
+  const bool interrupted = result == -EINTR || is_restart(result);
+  if (number != nr::rt_sigreturn && interrupted) return add_stores_of_interrupted(task, *task.call);
   Task* const current = std::exchange(task_, &task);
   const Result<void> added = add_end_of_call(after);
   task_ = current;
@@ -220,6 +246,12 @@ Result<void> Recorder::Impl::add_stores_of_interrupted(Task& task, const Pending
 // The end of a task in whose memory others go on.
 Result<void> Recorder::Impl::end_task(Task& task) {
   RCHK_TRY(add_end_of_killed_call(task));
+  if (task.in_exit_stop) RCHK_TRY(add_handler_of_killed(task));
+  if (task.place_lost) {
+    say_once(
+        "A thread was killed at a point that is not known: a replay may "
+        "differ from here.");
+  }
   trace::TaskEndEvent event;
   event.place = trace::Place::kAtEvent;
   event.registers = task.last_registers;
@@ -316,7 +348,12 @@ Result<void> Recorder::Impl::end_process() {
   event.reason = killed ? trace::ExitReason::kKilled : trace::ExitReason::kExited;
   event.status = status.value;
   event.core_dumped = status.core_dumped;
-  RCHK_TRY_ASSIGN(event.memory, checksum_memory());
+  if (task.place_lost) {
+    event.place = trace::ExitPlace::kUnknown;
+    event.message = kPlaceIsLost;
+  } else {
+    RCHK_TRY_ASSIGN(event.memory, checksum_memory());
+  }
   task.exit_recorded = true;
   RCHK_TRY(append(std::move(event)));
   note_end(task, status);
@@ -394,7 +431,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_gone(const StopStatus& stat
         task.signal_event_is_last ? trace::ExitPlace::kAtEvent : trace::ExitPlace::kUnknown;
   }
   if (event.place == trace::ExitPlace::kUnknown) {
-    event.message = "killed; the history ends at the last event";
+    event.message = kPlaceIsLost;
   }
   note_end(task, status);
   task.exit_recorded = true;

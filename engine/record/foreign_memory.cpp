@@ -68,9 +68,25 @@ bool maps_a_file(const snapshot::AddressSpace& space, const FileStore& files) {
 void Recorder::Impl::note_opened(const PendingCall& call, int64_t result) {
   if (call.answer || result < 0) return;
   const syscalls::Call& made = call.entry.call;
+  note_received_descriptors(call, result);
   const uint64_t flags = syscalls::open_flags(made, GuestReader(task_->tracee)).value_or(O_RDONLY);
   if ((flags & O_ACCMODE) == O_RDONLY && made.number != nr::memfd_create) return;
   note_descriptor(fmt::format("/proc/{}/fd/{}", task_->tid, result));
+}
+
+// Others than the program may have opened them.
+void Recorder::Impl::note_received_descriptors(const PendingCall& call, int64_t result) {
+  const int32_t number = call.entry.call.number;
+  if (number != nr::recvmsg && number != nr::recvmmsg && number != nr::pidfd_getfd) return;
+  const GuestReader memory(task_->tracee);
+  for (const auto& change : syscalls::descriptor_changes(call.entry, result, memory)) {
+    const auto* const opened = std::get_if<syscalls::DescriptorOpened>(&change);
+    if (opened == nullptr) continue;
+    const std::string path = fmt::format("/proc/{}/fd/{}", task_->tid, opened->descriptor);
+    struct stat link;
+    // The link's own rights are those that the file was opened with (proc(5)).
+    if (lstat(path.c_str(), &link) == 0 && (link.st_mode & S_IWUSR) != 0) note_descriptor(path);
+  }
 }
 
 // Of a file that the program may write to.

@@ -34,7 +34,8 @@ constexpr int kHandlerSetUp = SIGTRAP;
 //   +0   return address
 //   +8   struct ucontext: flags 8, link 8, stack 24 (ss_sp, ss_flags, ss_size), then the
 //        registers r8...r15, di, si, bp, bx, dx, ax, cx, sp, ip, flags, ...
-//   then siginfo, and above it the extended state
+//   +312 siginfo, and above it the extended state
+constexpr uint64_t kContextInFrame = 8, kInfoInFrame = 8 + 304;
 constexpr uint64_t kStackInFrame = 8 + 16, kRegistersInFrame = 8 + 40;
 constexpr uint64_t kAxInFrame = kRegistersInFrame + 13 * 8, kIpInFrame = kRegistersInFrame + 16 * 8;
 constexpr uint64_t kFrameHeadBytes = kIpInFrame + 8;
@@ -62,6 +63,30 @@ Result<FrameHead> read_frame_head(const tracee::Tracee& tracee, GuestAddress fra
   head.rip = word(kIpInFrame);
   head.stack = range_of({word(kStackInFrame)}, word(kStackInFrame + 16));
   return head;
+}
+
+// As the kernel leaves it (arch/x86/kernel/signal_64.c, x64_setup_rt_frame).
+bool is_handlers_entry(const Registers& now) {
+  return now.rdx == now.rsp + kContextInFrame && now.rsi == now.rsp + kInfoInFrame && now.rax == 0;
+}
+
+// What a handler at whose entry the registers are `entry` goes back to.
+Result<Registers> interrupted_registers(const tracee::Tracee& tracee, const Registers& entry) {
+  constexpr size_t kWords = 18;
+  uint64_t words[kWords];
+  const std::span<uint8_t> bytes{reinterpret_cast<uint8_t*>(words), sizeof(words)};
+  if (tracee.read_memory({entry.rsp + kRegistersInFrame}, bytes) != sizeof(words)) {
+    return fail(ErrorKind::kUnsupported,
+                fmt::format("the signal frame at {} cannot be read", GuestAddress{entry.rsp}));
+  }
+  Registers before = entry;
+  uint64_t* const order[kWords] = {
+      &before.r8,  &before.r9,  &before.r10, &before.r11, &before.r12, &before.r13,
+      &before.r14, &before.r15, &before.rdi, &before.rsi, &before.rbp, &before.rbx,
+      &before.rdx, &before.rax, &before.rcx, &before.rsp, &before.rip, &before.rflags};
+  for (size_t i = 0; i < kWords; ++i) *order[i] = words[i];
+  before.orig_rax = kNoCall;
+  return before;
 }
 
 // Where the frame ends: below the interrupted stack pointer, or at the end of the alternate stack
@@ -183,21 +208,63 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::enter_handler(const RunLimits&
     // A fault's handler, while others are kept back: its frame has the guest's own mask.
     RCHK_TRY(task.tracee.set_signal_mask(*task.mask_while_held));
   }
-  RCHK_TRY(task.tracee.resume(ResumeMode::kStep, info.si_signo));
+  const Result<void> resumed = task.tracee.resume(ResumeMode::kStep, info.si_signo);
+  if (!resumed && resumed.error().kind != ErrorKind::kGone) return Failure(resumed.error());
   RCHK_TRY_ASSIGN(const StopStatus stop, task.tracee.wait());
   bool entered = stop.kind == StopStatus::Kind::kSignal && stop.value == SIGTRAP;
   if (entered) {
     RCHK_TRY_ASSIGN(const siginfo_t trap, task.tracee.signal_info());
     entered = trap.si_code == kHandlerSetUp;
   }
+  if (stop.kind == StopStatus::Kind::kEvent && stop.value == tracee::kEventExit) {
+    RCHK_TRY_ASSIGN(const Registers now, task.tracee.registers());
+    if (is_handlers_entry(now) && !same_guest_state(now, event.registers)) {
+      task.in_exit_stop = true;
+      RCHK_TRY(at_handler(std::move(event), limits));
+    }
+    task.unread = stop;
+    return read_stop(task, limits);
+  }
   if (!entered) {
-    // No room for the frame: a SIGSEGV comes in the same place. Or it was killed.
+    // No room for the frame: a SIGSEGV comes in the same place. Or it is gone.
     if (!task.interrupted) task.place_now = event.place;
     task.without_frame = true;
     task.unread = stop;
     return read_stop(task, limits);
   }
   return at_handler(std::move(event), limits);
+}
+
+// A task that SIGKILL finds at the stop of a handled signal enters the handler all the same
+// (kernel/signal.c, get_signal goes on with what ptrace_signal gives it): the frame is in memory.
+// REQUIRES: `task` is in its exit stop.
+Result<void> Recorder::Impl::add_handler_of_killed(Task& task) {
+  RCHK_TRY_ASSIGN(const Registers now, task.tracee.registers());
+  const bool known = is_handlers_entry(task.last_registers) && now.rsp == task.last_registers.rsp;
+  if (task.call || known || !is_handlers_entry(now)) return {};
+  siginfo_t info{};
+  const std::span<uint8_t> bytes{reinterpret_cast<uint8_t*>(&info), sizeof(info)};
+  if (task.tracee.read_memory({now.rsi}, bytes) != sizeof(info)) return {};
+  trace::SignalEvent event;
+  event.number = info.si_signo;
+  event.siginfo.assign(bytes.begin(), bytes.end());
+  RCHK_TRY_ASSIGN(event.registers, interrupted_registers(task.tracee, now));
+  // The recorder's own, of which the guest would not have heard.
+  const Breakpoints& breakpoints = task.space->breakpoints;
+  const GuestAddress pc = event.registers.pc(), before{event.registers.rip - 1};
+  const bool ours =
+      info.si_code == SI_KERNEL &&
+      (instruction_at(pc, task.tracee).kind == InstructionKind::kTrapped ||
+       (info.si_signo == SIGTRAP && (breakpoints.contains(before) || breakpoints.is_hook(before))));
+  Task* const current = std::exchange(task_, &task);
+  event.place = task.delivery ? task.delivery->place : place_of(info, event.registers);
+  if (event.place == Place::kByState && task.behind_event) event.place = Place::kAtEvent;
+  // What the frame has overwritten was part of a state.
+  task.place_lost = ours || (event.place == Place::kByState && !task.interrupted);
+  Result<MaybeStop> added = MaybeStop();
+  if (!task.place_lost) added = at_handler(std::move(event), *limits_);
+  task_ = current;
+  return added ? Result<void>() : Failure(added.error());
 }
 
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::at_handler(trace::SignalEvent event,

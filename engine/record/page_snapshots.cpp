@@ -303,9 +303,9 @@ Result<void> Recorder::Impl::take_snapshot_in_computation() {
   if (task.call || !is_undisturbed(task)) return {};
   trace::SwitchEvent event;
   event.place = trace::Place::kByState;
-  RCHK_TRY_ASSIGN(event.registers, registers());
-  event.registers.orig_rax = ~0ull;
-  if (stands_in_trap(event.registers)) return {};
+  RCHK_TRY_ASSIGN(const Registers now, registers());
+  if (stands_in_trap(now)) return {};
+  RCHK_TRY_ASSIGN(event.registers, registers_at_place());
   RCHK_TRY_ASSIGN(event.extended_state, task.tracee.extended_state());
   const std::shared_ptr<Space> space = task.space;
   const uint64_t begin_ns = now_ns();

@@ -37,7 +37,10 @@ bool is_marker(const siginfo_t& info);
 // Whether the kernel may let others run before it comes back from the call.
 bool may_block(const PendingCall& call);
 // Whether the call that `task` waits in stores what has come so far, and goes on waiting for more.
-bool stores_in_parts(const Task& task);
+// `reads_wait_for_more`: the program has asked for that (asks_to_wait_for_more()).
+bool stores_in_parts(const Task& task, bool reads_wait_for_more);
+// Whether reads of some descriptor wait until more than one byte has come, from this call on.
+bool asks_to_wait_for_more(const syscalls::Call& call, const syscalls::MemoryReader& memory);
 
 // The recorder's state and loop. Its parts: recorder.cpp (start, the debugger's requests),
 // run_loop.cpp, schedule.cpp (whose turn it is), call_stops.cpp, restarts.cpp (interrupted calls),
@@ -134,7 +137,12 @@ class Recorder::Impl {
   void note_left_computing(const Registers& now);
   void note_call();
   bool slice_is_over() const;
+  bool runs_beside_unknown_call() const;
+  // Whether what task_ has computed since its last event is not to become part of a state now.
+  bool is_to_compute_on(uint64_t due_ns) const;
   bool stands_in_trap(const Registers& now) const;
+  // Those of task_ for an event whose place is its state: one that a replay comes to.
+  Result<Registers> registers_at_place() const;
   // Writes a SwitchEvent, if instructions of task_ are not in the log yet.
   Result<void> leave_processor();
   // The event of a call of `task` that has stored something without coming to its end.
@@ -199,6 +207,7 @@ class Recorder::Impl {
                                       const RunLimits& limits);
   Result<MaybeStop> enter_handler(const RunLimits& limits);
   Result<MaybeStop> at_handler(trace::SignalEvent event, const RunLimits& limits);
+  Result<void> add_handler_of_killed(Task& task);
   Result<void> hold(const siginfo_t& info);
   // Lets the signals that were held come now, at `place`.
   Result<void> release_held(trace::Place place);
@@ -224,6 +233,7 @@ class Recorder::Impl {
   // Notes files that calls may change.
   void note_opened(const PendingCall& call, int64_t result);
   void note_descriptor(const std::string& path);
+  void note_received_descriptors(const PendingCall& call, int64_t result);
   Space* space_of(pid_t pid);
   // What a fork did not copy as it was (MADV_DONTFORK, MADV_WIPEONFORK).
   Result<void> add_fork_differences(Task& child);
@@ -351,6 +361,7 @@ class Recorder::Impl {
   };
   std::list<HeldFork> held_forks_;
   std::optional<snapshot::TrackerKind> tracker_kind_;  // where userfaultfd does not work
+  bool reads_wait_for_more_ = false;                   // of some descriptor
   bool memory_files_opened_ = false;                   // some descriptor may be a /proc/PID/mem
 
   uint64_t calls_done_ = 0;

@@ -104,7 +104,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::advance(ResumeMode mode,
   if (task_->state == TaskState::kStopped) {
     if (task_->delivery) return enter_handler(limits);
     if (holds() && task_->mask_while_held && !task_->call &&
-        monotonic_ns() >= task_->hold_until_ns) {
+        monotonic_ns() >= task_->hold_until_ns && !is_to_compute_on(task_->hold_until_ns)) {
       RCHK_TRY(release_held(trace::Place::kByState));
     }
     if (limits.stop_at_breakpoints && debugged(*task_)) {
@@ -126,6 +126,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::read_stop(Task& task, const Ru
   RCHK_CHECK(task.unread, "task {} has no stop to read", tid);
   const StopStatus stop = *std::exchange(task.unread, std::nullopt);
   task.state = TaskState::kStopped;
+  if (stop.kind == StopStatus::Kind::kSignal) task.signal_stop = stop.value;
   Result<MaybeStop> handled = handle(stop, limits);
   const auto found = tasks_.find(tid);
   if (!handled && handled.error().kind == ErrorKind::kGone && found != tasks_.end() &&
@@ -256,7 +257,9 @@ Result<void> Recorder::Impl::resume(ResumeMode mode) {
   task.signal.reset();
   task.signal_reported = false;
   if (!task.call && !task.fatal_signal_recorded) task.behind_event = false;
-  return task.tracee.resume(mode, signal);
+  RCHK_TRY(task.tracee.resume(mode, signal));
+  task.signal_stop = 0;
+  return {};
 }
 
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
@@ -286,7 +289,8 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
       return MaybeStop();
     case StopStatus::Kind::kInterrupted:  // or the end of a group stop
       if (task_->call || interrupt_wanted_ || !task_->interrupt_in_flight) return MaybeStop();
-      if (holds() && task_->mask_while_held && monotonic_ns() >= task_->hold_until_ns) {
+      if (holds() && task_->mask_while_held && monotonic_ns() >= task_->hold_until_ns &&
+          !is_to_compute_on(task_->hold_until_ns)) {
         RCHK_TRY(release_held(trace::Place::kByState));
       } else if (others_can_run() && is_to_leave()) {
         RCHK_TRY_ASSIGN(const Registers registers, this->registers());

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <csignal>
 #include <cstring>
 
 #include <linux/futex.h>
@@ -24,6 +25,7 @@ constexpr uint64_t kSliceNs = 10'000'000;
 constexpr uint64_t kLongestSliceNs = 200'000'000, kSliceOverSwitchCost = 20;
 // For a task that may be about to store, on a machine where it gets no processor.
 constexpr uint64_t kLongestWaitNs = 10'000'000'000;
+constexpr uint64_t kLongestEntangledNs = 200'000'000;
 constexpr uint64_t kShortestPatienceNs = 500'000, kPatienceOverCost = 4;
 // Copying a page that a reference shares, at the guest's first write to it (measured: 5 to 14 us).
 constexpr uint64_t kPageCopyNs = 5'000;
@@ -97,6 +99,7 @@ void Recorder::Impl::begin_slice(Task& task) {
 }
 
 bool Recorder::Impl::is_to_leave() const {
+  if (is_to_compute_on(slice_end_ns_)) return false;
   if (slice_is_over()) return true;
   return task_->patience_ns != 0 && monotonic_ns() - task_->computes_since_ns > task_->patience_ns;
 }
@@ -127,6 +130,22 @@ void Recorder::Impl::note_call() {
   task.computes_since_ns = now_ns;
 }
 
+// Whether a task of task_'s memory is in a call that nothing says what it stores of.
+bool Recorder::Impl::runs_beside_unknown_call() const {
+  return std::any_of(tasks_.begin(), tasks_.end(), [this](const auto& other) {
+    const Task& task = *other.second;
+    return &task != task_ && task.space == task_->space && task.call && task.call->pages_before;
+  });
+}
+
+// Such a call's event is all that differs at its end, which must not be what task_ is in the middle
+// of. So task_ goes on to an event of its own, for a while: it may wait for what the call does.
+// `due_ns`: since when it is to leave.
+bool Recorder::Impl::is_to_compute_on(uint64_t due_ns) const {
+  if (task_->behind_event || !runs_beside_unknown_call()) return false;
+  return monotonic_ns() < due_ns + kLongestEntangledNs;
+}
+
 bool Recorder::Impl::slice_is_over() const { return monotonic_ns() >= slice_end_ns_; }
 
 // Whether task_ has executed an int3 of the recorder's, and the trap is yet to be heard of: a stop
@@ -135,6 +154,27 @@ bool Recorder::Impl::stands_in_trap(const Registers& now) const {
   const Breakpoints& breakpoints = task_->space->breakpoints;
   const GuestAddress before{now.rip - 1};
   return breakpoints.inserted() && (breakpoints.contains(before) || breakpoints.is_hook(before));
+}
+
+// Behind an int3 whose signal is yet to come, or that SIGKILL came before, the guest stands in
+// front of it. (Other traps leave the pc at their instruction, or behind one that has run.)
+Result<Registers> Recorder::Impl::registers_at_place() const {
+  RCHK_TRY_ASSIGN(Registers now, registers());
+  now.orig_rax = kNoCall;
+  bool trapped = task_->signal_stop == SIGTRAP;
+  RCHK_TRY_ASSIGN(const auto pending, task_->tracee.pending_signals());
+  for (const siginfo_t& info : pending) {
+    trapped |= info.si_signo == SIGTRAP && info.si_code == SI_KERNEL;
+  }
+  constexpr uint8_t kInt3 = 0xcc, kInt = 0xcd, kBreakpointVector = 3;
+  uint8_t before[2] = {};
+  if (!trapped || task_->tracee.read_memory({now.rip - 2}, before) != sizeof(before)) return now;
+  if (before[1] == kInt3) {
+    now.rip -= 1;
+  } else if (before[0] == kInt && before[1] == kBreakpointVector) {
+    now.rip -= 2;
+  }
+  return now;
 }
 
 bool Recorder::Impl::others_can_run() const {
@@ -399,8 +439,7 @@ Result<void> Recorder::Impl::leave_processor() {
   } else if (task.interrupted) {
     event.registers = task.interrupted->call.before;
   } else {
-    RCHK_TRY_ASSIGN(event.registers, registers());
-    event.registers.orig_rax = ~0ull;
+    RCHK_TRY_ASSIGN(event.registers, registers_at_place());
     const bool at_call = task.restarted && event.registers.rip == task.restarted->before.rip;
     if (!at_call) {
       event.place = trace::Place::kByState;

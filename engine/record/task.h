@@ -192,6 +192,8 @@ struct Task {
   bool signal_event_is_last = false;  // of its own events
   Registers last_registers;           // at its last event
   SignalSet traps_blocked = 0;        // of SIGSEGV and SIGTRAP
+  int signal_stop = 0;                // the number, while it stands at the stop of a signal
+  bool place_lost = false;            // it was killed where no event can say
 
   bool in_group_stop = false;
   bool interrupt_in_flight = false;  // PTRACE_INTERRUPT was sent and no stop has come since

@@ -237,6 +237,17 @@ Result<siginfo_t> Tracee::signal_info() const {
   return info;
 }
 
+Result<std::vector<siginfo_t>> Tracee::pending_signals() const {
+  constexpr int kMostAtOnce = 64;
+  std::vector<siginfo_t> infos(kMostAtOnce);
+  __ptrace_peeksiginfo_args which{0, 0, kMostAtOnce};
+  const long got =
+      trace(PTRACE_PEEKSIGINFO, pid_, reinterpret_cast<uintptr_t>(&which), infos.data());
+  if (got < 0) return ptrace_failed("pending signals", pid_);
+  infos.resize(static_cast<size_t>(got));
+  return infos;
+}
+
 Result<void> Tracee::set_signal_info(const siginfo_t& info) {
   if (trace(PTRACE_SETSIGINFO, pid_, 0, &info) != 0) return ptrace_failed("signal", pid_);
   return {};

@@ -89,6 +89,8 @@ class Tracee {
   Result<ExtendedState> extended_state() const;
   Result<void> set_extended_state(const ExtendedState& state);
   Result<siginfo_t> signal_info() const;
+  // Those sent to this thread alone that are still to come, blocked ones too.
+  Result<std::vector<siginfo_t>> pending_signals() const;
   // Replaces what the signal that it is stopped at says.
   Result<void> set_signal_info(const siginfo_t& info);
   // The signals that are kept from being delivered, as a kernel sigset (bit 0: signal 1).

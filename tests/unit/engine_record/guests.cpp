@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -232,6 +233,26 @@ void write_into_a_closed_pipe() {
   _exit(1);
 }
 
+// A file that somebody else has opened comes by the socket that is standard input.
+void write_to_a_received_file() {
+  char byte = 0;
+  iovec part{&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  if (recvmsg(0, &message, 0) != 1 || CMSG_FIRSTHDR(&message) == nullptr) _exit(1);
+  int file = -1;
+  std::memcpy(&file, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(file));
+  void* const map = mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE, file, 0);
+  const auto* const shown = static_cast<const volatile char*>(map);
+  if (map == MAP_FAILED || shown[0] != 'a') _exit(1);
+  if (pwrite(file, "received", 8, 0) != 8 || shown[0] != 'r') _exit(1);
+  done("written\n", 0);
+}
+
 struct Guest {
   std::string_view name;
   void (*run)();
@@ -261,6 +282,7 @@ constexpr Guest kGuests[] = {
     {"wait_with_ignored_signals", wait_with_ignored_signals},
     {"two_threads_spin", two_threads_spin},
     {"write_into_a_closed_pipe", write_into_a_closed_pipe},
+    {"write_to_a_received_file", write_to_a_received_file},
     {"write_to_many_descriptors", write_to_many_descriptors},
 };
 

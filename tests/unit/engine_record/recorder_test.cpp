@@ -1,7 +1,11 @@
 #include "engine/record/recorder.h"
 
 #include <csignal>
+#include <cstring>
 
+#include <sys/socket.h>
+
+#include "engine/syscalls/syscall.h"
 #include "tests/unit/engine_record/guests.h"
 #include "tests/unit/engine_record/session.h"
 
@@ -86,6 +90,42 @@ TEST(Recorder, RecordsChangesOfTheAddressSpace) {
     for (const auto& change : call.changes) ++kinds[change.index()];
   }
   for (const size_t count : kinds) EXPECT_GT(count, 0u);
+}
+
+TEST(Recorder, KnowsFilesThatOthersHaveOpened) {
+  int ends[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+  const FileDescriptor own(ends[0]), given(ends[1]);
+  char path[] = "/tmp/rchk-received-XXXXXX";
+  const FileDescriptor file(mkostemp(path, O_CLOEXEC));
+  ASSERT_TRUE(file.is_open());
+  unlink(path);
+  const std::string page(4096, 'a');
+  ASSERT_EQ(write(file.get(), page.data(), page.size()), 4096);
+  Session session("write_to_a_received_file", {"/proc/self/exe"}, given.get());
+  char byte = 0;
+  iovec part{&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  const int sent = file.get();
+  std::memcpy(CMSG_DATA(header), &sent, sizeof(sent));
+  ASSERT_EQ(sendmsg(own.get(), &message, 0), 1);
+  EXPECT_EQ(session.run().status, 0);
+  EXPECT_EQ(session.output(), "written\n");
+  for (const auto& call : session.events<trace::SyscallEvent>()) {
+    if (call.number != syscalls::nr::pwrite64) continue;
+    // What the private mapping shows of it.
+    ASSERT_EQ(call.writes.size(), 1u);
+    EXPECT_EQ(std::string(call.writes[0].bytes.begin(), call.writes[0].bytes.end()), "received");
+  }
 }
 
 TEST(RecorderSignals, AFaultIsSynchronous) {

@@ -18,7 +18,7 @@ namespace rchk::record::test {
 class Session {
  public:
   explicit Session(const std::string& guest) : Session(guest, {"/proc/self/exe"}) {}
-  Session(const std::string& guest, std::vector<std::string> arguments) {
+  Session(const std::string& guest, std::vector<std::string> arguments, int standard_input = 0) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) ADD_FAILURE() << "pipe";
     output_ = FileDescriptor(ends[0]);
@@ -26,7 +26,7 @@ class Session {
     RecorderOptions options;
     options.program.arguments = std::move(arguments);
     options.program.environment = {"RCHK_TEST_GUEST=" + guest};
-    options.program.standard_fds = {0, write_end.get(), write_end.get()};
+    options.program.standard_fds = {standard_input, write_end.get(), write_end.get()};
     options.message = [this](std::string_view text) { messages_.emplace_back(text); };
     log_ = std::make_unique<trace::EventLog>(Recorder::describe(options));
     auto recorder = Recorder::start(options, *log_);
