@@ -221,13 +221,16 @@ class TraceWriter::Impl {
     std::unique_lock lock(mutex_);
     RCHK_TRY(ready(lock));
     if (event_count_ == 0) return fail(ErrorKind::kMisuse, "nothing was recorded yet");
-    seal_batch(lock);
+    wait_for_room(lock);
+    RCHK_TRY(ready(lock));
+    // From here on at once: the copy is to have what its notes say, and the program runs on.
+    if (batch_.count() != 0) enqueue(take_batch());
     Draft draft;
     draft.save = std::make_shared<Save>();
     draft.save->path = path;
     draft.save->census = census_;
     std::future<Result<void>> done = draft.save->done.get_future();
-    push(lock, std::move(draft));
+    enqueue(std::move(draft));
     lock.unlock();
     return done.get();
   }
@@ -271,17 +274,28 @@ class TraceWriter::Impl {
     return ready(lock);
   }
 
-  void push(std::unique_lock<std::mutex>& lock, Draft draft) {
+  // Lets go of the mutex meanwhile.
+  void wait_for_room(std::unique_lock<std::mutex>& lock) {
     room_.wait(lock, [&] { return queued_bytes_ < most_queued_bytes_ || failure_; });
-    if (failure_) return give_up(draft);
+  }
+
+  void enqueue(Draft draft) {
     queued_bytes_ += draft.size_bytes();
     queue_.push_back(std::move(draft));
     work_.notify_one();
   }
 
+  void push(std::unique_lock<std::mutex>& lock, Draft draft) {
+    wait_for_room(lock);
+    if (failure_) return give_up(draft);
+    enqueue(std::move(draft));
+  }
+
+  // What the census has in batches is in the queue, whenever another thread looks.
   void seal_batch(std::unique_lock<std::mutex>& lock) {
     if (batch_.count() == 0) return;
-    push(lock, take_batch());
+    wait_for_room(lock);
+    if (!failure_ && batch_.count() != 0) enqueue(take_batch());
   }
 
   Draft take_batch() {

@@ -1,7 +1,9 @@
 #include "engine/trace/process_map.h"
 
+#include <atomic>
 #include <map>
 #include <random>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -362,6 +364,38 @@ TEST(ProcessMap, IsThereOnce) {
   early.info().events(events, 0).chunk(ChunkType::kProcesses, payload).events(events, 6);
   file.write(early.bytes());
   EXPECT_FALSE(TraceReader::open(file.path()));
+}
+
+// Another thread has copies made while the program runs on.
+TEST(ProcessMap, OfACopyIsThatOfTheCopy) {
+  const TemporaryFile file;
+  const auto writer = TraceWriter::create(file.path(), {});
+  ASSERT_TRUE(writer) << writer.error().message();
+  const std::vector<Event> events = turns(20000);
+  ASSERT_TRUE((*writer)->append(events[0]));
+  std::atomic<bool> is_done = false;
+  std::thread saver([&] {
+    for (int i = 0; i < 20 && !is_done; ++i) {
+      const TemporaryFile copy;
+      unlink(copy.path().c_str());
+      const auto saved = (*writer)->save(copy.path());
+      EXPECT_TRUE(saved) << saved.error().message();
+      const auto reader = TraceReader::open(copy.path());
+      ASSERT_TRUE(reader) << reader.error().message();
+      EXPECT_NE((*reader)->process_map(), nullptr);
+      const auto verified = (*reader)->verify();
+      EXPECT_TRUE(verified) << verified.error().message();
+    }
+  });
+  for (size_t i = 1; i < events.size(); ++i) {
+    ASSERT_TRUE((*writer)->append(events[i]));
+  }
+  is_done = true;
+  saver.join();
+  ASSERT_TRUE((*writer)->close());
+  const auto reader = TraceReader::open(file.path());
+  ASSERT_TRUE(reader) << reader.error().message();
+  EXPECT_TRUE((*reader)->verify());
 }
 
 // As before there was such a list.
