@@ -25,6 +25,8 @@ class TreeReplay::Strand final : public trace::PartOfRecording {
     return index ? std::optional(EventNumber{*index}) : std::nullopt;
   }
 
+  uint64_t events_before(EventNumber global) const override { return runs_.before(global); }
+
  private:
   trace::EventRuns runs_;
 };

@@ -18,7 +18,8 @@ struct Fork {
 };
 
 // What a timeline knows of processes that its own has to do with. Events are numbered as in the
-// timeline's source.
+// whole recording: to know what they are to the timeline's source would be to look for each of
+// them.
 struct Kin {
   // A stretch in which a task is in memory that is another process's: behind the events [begin,
   // end).
@@ -37,6 +38,8 @@ struct Kin {
   // The event with which such a child ended without having executed a program.
   std::optional<EventNumber> end;
 
+  // Whether no other process was ever in the same memory.
+  bool is_alone() const { return guests.empty() && !borrows; }
   // Whether a task that is there behind `event` is the process's own.
   bool is_own(Tid task, EventNumber event, int32_t process) const {
     const bool borrowed = borrows && *borrows <= event && (!returns || event < *returns);

@@ -41,13 +41,14 @@ std::string describe_end(const trace::TaskEndEvent& end) {
 
 // A process that was made, or the return of a vfork.
 std::optional<TimelineStop> Timeline::kin_stop(EventNumber event) {
-  if (kin_ == nullptr) return std::nullopt;
-  const auto fork = kin_->forks.find(event);
+  if (kin_ == nullptr || kin_->forks.empty()) return std::nullopt;
+  const EventNumber number = source_.global_number(event);
+  const auto fork = kin_->forks.find(number);
   if (fork != kin_->forks.end() && points_.forks && points_.forks(fork->second)) {
     return stop_of_task(fork->second.vfork ? StopKind::kVfork : StopKind::kFork, fork->second.pid,
                         fork->second.maker);
   }
-  const auto done = kin_->vforks_done.find(event);
+  const auto done = kin_->vforks_done.find(number);
   if (done != kin_->vforks_done.end() && points_.vforks_done && points_.vforks_done(done->second)) {
     return stop_of_task(StopKind::kVforkDone, done->second.pid, done->second.maker);
   }
@@ -55,7 +56,9 @@ std::optional<TimelineStop> Timeline::kin_stop(EventNumber event) {
 }
 
 // The end of a child of vfork in memory that is its parent's: its history goes no further.
-bool Timeline::is_end(EventNumber event) const { return kin_ != nullptr && kin_->end == event; }
+bool Timeline::is_end(EventNumber event) const {
+  return kin_ != nullptr && kin_->end && kin_->end == source_.global_number(event);
+}
 
 Result<std::optional<Timeline::Landmark>> Timeline::landmark_before(EventNumber number,
                                                                     bool going_back) {

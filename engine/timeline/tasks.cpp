@@ -19,11 +19,13 @@ Failure no_task(Tid task) {
 }  // namespace
 
 bool Timeline::is_own(Tid task, EventNumber event) const {
-  return kin_ == nullptr || kin_->is_own(task, event, process_);
+  if (kin_ == nullptr || kin_->is_alone()) return true;
+  return kin_->is_own(task, source_.global_number(event), process_);
 }
 
 bool Timeline::has_guests(EventNumber first, EventNumber last) const {
-  return kin_ != nullptr && kin_->has_guests(first, last);
+  if (kin_ == nullptr || kin_->is_alone()) return false;
+  return kin_->has_guests(source_.global_number(first), source_.global_number(last));
 }
 
 EventNumber Timeline::last_event() const {
@@ -58,7 +60,7 @@ Tid Timeline::running_task() {
   const Tid runs = task_in_memory();
   const EventNumber event = last_event();
   if (is_own(runs, event)) return runs;
-  const Kin::Guest* const guest = kin_->guest(runs, event);
+  const Kin::Guest* const guest = kin_->guest(runs, source_.global_number(event));
   return guest != nullptr ? guest->maker : Tid{process_};
 }
 

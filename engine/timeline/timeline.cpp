@@ -364,9 +364,10 @@ Result<void> Timeline::stand() {
 
 Result<void> Timeline::seek(const Position& wanted) {
   Position target = std::max(wanted, beginning());
-  if (kin_ != nullptr && kin_->end && target.event >= *kin_->end) {
-    const EventNumber last{kin_->end->value - 1};
-    target = {last, last_anchor(last), kSegmentEnd, 0};
+  if (kin_ != nullptr && kin_->end) {
+    // A child's history has some of its maker's in front of its end.
+    const EventNumber last{source_.events_before(*kin_->end) - 1};
+    if (target.event > last) target = {last, last_anchor(last), kSegmentEnd, 0};
   }
   if (at_live_end_) RCHK_TRY(enter_history());
   if (window_) {

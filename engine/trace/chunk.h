@@ -18,7 +18,7 @@ inline constexpr std::string_view kFrontText =
     "rchk recording, not closed as a core file; the recording begins at offset 65536\n";
 
 inline constexpr uint16_t kMajorVersion = 1;
-inline constexpr uint16_t kMinorVersion = 3;
+inline constexpr uint16_t kMinorVersion = 4;
 
 // Stands behind the front, and is laid out like this in every version.
 struct FileHeader {
@@ -50,6 +50,8 @@ enum class ChunkType : uint16_t {
   kBeginning = 11,
   kDropped = 12,   // a hole where older history was; the first chunk, written in place
   kBookmark = 13,  // Bookmark, added to a recording that had been closed
+  // ProcessMap, of a recording that was closed and has events that can be
+  kProcesses = 14,
 };
 
 // The version of what chunks of a type hold, as this rchk writes and reads it.

@@ -30,6 +30,16 @@ class EventRuns {
     const Run& run = *std::prev(next);
     return {run.event + (index - run.index)};
   }
+  // How many of them come before an event.
+  uint64_t before(EventNumber event) const {
+    const auto next =
+        std::lower_bound(runs_.begin(), runs_.end(), event.value,
+                         [](const Run& run, uint64_t value) { return run.event < value; });
+    if (next == runs_.begin()) return 0;
+    const Run& run = *std::prev(next);
+    const uint64_t end = next == runs_.end() ? size_ : next->index;
+    return std::min(end, run.index + (event.value - run.event));
+  }
   // The index of an event, if it is one of them.
   std::optional<uint64_t> find(EventNumber event) const {
     const auto next =

@@ -115,10 +115,15 @@ Result<IndexEntry> Output::repeat(const IndexEntry& entry) {
   return again;
 }
 
-Result<void> Output::end(const TaskCount& task_count) {
+Result<void> Output::end(const EndNotes& notes) {
   ChunkHeader tasks;
   tasks.type = static_cast<uint16_t>(ChunkType::kTaskCount);
-  RCHK_TRY(chunk(tasks, encode_task_count(task_count)));
+  RCHK_TRY(chunk(tasks, encode_task_count(notes.count)));
+  if (!notes.processes.empty()) {
+    ChunkHeader processes;
+    processes.type = static_cast<uint16_t>(ChunkType::kProcesses);
+    RCHK_TRY(chunk(processes, notes.processes));
+  }
   return end();
 }
 
@@ -181,14 +186,14 @@ Result<void> Output::check_that_it_can_drop() {
                                    path_)});
 }
 
-Result<void> Output::save(const std::string& path, const TaskCount& task_count) {
+Result<void> Output::save(const std::string& path, const EndNotes& notes) {
   FileDescriptor file(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!file.is_open()) return Failure(Error{ErrorKind::kMisuse, errno, path});
   Output saved(std::move(file), path, id_);
   const auto made = [&]() -> Result<void> {
     RCHK_TRY(saved.begin());
     RCHK_TRY(saved.copy(*this));
-    return saved.end(task_count);
+    return saved.end(notes);
   };
   Result<void> done = made();
   if (!done) unlink(path.c_str());

@@ -4,11 +4,11 @@
 #include <string>
 
 #include "base/fd.h"
+#include "engine/trace/census.h"
 #include "engine/trace/chunk.h"
 #include "engine/trace/container.h"
 #include "engine/trace/index.h"
 #include "engine/trace/snapshot_writer.h"
-#include "engine/trace/source.h"
 
 namespace rchk::trace {
 
@@ -30,8 +30,8 @@ class Output final : public ChunkOutput {
   Result<Bytes> read(const IndexEntry& entry) override;
   // Writes a chunk that is there once more, and returns where it is now.
   Result<IndexEntry> repeat(const IndexEntry& entry);
-  // Task count, index and trailer.
-  Result<void> end(const TaskCount& task_count);
+  // Task count, processes, index and trailer.
+  Result<void> end(const EndNotes& notes);
   // Index and trailer alone.
   Result<void> end();
 
@@ -45,7 +45,7 @@ class Output final : public ChunkOutput {
   Result<void> check_that_it_can_drop();
 
   // Makes a file of its own of what is there, as a recording that was closed.
-  Result<void> save(const std::string& path, const TaskCount& task_count);
+  Result<void> save(const std::string& path, const EndNotes& notes);
 
  private:
   Result<void> write(ByteView bytes);

@@ -5,6 +5,8 @@
 
 #include <sys/wait.h>
 
+#include "engine/trace/process_map.h"
+
 namespace rchk::trace {
 
 namespace {
@@ -61,7 +63,13 @@ std::vector<std::string> arguments_of(const ExecEvent& exec) {
   return arguments;
 }
 
+ProcessTable::ProcessTable(std::vector<Process> processes, Spaces spaces, uint64_t event_count)
+    : processes_(std::move(processes)), spaces_(std::move(spaces)), event_count_(event_count) {
+  for (size_t i = 0; i < processes_.size(); ++i) by_pid_[processes_[i].pid] = {i};
+}
+
 Result<ProcessTable> ProcessTable::of(EventSource& source) {
+  if (const ProcessMap* const map = source.process_map()) return map->table();
   ProcessTable table;
   const uint64_t count = source.event_count();
   for (uint64_t i = 0; i < count; ++i) {
@@ -118,7 +126,8 @@ Result<ProcessTable::Owners> ProcessTable::add_exec(const Event& event, const Ex
   }
   spaces_[event.space] = process;
   tasks_[event.tid.value] = {process, event.space, {event_count_}, std::nullopt};
-  add_program(process, exec);
+  processes_[process.value].programs.push_back(
+      {{event_count_}, exec.executable, arguments_of(exec), left});
   ++processes_[process.value].events;
   return Owners{process, left};
 }
@@ -136,7 +145,7 @@ ProcessTable::Owners ProcessTable::add_resumed(const Event& event, const ExecEve
     const auto parent = by_pid_.find(*resumed.parent);
     if (parent != by_pid_.end()) process.parent = parent->second;
   }
-  process.programs.push_back({{event_count_}, exec.executable, resumed.arguments});
+  process.programs.push_back({{event_count_}, exec.executable, resumed.arguments, std::nullopt});
   spaces_[event.space] = index;
   tasks_[event.tid.value] = {index, event.space};
   for (const WaitingTask& task : resumed.others) tasks_[task.tid.value] = {index, event.space};
@@ -221,11 +230,6 @@ ProcessIndex ProcessTable::begin_process(int32_t pid, ProcessOrigin origin) {
   processes_.push_back(std::move(process));
   by_pid_[pid] = index;
   return index;
-}
-
-void ProcessTable::add_program(ProcessIndex process, const ExecEvent& exec) {
-  processes_[process.value].programs.push_back(
-      {{event_count_}, exec.executable, arguments_of(exec)});
 }
 
 std::optional<ProcessIndex> ProcessTable::find(int32_t pid) const {

@@ -1,10 +1,11 @@
 #pragma once
 
+#include <compare>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -26,6 +27,9 @@ struct Program {
   EventNumber event;  // its ExecEvent
   std::string executable;
   std::vector<std::string> arguments;  // as far as they are in the event, and not too many
+  // The process whose memory the task left by it, if it used another's.
+  std::optional<ProcessIndex> left;
+  bool operator==(const Program&) const = default;
 };
 
 struct ProcessEnd {
@@ -33,6 +37,7 @@ struct ProcessEnd {
   ExitReason reason = ExitReason::kExited;
   int32_t status = 0;  // as ExitEvent has it
   bool core_dumped = false;
+  bool operator==(const ProcessEnd&) const = default;
 };
 
 struct Process {
@@ -52,6 +57,7 @@ struct Process {
   std::optional<ProcessEnd> end;
   uint64_t events = 0;
   uint64_t tasks = 1;  // that it ever had
+  bool operator==(const Process&) const = default;
 };
 
 // The words that a program was called with, as far as they are in its memory at its start.
@@ -60,7 +66,12 @@ std::vector<std::string> arguments_of(const ExecEvent& exec);
 // The processes of a recording, told from its events.
 class ProcessTable {
  public:
-  // Goes through all of a recording.
+  ProcessTable() = default;
+  // Whose an address space is, by its number.
+  using Spaces = std::unordered_map<uint32_t, ProcessIndex>;
+  // Of a recording of so many events, where all is known; takes no more in.
+  ProcessTable(std::vector<Process> processes, Spaces spaces, uint64_t event_count);
+  // Where the recording does not know them by itself, goes through all of it.
   static Result<ProcessTable> of(EventSource& source);
 
   // Whose an event is.
@@ -77,6 +88,8 @@ class ProcessTable {
 
   const std::vector<Process>& processes() const { return processes_; }
   const Process& process(ProcessIndex index) const { return processes_[index.value]; }
+  // An address space is of one process for all of its life: Owners::memory of all events in it.
+  const Spaces& spaces() const { return spaces_; }
   uint64_t event_count() const { return event_count_; }
   // The latest one of that pid; or the first whose program has that file name.
   std::optional<ProcessIndex> find(int32_t pid) const;
@@ -97,13 +110,12 @@ class ProcessTable {
   void note_event_of_task(const Event& event);
   void end_task(const Event& event, const TaskEndEvent& end);
   ProcessIndex begin_process(int32_t pid, ProcessOrigin origin);
-  void add_program(ProcessIndex process, const ExecEvent& exec);
   Failure bad(std::string_view what) const;
 
   std::vector<Process> processes_;
-  std::unordered_map<int32_t, Task> tasks_;            // by tid, those that live
-  std::unordered_map<uint32_t, ProcessIndex> spaces_;  // whose they are
-  std::unordered_map<int32_t, ProcessIndex> by_pid_;   // the latest
+  std::unordered_map<int32_t, Task> tasks_;  // by tid, those that live
+  Spaces spaces_;
+  std::unordered_map<int32_t, ProcessIndex> by_pid_;  // the latest
   uint64_t event_count_ = 0;
 };
 

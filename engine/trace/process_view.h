@@ -5,9 +5,9 @@
 #include <optional>
 #include <vector>
 
-#include "engine/trace/event_runs.h"
 #include "engine/trace/process_table.h"
 #include "engine/trace/source.h"
+#include "engine/trace/view_numbers.h"
 
 namespace rchk::trace {
 
@@ -15,7 +15,8 @@ namespace rchk::trace {
 // that it had, and of what of its ancestors' a replay of it needs. A child of vfork that uses its
 // memory is in it, up to the ExecEvent by which the child leaves.
 //
-// Grows while the recording does. Safe to be called from several threads, like the recording.
+// Where the recording knows its processes by itself, events are read only where somebody asks for
+// them. Grows while the recording does. Safe to be called from several threads, like the recording.
 class ProcessView final : public PartOfRecording {
  public:
   enum class Start : uint8_t {
@@ -37,43 +38,22 @@ class ProcessView final : public PartOfRecording {
   Result<std::shared_ptr<const Event>> event(EventNumber number) override;
   EventNumber global_number(EventNumber number) const override;
   std::optional<EventNumber> local_number(EventNumber global) const override;
+  uint64_t events_before(EventNumber global) const override;
   std::optional<EventNumber> departure() const override;
 
   // The number of the event with which the process itself begins, behind what comes before.
   Result<EventNumber> beginning();
 
  private:
-  // A stretch of the recording in which the events of one process count.
-  struct Stage {
-    ProcessIndex process;
-    EventNumber begin;
-    EventNumber end;
-  };
-  ProcessView(EventSource& recording, std::vector<Stage> stages, EventNumber begin,
-              std::optional<ProcessIndex> borrower)
-      : PartOfRecording(recording),
-        stages_(std::move(stages)),
-        begin_(begin),
-        borrower_(borrower) {}
-  static std::vector<Stage> stages_before(const ProcessTable& table, ProcessIndex process,
-                                          EventNumber end);
+  ProcessView(EventSource& recording, ViewNumbers::Plan plan);
+  static std::vector<ViewStage> stages_before(const ProcessTable& table, ProcessIndex process,
+                                              EventNumber end);
   // True while all that there is belongs to the process: then nothing needs to be sorted.
   bool is_everything() const;
-  bool has_ended(ProcessIndex process) const;
-  // Takes in what the recording has by now. REQUIRES: the mutex is held.
-  void catch_up() const;
 
-  const std::vector<Stage> stages_;
-  const EventNumber begin_;                     // of the process itself, in the recording
-  const std::optional<ProcessIndex> borrower_;  // the process, if it is a child of vfork
-  mutable std::mutex mutex_;                    // of what follows
-  mutable ProcessTable table_;
-  mutable size_t stage_ = 0;
-  mutable EventRuns runs_;
-  mutable std::optional<uint64_t> beginning_;
-  mutable std::optional<EventNumber> departure_;  // a number of the view's
-  mutable bool ended_ = false;                    // the borrower has: no more events count
-  mutable std::optional<Error> failure_;          // nothing behind it counts
+  const bool is_from_start_;
+  mutable std::mutex mutex_;  // of the numbers
+  const std::unique_ptr<ViewNumbers> numbers_;
 };
 
 }  // namespace rchk::trace

@@ -1,6 +1,7 @@
 #include "engine/trace/reader.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -11,6 +12,7 @@
 #include "engine/trace/codec.h"
 #include "engine/trace/container.h"
 #include "engine/trace/piece_map.h"
+#include "engine/trace/process_map.h"
 #include "engine/trace/recently_used.h"
 #include "engine/trace/snapshot_reader.h"
 
@@ -43,7 +45,7 @@ class TraceReader::Impl {
                                                     "event",
                                                     container_.name()));
     }
-    return {};
+    return read_processes();
   }
 
   using Dropped = EventSource::Dropped;
@@ -52,6 +54,8 @@ class TraceReader::Impl {
   const Container& container() const { return container_; }
   uint64_t event_count() const { return event_count_; }
   const std::optional<TaskCount>& task_count() const { return task_count_; }
+  const ProcessMap* process_map() const { return process_map_ ? &*process_map_ : nullptr; }
+  uint64_t batches_loaded() const { return batches_loaded_.load(std::memory_order_relaxed); }
   std::vector<FileInfo> files() const {
     std::vector<FileInfo> all;
     for (const auto& [id, file] : files_) all.push_back(file.info);
@@ -123,11 +127,21 @@ class TraceReader::Impl {
 
   Result<void> verify() {
     std::lock_guard lock(mutex_);
+    ProcessCheck check(resumed_);
     for (const IndexEntry& chunk : container_.chunks()) {
       switch (chunk.chunk_type()) {
-        case ChunkType::kEvents:
-          RCHK_TRY(load_batch(chunk));
+        case ChunkType::kEvents: {
+          RCHK_TRY_ASSIGN(const std::vector<Event> events, load_batch(chunk));
+          check.add(events);
           continue;
+        }
+        case ChunkType::kProcesses: {
+          RCHK_TRY_ASSIGN(const Buffer raw, container_.load(chunk, decoder_));
+          if (!check.agrees_with(raw.view())) {
+            return container_.bad(chunk.offset, "the list of processes is not what the events say");
+          }
+          continue;
+        }
         case ChunkType::kInfo:
         case ChunkType::kFileInfo:
         case ChunkType::kFileContents:
@@ -151,6 +165,30 @@ class TraceReader::Impl {
   }
 
  private:
+  // What the list of processes has to say, told from the events.
+  class ProcessCheck {
+   public:
+    explicit ProcessCheck(const std::vector<std::shared_ptr<const Event>>& resumed) {
+      for (const auto& event : resumed) table_.add(*event);
+    }
+    void add(const std::vector<Event>& events) {
+      ShareCounter counter;
+      for (const Event& event : events) {
+        can_be_ = can_be_ && table_.add(event);
+        counter.add(event.space);
+      }
+      shares_.push_back(counter.take());
+    }
+    bool agrees_with(ByteView payload) const {
+      return can_be_ && std::ranges::equal(encode_processes(table_, shares_), payload);
+    }
+
+   private:
+    ProcessTable table_;
+    bool can_be_ = true;
+    std::vector<std::vector<SpaceShare>> shares_;
+  };
+
   Result<void> take_in(const IndexEntry& chunk, size_t index) {
     switch (chunk.chunk_type()) {
       case ChunkType::kInfo: {
@@ -218,6 +256,10 @@ class TraceReader::Impl {
         bookmarks_.push_back(std::move(bookmark));
         return {};
       }
+      case ChunkType::kProcesses:
+        if (processes_) return container_.bad(chunk.offset, "a second list of processes");
+        processes_ = chunk;
+        return {};
       case ChunkType::kDropped:
       case ChunkType::kIndex:
       case ChunkType::kEnd:
@@ -250,6 +292,16 @@ class TraceReader::Impl {
     return {};
   }
 
+  Result<void> read_processes() {
+    if (!processes_) return {};
+    LogShape shape;
+    for (const auto& event : resumed_) shape.resumed.push_back(event->space);
+    for (const IndexEntry& batch : batches_) shape.batches.push_back(batch.label);
+    RCHK_TRY_ASSIGN(const Buffer raw, container_.load(*processes_, decoder_));
+    RCHK_TRY_ASSIGN(process_map_, decode_processes(raw.view(), shape, place_of(*processes_), 0));
+    return {};
+  }
+
   // In the whole recording.
   uint64_t next_event() const { return event_count_ - resumed_.size() + first_event_; }
 
@@ -258,6 +310,7 @@ class TraceReader::Impl {
   }
 
   Result<std::vector<Event>> load_batch(const IndexEntry& batch) {
+    batches_loaded_.fetch_add(1, std::memory_order_relaxed);
     RCHK_TRY_ASSIGN(const Buffer raw, container_.load(batch, decoder_));
     return decode_batch(raw.view(), batch.label, place_of(batch), 0);
   }
@@ -281,6 +334,8 @@ class TraceReader::Impl {
   uint64_t first_event_ = 0;
   uint64_t event_count_ = 0;
   std::optional<TaskCount> task_count_;
+  std::optional<IndexEntry> processes_;
+  std::optional<ProcessMap> process_map_;
   std::vector<Bookmark> bookmarks_;
   std::vector<IndexEntry> batches_;  // in order
   std::map<uint32_t, File> files_;   // by FileId
@@ -288,6 +343,7 @@ class TraceReader::Impl {
   std::mutex mutex_;  // of what follows
   ChunkDecoder decoder_;
   RecentlyUsed<std::vector<Event>> batch_cache_{kCachedBatches};
+  std::atomic<uint64_t> batches_loaded_ = 0;
   RecentlyUsed<Buffer> piece_cache_{kCachedPieces};
 };
 
@@ -314,6 +370,8 @@ Result<std::shared_ptr<const Event>> TraceReader::event(EventNumber number) {
   return impl_->event(number);
 }
 std::optional<TaskCount> TraceReader::task_count() const { return impl_->task_count(); }
+const ProcessMap* TraceReader::process_map() const { return impl_->process_map(); }
+uint64_t TraceReader::batches_loaded() const { return impl_->batches_loaded(); }
 std::optional<EventSource::Dropped> TraceReader::dropped() const { return impl_->dropped(); }
 SnapshotSource* TraceReader::snapshots() {
   return impl_->snapshots().empty() ? nullptr : &impl_->snapshots();

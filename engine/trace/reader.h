@@ -27,6 +27,7 @@ class TraceReader final : public EventSource {
   uint64_t event_count() const override;
   Result<std::shared_ptr<const Event>> event(EventNumber number) override;
   std::optional<TaskCount> task_count() const override;
+  const ProcessMap* process_map() const override;
   std::optional<Dropped> dropped() const override;
   SnapshotSource* snapshots() override;
   std::vector<Bookmark> bookmarks() const override;
@@ -46,7 +47,11 @@ class TraceReader final : public EventSource {
   uint64_t snapshots_stored_bytes() const;
   // How much of the file is a hole, where older history was.
   uint64_t dropped_bytes() const;
-  // Reads and decodes everything; the first damage found is the error.
+  // How many batches of events were loaded so far; one that was forgotten may have been loaded
+  // again.
+  uint64_t batches_loaded() const;
+  // Reads and decodes everything; the first damage found is the error. So is a list of processes
+  // that is not what the events say.
   Result<void> verify();
 
  private:

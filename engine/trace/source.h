@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -13,6 +14,8 @@
 #include "engine/trace/snapshot.h"
 
 namespace rchk::trace {
+
+class ProcessMap;
 
 // Takes a recording in, in the order in which it happens. The recorder calls it from one thread.
 class EventSink {
@@ -72,6 +75,10 @@ class EventSource {
 
   // The other way round; nothing where the event is not a part of this.
   virtual std::optional<EventNumber> local_number(EventNumber global) const { return global; }
+  // How many events of this one come before an event of the whole recording.
+  virtual uint64_t events_before(EventNumber global) const {
+    return std::min(global.value, event_count());
+  }
   // The ExecEvent by which the process that this is the history of left memory that it had borrowed
   // by vfork. Other such events are of children that leave.
   virtual std::optional<EventNumber> departure() const { return std::nullopt; }
@@ -94,6 +101,8 @@ class EventSource {
 
   // Of the whole recording, if that is known without reading it.
   virtual std::optional<TaskCount> task_count() const { return std::nullopt; }
+  // Likewise all processes, and where their events are; or null.
+  virtual const ProcessMap* process_map() const { return nullptr; }
 
   // All files, ordered by id, which is also their index.
   virtual std::vector<FileInfo> files() const = 0;

@@ -21,6 +21,7 @@
 
 #include "base/check.h"
 #include "base/fd.h"
+#include "engine/trace/census.h"
 #include "engine/trace/chunk.h"
 #include "engine/trace/coarse_clock.h"
 #include "engine/trace/codec.h"
@@ -55,15 +56,9 @@ uint64_t queue_bytes(const Keep& keep) {
   return std::clamp(*keep.size_bytes / kQueuePart, kSmallestQueueBytes, kQueueBytes);
 }
 
-// How many tasks what is kept has seen, if it begins at some event.
-struct CountFrom {
-  uint64_t first_event = 0;
-  TaskCount count;
-};
-
 struct Save {
   std::string path;
-  std::deque<CountFrom> counts;
+  Census census;
   std::promise<Result<void>> done;
 };
 
@@ -169,7 +164,7 @@ class TraceWriter::Impl {
     RCHK_TRY(ready(lock));
     if (batch_.count() == 0) batch_begun_ = CoarseClock::now();
     batch_.add(event);
-    for (CountFrom& item : counts_) item.count.add(event);
+    census_.add(event);
     if (batch_.size_bytes() > kMaxChunkBytes) {
       failure_ = Error{ErrorKind::kUnsupported, 0,
                        fmt::format("event {}: too large to be recorded", event_count_)};
@@ -209,16 +204,13 @@ class TraceWriter::Impl {
     seal_batch(lock);
     generations_.expect_another();
     Draft draft;
-    CountFrom from{event_count_, {}};
     for (const KeptProcess& process : processes) {
-      ++from.count.processes;
-      from.count.tasks += 1 + process.resumed.others.size();
       for (const Mapping& mapping : std::get<ExecEvent>(process.event.body).mappings) {
         if (mapping.backing) draft.files.insert(mapping.backing->file.value);
       }
     }
     std::erase_if(files_, [&](const auto& item) { return draft.files.count(item.first) == 0; });
-    counts_.push_back(from);
+    census_.begin_anew(processes);
     draft.header.key = event_count_;
     draft.beginning = std::move(processes);
     push(lock, std::move(draft));
@@ -229,13 +221,16 @@ class TraceWriter::Impl {
     std::unique_lock lock(mutex_);
     RCHK_TRY(ready(lock));
     if (event_count_ == 0) return fail(ErrorKind::kMisuse, "nothing was recorded yet");
-    seal_batch(lock);
+    wait_for_room(lock);
+    RCHK_TRY(ready(lock));
+    // From here on at once: the copy is to have what its notes say, and the program runs on.
+    if (batch_.count() != 0) enqueue(take_batch());
     Draft draft;
     draft.save = std::make_shared<Save>();
     draft.save->path = path;
-    draft.save->counts = counts_;
+    draft.save->census = census_;
     std::future<Result<void>> done = draft.save->done.get_future();
-    push(lock, std::move(draft));
+    enqueue(std::move(draft));
     lock.unlock();
     return done.get();
   }
@@ -261,7 +256,7 @@ class TraceWriter::Impl {
       closed_ = true;  // for save(), which other threads call: nobody would do it any more
     }
     stop_worker();
-    return output_.end(count_from(counts_));
+    return output_.end(census_.notes_from(generations_.first_event()));
   }
 
  private:
@@ -279,17 +274,28 @@ class TraceWriter::Impl {
     return ready(lock);
   }
 
-  void push(std::unique_lock<std::mutex>& lock, Draft draft) {
+  // Lets go of the mutex meanwhile.
+  void wait_for_room(std::unique_lock<std::mutex>& lock) {
     room_.wait(lock, [&] { return queued_bytes_ < most_queued_bytes_ || failure_; });
-    if (failure_) return give_up(draft);
+  }
+
+  void enqueue(Draft draft) {
     queued_bytes_ += draft.size_bytes();
     queue_.push_back(std::move(draft));
     work_.notify_one();
   }
 
+  void push(std::unique_lock<std::mutex>& lock, Draft draft) {
+    wait_for_room(lock);
+    if (failure_) return give_up(draft);
+    enqueue(std::move(draft));
+  }
+
+  // What the census has in batches is in the queue, whenever another thread looks.
   void seal_batch(std::unique_lock<std::mutex>& lock) {
     if (batch_.count() == 0) return;
-    push(lock, take_batch());
+    wait_for_room(lock);
+    if (!failure_ && batch_.count() != 0) enqueue(take_batch());
   }
 
   Draft take_batch() {
@@ -298,6 +304,7 @@ class TraceWriter::Impl {
     draft.header.label = batch_.count();
     draft.header.key = event_count_ - batch_.count();
     draft.raw = batch_.take();
+    census_.end_batch();
     return draft;
   }
 
@@ -350,15 +357,7 @@ class TraceWriter::Impl {
     const Result<void> kept = generations_.judge();
     lock.lock();
     if (!kept) failure_ = kept.error();
-    while (counts_.front().first_event < generations_.first_event()) counts_.pop_front();
-  }
-
-  TaskCount count_from(const std::deque<CountFrom>& counts) const {
-    const auto found = std::find_if(counts.begin(), counts.end(), [this](const CountFrom& item) {
-      return item.first_event == generations_.first_event();
-    });
-    RCHK_CHECK(found != counts.end(), "no count from event {}", generations_.first_event());
-    return found->count;
+    census_.drop_before(generations_.first_event());
   }
 
   // REQUIRES: the mutex is not held.
@@ -370,7 +369,8 @@ class TraceWriter::Impl {
     }
     if (!draft.beginning.empty()) return write_beginning(draft);
     if (draft.save) {
-      draft.save->done.set_value(output_.save(draft.save->path, count_from(draft.save->counts)));
+      const EndNotes notes = draft.save->census.notes_from(generations_.first_event());
+      draft.save->done.set_value(output_.save(draft.save->path, notes));
       return {};
     }
     RCHK_TRY_ASSIGN(const IndexEntry written, output_.chunk(draft.header, draft.raw));
@@ -443,7 +443,7 @@ class TraceWriter::Impl {
   BatchEncoder batch_;
   CoarseClock::time_point batch_begun_;
   uint64_t event_count_ = 0;
-  std::deque<CountFrom> counts_{1};  // of each generation
+  Census census_;
   uint32_t next_file_ = 0;
   std::map<uint32_t, PieceMap> files_;  // by FileId; since the last beginning those that it needs
 

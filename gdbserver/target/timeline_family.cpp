@@ -3,24 +3,17 @@
 #include <algorithm>
 #include <csignal>
 
+#include "engine/trace/process_map.h"
+
 namespace rchk::target {
 
 namespace {
 
 constexpr EventNumber kNone{UINT64_MAX};
 
-// The last event of `source` that comes before `global` in the recording. REQUIRES: there is one.
+// The last event of `source` that comes before `global` in the recording, or its first one.
 EventNumber last_before(trace::EventSource& source, EventNumber global) {
-  uint64_t low = 0, high = source.event_count() - 1;
-  while (low < high) {
-    const uint64_t middle = low + (high - low + 1) / 2;
-    if (source.global_number({middle}) < global) {
-      low = middle;
-    } else {
-      high = middle - 1;
-    }
-  }
-  return {low};
+  return {std::max<uint64_t>(source.events_before(global), 1) - 1};
 }
 
 // Where the event that comes next for a process stands in the recording.
@@ -162,6 +155,9 @@ Result<void> TimelineFamily::SharedPoints::remove(StopPointKind kind, AddressRan
 
 // Takes in what the recording has by now.
 Result<void> TimelineFamily::learn() {
+  if (table_.event_count() == 0 && recording_.process_map() != nullptr) {
+    table_ = recording_.process_map()->table();
+  }
   while (table_.event_count() < recording_.event_count()) {
     RCHK_TRY_ASSIGN(const auto event, recording_.event({table_.event_count()}));
     RCHK_TRY(table_.add(*event));
@@ -175,10 +171,6 @@ Result<void> TimelineFamily::tell_kin(Member& member) {
   if (member.events_known == recording_.event_count()) return {};
   RCHK_TRY(learn());
   member.events_known = table_.event_count();
-  trace::EventSource& source = member.target->timeline().source();
-  const auto local = [&source](std::optional<EventNumber> event) {
-    return event ? source.local_number(*event) : std::nullopt;
-  };
   auto kin = std::make_shared<timeline::Kin>();
   for (const trace::Process& other : table_.processes()) {
     const bool vfork = other.origin == trace::ProcessOrigin::kVfork;
@@ -187,22 +179,20 @@ Result<void> TimelineFamily::tell_kin(Member& member) {
                           ? (other.end ? std::optional(other.end->event) : std::nullopt)
                           : std::optional(other.programs.front().event);
     if (other.parent == member.index) {
-      const auto made = vfork ? local(other.begin) : local(other.made_behind);
+      const auto made = vfork ? std::optional(other.begin) : other.made_behind;
       if (made) kin->forks[*made] = fork;
-      const auto done = vfork ? local(other.maker_returned) : std::nullopt;
-      if (done) kin->vforks_done[*done] = fork;
+      if (vfork && other.maker_returned) kin->vforks_done[*other.maker_returned] = fork;
     }
-    const auto came = local(other.begin);
-    if (vfork && other.memory_from == member.index && came) {
+    if (vfork && other.memory_from == member.index) {
       const Tid maker = other.parent == member.index ? other.made_by : member.pid;
-      kin->guests.push_back({{other.pid}, maker, *came, local(left).value_or(kNone)});
+      kin->guests.push_back({{other.pid}, maker, other.begin, left.value_or(kNone)});
     }
   }
   const trace::Process& self = table_.process(member.index);
   if (self.origin == trace::ProcessOrigin::kVfork) {
-    kin->borrows = local(self.begin);
-    if (!self.programs.empty()) kin->returns = local(self.programs.front().event);
-    if (self.programs.empty() && self.end) kin->end = local(self.end->event);
+    kin->borrows = self.begin;
+    if (!self.programs.empty()) kin->returns = self.programs.front().event;
+    if (self.programs.empty() && self.end) kin->end = self.end->event;
   }
   member.target->timeline().set_kin(std::move(kin));
   return {};

@@ -4,6 +4,7 @@ Replaying one process repeats its output only, from where it began to execute it
 from its fork (`-f`)."""
 
 import re
+import struct
 
 from harness import guests, process
 from harness.report import Failed, Test, check_equal, require, scratch
@@ -15,6 +16,7 @@ def tests(_options):
         Test("processes/replay_by_name", replays_by_name),
         Test("processes/replay_forked", replays_forked),
         Test("processes/replay_unknown", refuses_unknown),
+        Test("processes/opens_unread", opens_unread),
     ]
 
 
@@ -90,3 +92,54 @@ def refuses_unknown():
         status, output, shown = replayed(recording, option, value)
         require(status == 2 and not output, f"status {status}, output {output!r}\n{shown}")
         require(value in shown.split("\n", 1)[1], f"the message does not name {value}\n{shown}")
+
+
+def batches_of(contents):
+    """Where the payloads of a recording's chunks of events are (docs/trace-format.md, "Container")."""
+    found = []
+    at = 65536 + 32
+    while at + 64 <= len(contents):
+        magic, kind = struct.unpack_from("<4sH", contents, at)
+        require(magic == b"rhCk", f"no chunk at {at}")
+        stored, = struct.unpack_from("<Q", contents, at + 24)
+        if kind == 2:
+            found.append(at + 64)
+        at += 64 + stored
+    return found
+
+
+def gone_to_end(recording, pid):
+    """What `rchk ps` says of a recording, and gdb at the end of a process."""
+    listed = run(process.RCHK, "ps", recording)
+    require(listed.status == 0, f"{listed.shell()}\n{listed.stderr.decode()}")
+    debugged = run(
+        "gdb", "-nx", "-batch", "-ex", "set confirm off", "-ex", "set pagination off",
+        "-ex", f"file {guests.named('keep_processes').program()}",
+        "-ex", f"target remote | {process.RCHK} replay --stdio -f {pid} {recording}",
+        "-ex", "monitor goto end", "-ex", "maintenance flush register-cache",
+        "-ex", "info registers", "-ex", "x/64xg $sp")
+    said = debugged.stderr.decode() + debugged.stdout.decode()
+    require("position " in said and "rip" in said, f"{debugged.shell()}\n{said}")
+    return listed.stdout.decode(), said[said.index("position "):]
+
+
+def opens_unread():
+    """Whatever a long log holds: what does not lie on the way is not read, so its damage is not seen."""
+    guest = guests.named("keep_processes")
+    recording = scratch("processes/opens_unread") / "recording.rchk"
+    done = run(process.RCHK, "record", "--snapshots", "20", "-o", recording, "--",
+               guest.program(), 3000)
+    check_equal("record: exit status", guest.status, done.status, done.shell())
+    pid = processes_of(recording)[2][0]
+    expected = gone_to_end(recording, pid)
+    contents = bytearray(recording.read_bytes())
+    batches = batches_of(contents)
+    require(len(batches) > 40, f"only {len(batches)} batches: this shows nothing")
+    # The process begins in the first ones, and in the last ones lie its last snapshot and its end.
+    for at in batches[len(batches) // 4:len(batches) // 2]:
+        contents[at] ^= 1
+    recording.write_bytes(contents)
+    check_equal("ps, and gdb at the end", expected, gone_to_end(recording, pid))
+    verified = run(process.RCHK, "verify", recording)
+    require(verified.status != 0 and f"offset {batches[len(batches) // 4] - 64}"
+            in verified.stderr.decode(), f"{verified.shell()}\n{verified.stderr.decode()}")

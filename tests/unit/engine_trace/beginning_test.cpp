@@ -133,7 +133,9 @@ void expect_memory(SnapshotSource& source, const std::vector<snapshot::PageChang
 
 // That a reader of the file finds all of some end of the life.
 void expect_end_of(const Life& life, TraceReader& reader) {
-  ASSERT_TRUE(reader.verify());
+  const auto verified = reader.verify();
+  ASSERT_TRUE(verified) << verified.error().message();
+  ASSERT_EQ(reader.process_map() != nullptr, reader.is_complete());
   const auto dropped = reader.dropped();
   const uint64_t first = dropped ? dropped->events : 0;
   const uint64_t resumed = dropped ? kSpaces : 0;
