@@ -32,7 +32,7 @@ struct Guest {
   bool in_call = false;
   // Where memory may have early what a call stores whose event comes later: the guest was made of a
   // page snapshot that was taken meanwhile. All else is as in a guest that came from the start.
-  std::vector<AddressRange> early;
+  std::vector<AddressRange> early{};
 
   // The same guest at the same point, in a process of its own.
   Result<Guest> fork(Sharing sharing = Sharing::kCopy) const;

@@ -99,8 +99,8 @@ class ProcessTable {
   struct Task {
     ProcessIndex process;
     uint32_t space = 0;
-    EventNumber last{};                // its last event
-    std::optional<ProcessIndex> made;  // a child of vfork that its call has not returned from yet
+    EventNumber last{};                  // its last event
+    std::optional<ProcessIndex> made{};  // a child of vfork that its call has not returned from yet
   };
 
   Result<Owners> add_exec(const Event& event, const ExecEvent& exec);
