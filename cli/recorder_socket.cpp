@@ -1,5 +1,6 @@
 #include "cli/recorder_socket.h"
 
+#include <cerrno>
 #include <charconv>
 #include <cstddef>
 #include <cstring>
@@ -7,6 +8,7 @@
 #include <sstream>
 
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -38,8 +40,19 @@ FileDescriptor new_socket() {
   return FileDescriptor(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
 }
 
-Result<FileDescriptor> connect_to(const std::string& name) {
+// Whether to wait as long as it takes for what is asked.
+enum class Patience : uint8_t { kUnlimited, kShort };
+
+Result<FileDescriptor> connect_to(const std::string& name, Patience patience) {
   FileDescriptor peer = new_socket();
+  if (peer.is_open() && patience == Patience::kShort) {
+    const timeval longest{2, 0};
+    for (const int option : {SO_SNDTIMEO, SO_RCVTIMEO}) {
+      if (setsockopt(peer.get(), SOL_SOCKET, option, &longest, sizeof longest) != 0) {
+        return fail_errno("asking a recorder");
+      }
+    }
+  }
   const Address address = address_of(name);
   if (!peer.is_open() || connect(peer.get(), address.generic(), address.size) != 0) {
     return fail_errno("asking a recorder");
@@ -85,7 +98,7 @@ std::vector<RunningRecorder> running_recorders() {
     if (at == std::string::npos || line.compare(at + 1, mark.size(), mark) != 0) continue;
     RunningRecorder recorder;
     recorder.socket = line.substr(at + 2);
-    const auto peer = connect_to(recorder.socket);
+    const auto peer = connect_to(recorder.socket, Patience::kShort);
     if (!peer) continue;
     ucred credentials{};
     socklen_t size = sizeof credentials;
@@ -94,6 +107,10 @@ std::vector<RunningRecorder> running_recorders() {
     if (credentials.uid != geteuid() && credentials.uid != 0 && geteuid() != 0) continue;
     recorder.pid = credentials.pid;
     const auto answer = exchange(*peer, "path");
+    if (!answer && answer.error().errno_value == EAGAIN) {
+      recorder.answers = false;
+      found.push_back(std::move(recorder));
+    }
     if (!answer) continue;
     const char* const end = answer->data() + answer->size();
     const auto parsed = std::from_chars(answer->data(), end, recorder.guest);
@@ -106,7 +123,7 @@ std::vector<RunningRecorder> running_recorders() {
 }
 
 Result<std::string> ask_recorder(const std::string& socket, std::string_view request) {
-  RCHK_TRY_ASSIGN(const FileDescriptor peer, connect_to(socket));
+  RCHK_TRY_ASSIGN(const FileDescriptor peer, connect_to(socket, Patience::kUnlimited));
   return exchange(peer, request);
 }
 

@@ -21,8 +21,9 @@ struct RunningRecorder {
   std::string recording;  // absolute
   std::string socket;     // its name
   uint64_t started = 0;   // in the kernel's ticks since boot
+  bool answers = true;    // if not (it is stopped, say), only its pid is known
 };
-// Those that answer this user.
+// Those that belong to this user. Waits for each that does not answer, but not for long.
 std::vector<RunningRecorder> running_recorders();
 // Asks one for something.
 Result<std::string> ask_recorder(const std::string& socket, std::string_view request);

@@ -24,6 +24,12 @@ bool is_wanted(const RunningRecorder& recorder, const std::string& wanted) {
 
 Result<std::string> save(const SaveOptions& options) {
   std::vector<RunningRecorder> recorders = running_recorders();
+  for (const RunningRecorder& recorder : recorders) {
+    if (recorder.answers) continue;
+    fmt::print(stderr, "rchk: the recorder {} does not answer; it may be stopped (kill -CONT {})\n",
+               recorder.pid, recorder.pid);
+  }
+  std::erase_if(recorders, [](const RunningRecorder& recorder) { return !recorder.answers; });
   if (!options.recorder.empty()) {
     std::erase_if(recorders, [&](const RunningRecorder& recorder) {
       return !is_wanted(recorder, options.recorder);

@@ -1,6 +1,7 @@
 """The flight recorder: only the end of a recording is kept, and that replays fully; copies of it
 are saved while the program runs; whoever dies leaves a whole recording behind."""
 
+import pathlib
 import random
 import re
 import shutil
@@ -33,6 +34,7 @@ def tests(options):
         Test("keep/one_process", one_process),
         Test("keep/debugged", debugged),
         Test("keep/silent_client", silent_client),
+        Test("keep/stopped_recorder", stopped_recorder),
         Test("keep/misuse", misuse),
     ]
 
@@ -221,6 +223,37 @@ def silent_client():
                 time.sleep(0.01)
         check_equal("record: exit status", status, recorder.wait(timeout=120))
     verify(recording)
+    shutil.rmtree(folder)
+
+
+def stopped_recorder():
+    """One that is stopped does not keep others from being saved, and is named."""
+    folder = folder_of("stopped_recorder")
+    recordings = [folder / name for name in ("stopped.rchk", "runs.rchk")]
+    recorders = []
+    try:
+        for recording in recordings:
+            recorders.append(subprocess.Popen(
+                [process.RCHK, "record", "-o", recording, "--", "sleep", "30"]))
+        stopped, runs = recorders
+        while not all(f"@rchk/record/{each.pid}" in pathlib.Path("/proc/net/unix").read_text()
+                      for each in recorders):
+            require(all(each.poll() is None for each in recorders), "a recorder has ended")
+            time.sleep(0.01)
+        stopped.send_signal(signal.SIGSTOP)
+        while True:
+            saved = run(process.RCHK, "save", "-o", folder / "saved.rchk", runs.pid)
+            if "nothing was recorded yet" not in text_of(saved):
+                break
+        check_equal("save: exit status", 0, saved.status, text_of(saved))
+        require(f"the recorder {stopped.pid} does not answer" in text_of(saved), text_of(saved))
+        verify(folder / "saved.rchk")
+        refused = run(process.RCHK, "save", stopped.pid)
+        check_equal("save of the stopped one: exit status", 2, refused.status, text_of(refused))
+    finally:
+        for recorder in recorders:
+            recorder.kill()
+            recorder.wait()
     shutil.rmtree(folder)
 
 
