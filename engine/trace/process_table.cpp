@@ -218,7 +218,7 @@ void ProcessTable::end_task(const Event& event, const TaskEndEvent& end) {
   processes_[index.value].end = ProcessEnd{{event_count_},
                                            exited ? ExitReason::kExited : ExitReason::kKilled,
                                            exited ? WEXITSTATUS(end.status) : WTERMSIG(end.status),
-                                           WCOREDUMP(end.status)};
+                                           WCOREDUMP(end.status) != 0};
 }
 
 ProcessIndex ProcessTable::begin_process(int32_t pid, ProcessOrigin origin) {
