@@ -12,13 +12,23 @@ namespace rchk::trace {
 namespace {
 
 // Of zstd. For events: costs the worker some 80 ns for a small one, less than the recording spends
-// on encoding it. Contents of files and pages are most of what there is to compress; with level 3
-// they take three times as long, files become a tenth smaller, and differences of pages not at all.
+// on encoding it. Contents of files and pages, and what calls read, are most of what there is to
+// compress; with level 3 they take three times as long, files become a tenth smaller, and
+// differences of pages not at all.
 constexpr int kEventLevel = 3, kContentLevel = 1;
+// Events that are larger than that on average hold what calls read.
+constexpr uint64_t kLargeEventBytes = 1024;
 
-int level_of(ChunkType type) {
-  const bool is_content = type == ChunkType::kFileContents || type == ChunkType::kPages;
-  return is_content ? kContentLevel : kEventLevel;
+int level_of(const ChunkHeader& header) {
+  switch (header.chunk_type()) {
+    case ChunkType::kFileContents:
+    case ChunkType::kPages:
+      return kContentLevel;
+    case ChunkType::kEvents:
+      return header.raw_bytes > header.label * kLargeEventBytes ? kContentLevel : kEventLevel;
+    default:
+      return kEventLevel;
+  }
 }
 
 }  // namespace
@@ -61,9 +71,9 @@ ByteView ChunkEncoder::encode(ChunkHeader& header, ByteView raw, Encoding encodi
   uint64_t stored = 0;
   if (encoding == Encoding::kZstd) {
     bytes_.resize(sizeof header + ZSTD_compressBound(raw.size()));
-    stored = ZSTD_compressCCtx(static_cast<ZSTD_CCtx*>(compressor_), bytes_.data() + sizeof header,
-                               bytes_.size() - sizeof header, raw.data(), raw.size(),
-                               level_of(header.chunk_type()));
+    stored =
+        ZSTD_compressCCtx(static_cast<ZSTD_CCtx*>(compressor_), bytes_.data() + sizeof header,
+                          bytes_.size() - sizeof header, raw.data(), raw.size(), level_of(header));
     RCHK_CHECK(!ZSTD_isError(stored), "{}", ZSTD_getErrorName(stored));
     // What does not shrink is stored as it is.
     if (stored >= raw.size()) encoding = Encoding::kStored;
