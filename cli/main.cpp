@@ -154,8 +154,9 @@ int command(int argc, char** argv, const std::string& self) {
       ->check(CLI::Range(1, 256));
   replay_command
       ->add_option("--jobs", replay.jobs,
-                   "With -a: how many processes replay at a time, from each page snapshot on; else "
-                   "one on each core, where there is much to do; 1 for this one alone")
+                   "With -a, for a program of one process: how many processes replay at a time, from "
+                   "each page snapshot on; else one on each core, where there is much to do; 1 for "
+                   "this one alone")
       ->check(CLI::Range(1, 256));
   replay_command->add_option("file", replay.file, "The recording; without it the newest");
 

@@ -146,6 +146,9 @@ Result<int> autopilot(const ReplayOptions& options) {
   }
   WholeReplay how;
   how.jobs = options.jobs;
+  // A page snapshot of one process of several has what others wrote to memory that they share; a
+  // replay of that process alone does not come to it.
+  if (chosen.source != nullptr) how.jobs = 1;
   how.on_event = [&chosen](EventNumber number, const trace::Event& event) -> Result<void> {
     const auto* call = std::get_if<trace::SyscallEvent>(&event.body);
     if (call == nullptr || call->output == trace::OutputStream::kNone) return {};

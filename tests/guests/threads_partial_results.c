@@ -1,7 +1,7 @@
 // build: -O1 -pthread -D_GNU_SOURCE
 #include <sys/socket.h>
 
-#include "tasks.h"
+#include "turns.h"
 
 // Calls that have stored a part of what they will, and wait for the rest, while others compute.
 enum { kPart = 5000, kMessages = 3 };
@@ -9,7 +9,6 @@ enum { kPart = 5000, kMessages = 3 };
 static int stream[2], datagrams[2];
 static char all[2 * kPart];
 static char texts[kMessages][kPart];
-static atomic_int turn, done;
 
 static void* receive_all(void* argument) {
   CHECK(recv(stream[0], all, sizeof all, MSG_WAITALL) == sizeof all);
@@ -26,23 +25,6 @@ static void* receive_messages(void* argument) {
   CHECK(recvmmsg(datagrams[0], messages, kMessages, 0, NULL) == kMessages);
   for (int i = 0; i < kMessages; i++) CHECK(messages[i].msg_len == kPart);
   return argument;
-}
-
-// Takes turns with the main thread in memory: each turn ends somewhere in a loop.
-static void* spin(void* argument) {
-  while (!done) {
-    if (turn == 1) turn = 0;
-  }
-  return argument;
-}
-
-static void take_turns(int count) {
-  for (int i = 0; i < count; i++) {
-    turn = 1;
-    while (turn == 1) {
-    }
-    getppid();
-  }
 }
 
 int main(void) {

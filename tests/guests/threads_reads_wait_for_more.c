@@ -3,7 +3,7 @@
 #include <sys/socket.h>
 #include <termios.h>
 
-#include "tasks.h"
+#include "turns.h"
 
 // Reads that wait until so much has come (SO_RCVLOWAT, VMIN), and have stored the first part of it
 // while others compute.
@@ -11,7 +11,6 @@ enum { kPart = 5000, kLine = 100 };
 
 static int stream[2], terminal;
 static char all[2 * kPart], line[2 * kLine];
-static atomic_int turn, done;
 
 static void* receive_enough(void* argument) {
   CHECK(recv(stream[0], all, sizeof all, 0) == sizeof all);
@@ -26,22 +25,6 @@ static void* read_enough(void* argument) {
     had += (size_t)got;
   }
   return argument;
-}
-
-static void* spin(void* argument) {
-  while (!done) {
-    if (turn == 1) turn = 0;
-  }
-  return argument;
-}
-
-static void take_turns(int count) {
-  for (int i = 0; i < count; i++) {
-    turn = 1;
-    while (turn == 1) {
-    }
-    getppid();
-  }
 }
 
 int main(void) {
