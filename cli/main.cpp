@@ -153,10 +153,11 @@ int command(int argc, char** argv, const std::string& self) {
                    "one on each core, once a search takes longer than 0.1 s; 1 for this one alone")
       ->check(CLI::Range(1, 256));
   replay_command
-      ->add_option("--jobs", replay.jobs,
-                   "With -a, for a program of one process: how many processes replay at a time, from "
-                   "each page snapshot on; else one on each core, where there is much to do; 1 for "
-                   "this one alone")
+      ->add_option(
+          "--jobs", replay.jobs,
+          "With -a, for a program of one process: how many processes replay at a time, from "
+          "each page snapshot on; else one on each core, where there is much to do; 1 for "
+          "this one alone")
       ->check(CLI::Range(1, 256));
   replay_command->add_option("file", replay.file, "The recording; without it the newest");
 
