@@ -7,10 +7,14 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 readonly rchk=build/rchk
 readonly program=build/demo/balance
 readonly recording=build/demo/balance.rchk
+# As printf and gdb's echo write it; colours are for a terminal only.
+kBold='' kPlain=''
+if [[ -t 1 ]]; then kBold='\033[1m' kPlain='\033[0m'; fi
+readonly kBold kPlain
 
 explain() {
   echo
-  printf '\033[1m%s\033[0m\n' "$@"
+  printf "$kBold%s$kPlain\n" "$@"
 }
 
 show() {
@@ -35,7 +39,7 @@ show ls -sh "$recording"
 
 # The debugger's commands, each preceded by what a user would see at the prompt.
 commands=()
-say() { commands+=(-ex "echo \\n\\033[1m$1\\033[0m\\n"); }
+say() { commands+=(-ex "echo \\n$kBold$1$kPlain\\n"); }
 enter() { commands+=(-ex "echo (gdb) $1\\n" -ex "$1"); }
 
 say "3. gdb opens the recording, and goes to where the wrong limit shows."
