@@ -1,5 +1,6 @@
 #include <cstdio>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "cli/commands.h"
@@ -36,7 +37,7 @@ Result<int> serve_live(const LiveOptions& options) {
     settings.program.environment.emplace_back(*variable);
   }
   settings.message = [&notes](std::string_view text) { notes += fmt::format("rchk: {}\n", text); };
-  const FileDescriptor original_error(dup(STDERR_FILENO));
+  FileDescriptor original_error(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
   RCHK_TRY_ASSIGN(GuestStreams streams, GuestStreams::sort_out(options));
   for (size_t i = 0; i < 3; ++i) settings.program.standard_fds[i] = streams.guest[i].get();
 
@@ -50,6 +51,8 @@ Result<int> serve_live(const LiveOptions& options) {
     if (options.output.empty()) unlink(path.c_str());
     return tl::make_unexpected(started.error());
   }
+  // Where gdb has a pipe of it open, it looks there once for each byte that it reads of an answer.
+  original_error.reset();
   const std::unique_ptr<record::Recorder> recorder = std::move(*started);
   for (FileDescriptor& stream : streams.guest) stream.reset();
 

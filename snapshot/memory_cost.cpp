@@ -70,6 +70,13 @@ uint64_t minor_faults(int pid) {
   return faults;
 }
 
+uint64_t private_pages(int pid) {
+  std::istringstream fields(read_text(fmt::format("/proc/{}/statm", pid)));
+  uint64_t size = 0, resident = 0, of_files = 0;
+  fields >> size >> resident >> of_files;
+  return resident - std::min(resident, of_files);
+}
+
 uint64_t usable_memory_bytes() {
   const uint64_t machine =
       static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));

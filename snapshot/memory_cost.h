@@ -28,6 +28,10 @@ ForkCost parse_fork_cost(std::string_view smaps_rollup, std::string_view status)
 // /proc/PID/stat): after a fork, most are copies on write. 0 when it has ended.
 uint64_t minor_faults(int pid);
 
+// How many pages of private memory a process has at the moment that are no file's (proc(5),
+// /proc/PID/statm; the kernel's count may be some dozens off). 0 when it has ended.
+uint64_t private_pages(int pid);
+
 // The memory of this machine, or what the caller's control group may use, if that is less.
 uint64_t usable_memory_bytes();
 

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engine/timeline/paced_question.h"
+#include "snapshot/memory_cost.h"
 
 namespace rchk::timeline {
 
@@ -167,7 +168,7 @@ Result<void> LiveProgram::snapshot() {
   replay::Anchor anchor;
   Position position;
   RCHK_TRY_ASSIGN(replay::Guest guest, take_anchor(anchor, position));
-  const auto pages = static_cast<int64_t>(anchor.target.pages.size());
+  const uint64_t pages = anchor.target.pages.size();
   if (anchor.number == 0) {
     timeline_->add_live_snapshot(std::move(guest), age_ns(), anchor.target.pages);
     return note_snapshot(before, position, pages);
@@ -181,11 +182,17 @@ Result<void> LiveProgram::snapshot() {
   return note_snapshot(before, position, pages);
 }
 
+// Of the pages that are dirty now, as many will be copied at their next write as there were before:
+// a program that fills new memory copies none.
 Result<void> LiveProgram::note_snapshot(Clock::time_point before, const Position& position,
-                                        int64_t pages) {
+                                        uint64_t dirty_pages) {
   position_ = position;
+  const uint64_t pages = snapshot::private_pages(first_pid_);
+  const uint64_t grown = pages - std::min(pages, private_pages_);
+  const uint64_t copied = dirty_pages - std::min(dirty_pages, grown);
+  private_pages_ = pages;
   last_snapshot_ = Clock::now();
-  const std::chrono::nanoseconds cost = (last_snapshot_ - before) + kPageCopy * pages;
+  const std::chrono::nanoseconds cost = (last_snapshot_ - before) + kPageCopy * copied;
   const auto longest =
       std::max<std::chrono::nanoseconds>(kLongestInterval, cost * kMostOverheadDivisor);
   interval_ =

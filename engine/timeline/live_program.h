@@ -43,7 +43,8 @@ class LiveProgram final : public LiveEnd {
 
   Result<void> place(const StopPoints& points);
   Result<void> snapshot();
-  Result<void> note_snapshot(Clock::time_point before, const Position& position, int64_t pages);
+  Result<void> note_snapshot(Clock::time_point before, const Position& position,
+                             uint64_t dirty_pages);
   Result<replay::Guest> take_anchor(replay::Anchor& anchor, Position& position);
   Result<void> add_written_behind(EventNumber event, std::vector<GuestAddress>& pages);
   Result<replay::Guest> fork_guest(const Position& position, Registers& registers,
@@ -63,6 +64,7 @@ class LiveProgram final : public LiveEnd {
   bool running_ = true;
   Clock::time_point started_ = Clock::now();
   Clock::time_point last_snapshot_ = Clock::now();
+  uint64_t private_pages_ = 0;  // at the last snapshot
   std::chrono::nanoseconds interval_{};
   std::vector<GuestAddress> breakpoints_;  // in the recorder now
   std::vector<record::HardwareWatchpoint> watchpoints_;

@@ -227,10 +227,9 @@ uint32_t Timeline::last_anchor(EventNumber event) const {
 }
 
 Result<Outcome> Timeline::advance(Guest& guest, AdvanceRequest request, int64_t& at_ns,
-                                  const std::function<bool()>& interrupted) {
+                                  const std::function<bool()>& interrupted, int64_t every_ns) {
   // About 20 ms of guest time: as often as a debugger's interrupt is looked for.
   constexpr uint64_t kSlice = 60'000'000;
-  constexpr int64_t kCheckpointEveryNs = 150'000'000;
   // Copying what forks share may take one part in so many of the time.
   constexpr int64_t kCopyDivisor = 8;
   const uint64_t whole = request.slice_instructions;
@@ -248,8 +247,7 @@ Result<Outcome> Timeline::advance(Guest& guest, AdvanceRequest request, int64_t&
     if (outcome.stop != AdvanceStop::kSlice || used >= whole) return outcome;
     request.report_at_start = true;
     if (interrupted && interrupted()) return outcome;
-    if (trail.since_ns() >= kCheckpointEveryNs &&
-        trail.since_ns() >= kCopyDivisor * trail.copying_ns()) {
+    if (trail.since_ns() >= every_ns && trail.since_ns() >= kCopyDivisor * trail.copying_ns()) {
       RCHK_TRY(keep_checkpoint(guest, at_ns, present_ns_));
     }
   }
@@ -265,7 +263,9 @@ Result<void> Timeline::keep_checkpoint(const Guest& guest, int64_t at_ns, int64_
   if (checkpoints_.contains(guest.position)) return {};
   Trail& trail = trail_of(guest);
   std::optional<Changes> changes = trail.changes(guest, checkpoints_);
+  const int64_t before_ns = now_ns();
   RCHK_TRY_ASSIGN(Guest copy, guest.fork());
+  fork_ns_ = now_ns() - before_ns;
   checkpoints_.add({std::move(copy), at_ns, false, 0, std::move(changes)}, present_ns);
   trail.begin(guest, checkpoints_.at(guest.position));
   return {};
@@ -310,7 +310,7 @@ Result<Guest> Timeline::guest_at(const Position& target, bool approach) {
     const CopyCost copying(guest);
     RCHK_TRY(go(way));
     // What is left takes about a third as long. Not worth a fork that costs more than that.
-    if (copying.so_far_ns() > (at_ns - before_ns) / 3) continue;
+    if (copying.so_far_ns() + fork_ns_ > (at_ns - before_ns) / 3) continue;
     RCHK_TRY(keep_checkpoint(guest, at_ns, at_ns));
   }
   RCHK_TRY(go(target));

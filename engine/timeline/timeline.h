@@ -247,9 +247,13 @@ class Timeline final : public replay::AnchorSource {
   Result<bool> step_task_back(Tid task);
   Result<std::optional<Position>> last_stand_of(Tid task, EventNumber last);
 
-  // Advances, making checkpoints on the way when it takes long; stops early when interrupted.
+  static constexpr int64_t kCheckpointEveryNs = 150'000'000;
+  // Where the end of the way is about to be approached again.
+  static constexpr int64_t kCheckpointOftenNs = 40'000'000;
+  // Advances, making a checkpoint every `every_ns` where that pays; stops early when interrupted.
   Result<replay::Outcome> advance(replay::Guest& guest, replay::AdvanceRequest request,
-                                  int64_t& at_ns, const std::function<bool()>& interrupted);
+                                  int64_t& at_ns, const std::function<bool()>& interrupted,
+                                  int64_t every_ns = kCheckpointEveryNs);
   Trail& trail_of(const replay::Guest& guest);
   Result<void> keep_checkpoint(const replay::Guest& guest, int64_t at_ns, int64_t present_ns);
   // A guest of its own at `target`, or at the end of its segment. With `approach`, checkpoints
@@ -301,6 +305,7 @@ class Timeline final : public replay::AnchorSource {
   SearchOptions search_options_;
   uint64_t searched_by_workers_ = 0;
   std::optional<Trail> trail_;  // of the guest that ran last
+  int64_t fork_ns_ = 0;         // what making the last checkpoint took
   std::map<EventNumber, std::map<uint32_t, replay::Anchor>> anchors_;
   std::map<Position, uint64_t> live_pages_;  // that changed in front of each live snapshot
 

@@ -1,5 +1,7 @@
 #include "engine/timeline/trail.h"
 
+#include <algorithm>
+
 #include "engine/timeline/clock.h"
 #include "snapshot/pagemap.h"
 
@@ -11,6 +13,14 @@ namespace {
 constexpr int64_t kCollectingDivisor = 16;
 
 }  // namespace
+
+// A fault that gave it a new page copied none.
+int64_t CopyCost::so_far_ns() const {
+  const uint64_t faults = snapshot::minor_faults(pid_) - faults_;
+  const uint64_t pages = snapshot::private_pages(pid_);
+  const uint64_t grown = pages - std::min(pages, pages_);
+  return static_cast<int64_t>(faults - std::min(faults, grown)) * kPageCopyNs;
+}
 
 void Trail::begin(const replay::Guest& guest, const Checkpoint* here) {
   puppet_ = guest.puppet->serial();

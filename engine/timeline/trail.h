@@ -14,17 +14,17 @@ namespace rchk::timeline {
 class CopyCost {
  public:
   explicit CopyCost(const replay::Guest& guest)
-      : pid_(guest.puppet->pid()), faults_(snapshot::minor_faults(pid_)) {}
-  int64_t so_far_ns() const {
-    return static_cast<int64_t>(snapshot::minor_faults(pid_) - faults_) * kPageCopyNs;
-  }
+      : pid_(guest.puppet->pid()),
+        faults_(snapshot::minor_faults(pid_)),
+        pages_(snapshot::private_pages(pid_)) {}
+  int64_t so_far_ns() const;
 
  private:
   // What a guest's first write to a page costs that it shares with a fork.
   static constexpr int64_t kPageCopyNs = 10'000;
 
   int pid_;
-  uint64_t faults_;
+  uint64_t faults_, pages_;
 };
 
 // What a guest that runs has done since its last checkpoint: for how long it ran, what copying the

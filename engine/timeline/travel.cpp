@@ -363,7 +363,7 @@ Result<Position> Timeline::end_of_segment_before(const Position& anchored) {
     AdvanceRequest request;
     request.limit = anchored;
     int64_t at_ns = base->at_ns;
-    RCHK_TRY(advance(guest, request, at_ns, {}));
+    RCHK_TRY(advance(guest, request, at_ns, {}, kCheckpointOftenNs));
     if (!here->segment_instructions) {
       return fail(ErrorKind::kDivergence,
                   fmt::format("the point {} was not found again in a replay", anchored));

@@ -231,5 +231,28 @@ TEST(ForkCost, GrowsWithWhatTheOriginalWrites) {
   EXPECT_EQ(fork_cost(1 << 30).error().kind, ErrorKind::kGone);
 }
 
+TEST(PrivatePages, GrowWithNewPagesAndNotWithCopies) {
+  constexpr uint64_t kMostOff = 128;  // the kernel sums up what its processors have counted
+  Guest guest([](GuestSide& side) {
+    side.map(0, 2048);
+    side.tell(0);
+    std::memset(at_page(0), 1, 2048 * kPageSize);
+    side.fork_reference();
+    side.tell(0);
+    std::memset(at_page(0), 2, 2048 * kPageSize);
+    side.tell(0);
+  });
+  guest.hear();
+  const uint64_t begin = private_pages(guest.pid());
+  guest.go_and_hear();
+  const uint64_t grown = private_pages(guest.pid());
+  guest.go_and_hear();
+  const uint64_t copied = private_pages(guest.pid());
+  EXPECT_NEAR(static_cast<double>(grown - begin), 2048, kMostOff);
+  EXPECT_NEAR(static_cast<double>(copied), static_cast<double>(grown), kMostOff);
+  guest.end();
+  EXPECT_EQ(private_pages(1 << 30), 0u);
+}
+
 }  // namespace
 }  // namespace rchk::snapshot
