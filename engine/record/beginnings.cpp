@@ -138,12 +138,7 @@ void Recorder::Impl::note_beginning(const trace::KeptProcess& process,
   }
   touched = snapshot::normalized(std::move(touched));
   state.begun = state.begun || tracked.contains(process.event.space);
-  state.replaced.clear();
-  state.replaced_joined = 0;
-  state.written.clear();
-  for (const AddressRange& range : memory_in_flight(*task->second->space)) {
-    state.written.push_back(range.pages());
-  }
+  state.changes.begin_anew(memory_in_flight(*task->second->space));
 }
 
 // What changed in the memory of task_, or all of it, and what the process is besides. True if a

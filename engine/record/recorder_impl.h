@@ -46,7 +46,8 @@ bool asks_to_wait_for_more(const syscalls::Call& call, const syscalls::MemoryRea
 // run_loop.cpp, schedule.cpp (whose turn it is), call_stops.cpp, restarts.cpp (interrupted calls),
 // signal_stops.cpp, handlers.cpp, spawns.cpp, foreign_memory.cpp, ending.cpp, release.cpp (the
 // recording ends before the guest), by_state.cpp (what changed since; fork snapshots),
-// page_snapshots.cpp, beginnings.cpp (history that is dropped).
+// page_snapshots.cpp (when they are taken), snapshot_pages.cpp (what is copied for them),
+// beginnings.cpp (history that is dropped).
 class Recorder::Impl {
  public:
   Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tracee tracee);
@@ -263,9 +264,9 @@ class Recorder::Impl {
   Result<void> restore_signal_stop();
 
   // page_snapshots.cpp
+  SnapshotRate snapshot_rate() const;
+  bool has_snapshots() const;
   Result<void> snapshot_if_due();
-  uint64_t paid_off_ns(const Space& space) const;
-  bool snapshot_is_due(uint64_t patience_ns);
   Result<void> take_page_snapshot();
   // For a task that computes on without any event: makes one, by its state.
   bool snapshot_is_overdue();
@@ -273,6 +274,15 @@ class Recorder::Impl {
   Result<void> add_snapshot(trace::PageDelta delta, uint64_t begin_ns);
   void note_snapshot_cost(uint64_t begin_ns, uint64_t work_ns, uint64_t pages);
   Result<trace::Snapshot> describe_snapshot();
+  void give_up_snapshots(Space& space, pid_t pid, const Error& error);
+  bool is_at_rest() const;
+  static bool is_undisturbed(const Task& task);
+  static bool is_in_order(const Task& task);
+  static bool may_be_shared(const Space& space);
+
+  // snapshot_pages.cpp
+  void note_for_snapshots(Space& space, const trace::EventBody& body);
+  void note_shown_of_files(Space& space, const std::vector<trace::MemoryWrite>& writes);
   snapshot::RangeSet memory_in_flight(const Space& space) const;
   static snapshot::RangeSet most_stored(const Task& task);
   Result<void> begin_interval();
@@ -288,14 +298,6 @@ class Recorder::Impl {
   Result<std::unique_ptr<snapshot::DirtyTracker>> new_userfaultfd_tracker(pid_t tracked);
   Result<FileDescriptor> userfaultfd_of_guest();
   Result<void> tell_tracker_of_call(const syscalls::Call& made);
-  void give_up_snapshots(Space& space, pid_t pid, const Error& error);
-  bool is_at_rest() const;
-  static bool is_undisturbed(const Task& task);
-  static bool is_in_order(const Task& task);
-  static bool may_be_shared(const Space& space);
-  uint64_t interval_ns(uint64_t usual_ns) const;
-  void note_for_snapshots(Space& space, const trace::EventBody& body);
-  void note_shown_of_files(Space& space, const std::vector<trace::MemoryWrite>& writes);
 
   // beginnings.cpp Points from which what follows can be replayed alone.
   Result<void> begin_anew_if_wanted();

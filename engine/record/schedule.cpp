@@ -364,7 +364,8 @@ Result<void> Recorder::Impl::on_tick(const RunLimits& limits, bool contended, bo
   const bool holding = holds() && task_->mask_while_held && !task_->call;
   const bool computes = options_.snapshot_overhead_percent != 0;
   uint64_t period_ns = polled || contended ? kTickNs : 0;
-  if (period_ns == 0 && computes) period_ns = std::max(interval_ns(kSnapshotTickNs), kTickNs);
+  if (period_ns == 0 && computes)
+    period_ns = std::max(snapshot_rate().interval_or(kSnapshotTickNs), kTickNs);
   if (contended && task_->patience_ns != 0) period_ns = std::min(kTickNs, task_->patience_ns);
   if (contended && chaos_) period_ns = kChaosTickNs;
   if (holding) period_ns = kHoldTickNs;

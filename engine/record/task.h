@@ -11,8 +11,10 @@
 
 #include "engine/record/breakpoints.h"
 #include "engine/record/image.h"
+#include "engine/record/memory_changes.h"
 #include "engine/record/output_streams.h"
 #include "engine/record/process.h"
+#include "engine/record/snapshot_pace.h"
 #include "engine/syscalls/outputs.h"
 #include "engine/trace/event.h"
 #include "engine/tracee/tracee.h"
@@ -73,17 +75,10 @@ struct Reference {
 struct PageSnapshots {
   bool begun = false;     // there is one
   bool given_up = false;  // there will be none any more
-  uint64_t next_ns = 0;   // when the next one is due, but for what the sink's work adds
-  uint64_t last_ns = 0;   // when the last one was complete
-  uint64_t cost_ns = 0;   // what it took of the guest's time
-  uint64_t work_ns = 0;   // what all before it took of the sink's
-  // Mapped, unmapped, moved or thrown away since the last one.
-  snapshot::RangeSet replaced;
-  size_t replaced_joined = 0;  // how many ranges they were when they were last joined
+  SnapshotPace pace;
+  MemoryChanges changes;  // since the last one, but for what the tracker names
   // Touched since then, but in front of the last beginning (docs/notes/flight-recorder.md).
   snapshot::RangeSet touched_before;
-  // What the tracker named in intervals since the last one that have ended.
-  snapshot::RangeSet written;
   std::unique_ptr<snapshot::DirtyTracker> tracker;
   pid_t tracked = -1;                       // the task by which the tracker looks at the memory
   std::optional<tracee::Tracee> reference;  // where the tracker compares with one

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+namespace rchk::record {
+
+// How often page snapshots are to be taken.
+struct SnapshotRate {
+  double overhead_percent = 0;          // of the time that they may cost; 0: there are none
+  std::optional<uint64_t> interval_ns;  // so far apart at least, and the first one so late
+
+  uint64_t interval_or(uint64_t usual_ns) const { return interval_ns.value_or(usual_ns); }
+};
+
+// When the next page snapshot of a memory is due: so seldom that all of them together cost no more
+// than their share of the time. Times are of one clock that begins above 0. `work_ns` is what the
+// sink has worked so far for the snapshots of that memory; it counts as well, for the program may
+// want the other cores.
+class SnapshotPace {
+ public:
+  // The first one is counted from when this is asked first.
+  bool is_due(const SnapshotRate& rate, uint64_t now_ns, uint64_t work_ns);
+  // Whether it has been due for so long that the program is to be stopped for it.
+  bool is_overdue(const SnapshotRate& rate, uint64_t now_ns, uint64_t work_ns);
+
+  // What a snapshot took, whether or not something came of it.
+  struct Taken {
+    uint64_t begin_ns = 0;
+    uint64_t end_ns = 0;
+    uint64_t tracking_ns = 0;  // of the program's time, later: for what a tracker is to tell
+    uint64_t work_ns = 0;      // before it
+  };
+  void note(const SnapshotRate& rate, const Taken& taken);
+
+ private:
+  uint64_t cost_with(uint64_t work_ns) const { return cost_ns_ + work_ns - work_ns_; }
+  bool is_due_for(uint64_t patience_ns, const SnapshotRate& rate, uint64_t now_ns,
+                  uint64_t work_ns);
+
+  uint64_t next_ns_ = 0;  // when the next one is due, but for what the sink's work adds; 0: unknown
+  uint64_t last_ns_ = 0;  // when the last one was complete
+  uint64_t cost_ns_ = 0;  // what it took of the program's time
+  uint64_t work_ns_ = 0;  // what all before it took of the sink's
+};
+
+}  // namespace rchk::record

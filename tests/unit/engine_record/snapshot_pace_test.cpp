@@ -1,0 +1,102 @@
+#include "engine/record/snapshot_pace.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/record/memory_changes.h"
+
+namespace rchk::record {
+namespace {
+
+constexpr uint64_t kMs = 1'000'000;
+constexpr uint64_t kStart = 1000 * kMs;
+
+TEST(SnapshotPace, BeginsHalfASecondAfterItWasAskedFirst) {
+  SnapshotPace pace;
+  const SnapshotRate rate{5, {}};
+  EXPECT_FALSE(pace.is_due(rate, kStart, 0));
+  EXPECT_FALSE(pace.is_due(rate, kStart + 499 * kMs, 0));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 500 * kMs, 0));
+}
+
+TEST(SnapshotPace, HasNoneWhereTheyMayCostNothing) {
+  SnapshotPace pace;
+  EXPECT_FALSE(pace.is_due({0, {}}, kStart, 0));
+  EXPECT_FALSE(pace.is_due({0, {}}, kStart * 1000, 0));
+  EXPECT_FALSE(pace.is_overdue({0, {}}, kStart * 1000, 0));
+}
+
+TEST(SnapshotPace, KeepsToItsShareOfTheTime) {
+  SnapshotPace pace;
+  const SnapshotRate rate{5, {}};
+  // 20 ms of standing still and 10 ms of tracking: 600 ms are 5 % of that.
+  pace.note(rate, {kStart - 20 * kMs, kStart, 10 * kMs, 0});
+  EXPECT_FALSE(pace.is_due(rate, kStart + 599 * kMs, 0));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 600 * kMs, 0));
+  // The sink's work for that one, when it is done, counts as well.
+  EXPECT_FALSE(pace.is_due(rate, kStart + 799 * kMs, 10 * kMs));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 800 * kMs, 10 * kMs));
+}
+
+TEST(SnapshotPace, CountsTheWorkForTheLastOneAlone) {
+  SnapshotPace pace;
+  const SnapshotRate rate{5, {}};
+  pace.note(rate, {kStart - kMs, kStart, 0, 5000 * kMs});
+  EXPECT_FALSE(pace.is_due(rate, kStart + 249 * kMs, 5000 * kMs));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 250 * kMs, 5000 * kMs));
+}
+
+TEST(SnapshotPace, GoesByTheIntervalThatIsAskedFor) {
+  SnapshotPace pace;
+  const SnapshotRate rate{1e9, 10 * kMs};
+  EXPECT_FALSE(pace.is_due(rate, kStart, 0));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 10 * kMs, 0));
+  pace.note(rate, {kStart, kStart + 500 * kMs, 0, 0});
+  EXPECT_FALSE(pace.is_due(rate, kStart + 509 * kMs, 0));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 510 * kMs, 0));
+}
+
+TEST(SnapshotPace, StopsAComputationOnlyWhenOneIsLongDue) {
+  SnapshotPace pace;
+  const SnapshotRate rate{100, {}};
+  pace.note(rate, {kStart - 10 * kMs, kStart, 0, 0});
+  EXPECT_TRUE(pace.is_due(rate, kStart + 250 * kMs, 0));
+  EXPECT_FALSE(pace.is_overdue(rate, kStart + 1249 * kMs, 0));
+  EXPECT_TRUE(pace.is_overdue(rate, kStart + 1250 * kMs, 0));
+  // Four times as long as the last one took, where that is more.
+  EXPECT_FALSE(pace.is_overdue(rate, kStart + 1999 * kMs, 390 * kMs));
+  EXPECT_TRUE(pace.is_overdue(rate, kStart + 2000 * kMs, 390 * kMs));
+}
+
+snapshot::RangeSet pages(uint64_t first, uint64_t count) {
+  return {range_of({first * kPageSize}, count * kPageSize)};
+}
+
+TEST(MemoryChanges, CountWholePagesThatWereWritten) {
+  MemoryChanges changes;
+  changes.note_written({trace::MemoryWrite{{5 * kPageSize + 10}, Bytes(kPageSize)}});
+  EXPECT_EQ(changes.written(), pages(5, 2));
+  EXPECT_TRUE(changes.replaced().empty());
+}
+
+TEST(MemoryChanges, JoinWhatTouches) {
+  MemoryChanges changes;
+  for (uint64_t page = 0; page < 100'000; ++page) {
+    changes.note_replaced(pages(page, 1));
+    changes.note_written(pages(page % 10, 1));
+  }
+  EXPECT_EQ(changes.replaced(), pages(0, 100'000));
+  EXPECT_LT(changes.written().size(), 10'000u);
+  EXPECT_EQ(snapshot::normalized(changes.written()), pages(0, 10));
+}
+
+TEST(MemoryChanges, BeginAnewWithWhatCallsMayBeStoring) {
+  MemoryChanges changes;
+  changes.note_replaced(pages(1, 1));
+  changes.note_written(pages(2, 1));
+  changes.begin_anew({range_of({9 * kPageSize + 1}, 8)});
+  EXPECT_TRUE(changes.replaced().empty());
+  EXPECT_EQ(changes.written(), pages(9, 1));
+}
+
+}  // namespace
+}  // namespace rchk::record
