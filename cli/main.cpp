@@ -110,6 +110,11 @@ int command(int argc, char** argv, const std::string& self) {
           "Percent of the time that page snapshots may take, without which a replay of a long "
           "recording always begins at its start; else 5; 0 for none")
       ->check(CLI::Range(0.0, 100.0));
+  record_command
+      ->add_option("--snapshot-disk", record.snapshot_disk_megabytes,
+                   "MB a second that page snapshots of a process may make the recording grow, as "
+                   "long as they are not over 10 s apart; else 1.25; 0 for any")
+      ->check(CLI::Range(0.0, 1e6));
   record_command->add_option("--snapshots", record.snapshots_ms,
                              "Page snapshots so many ms apart, whatever they cost");
   record_command->add_option(

@@ -75,10 +75,12 @@ Result<int> record(const RecordOptions& options) {
     settings.checksum_share = 0;
   }
   settings.snapshot_overhead_percent = options.snapshot_overhead_percent;
+  settings.snapshot_bytes_per_second = static_cast<uint64_t>(options.snapshot_disk_megabytes * 1e6);
   if (options.snapshots_ms) {
     settings.snapshot_interval = std::chrono::milliseconds(*options.snapshots_ms);
     // Whatever they cost.
     settings.snapshot_overhead_percent = 1e9;
+    settings.snapshot_bytes_per_second = 0;
   }
   if (!options.dirty_tracker.empty()) {
     RCHK_TRY_ASSIGN(settings.dirty_tracker, snapshot::tracker_named(options.dirty_tracker));

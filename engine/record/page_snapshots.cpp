@@ -39,7 +39,7 @@ void add_all(RangeSet& all, const RangeSet& more) {
 }  // namespace
 
 SnapshotRate Recorder::Impl::snapshot_rate() const {
-  SnapshotRate rate{options_.snapshot_overhead_percent, {}};
+  SnapshotRate rate{options_.snapshot_overhead_percent, options_.snapshot_bytes_per_second, {}};
   if (options_.snapshot_interval) {
     const std::chrono::nanoseconds interval = *options_.snapshot_interval;
     rate.interval_ns = static_cast<uint64_t>(interval.count());
@@ -94,8 +94,8 @@ Result<void> Recorder::Impl::snapshot_if_due() {
   release_held_forks();
   if (!has_snapshots()) return {};
   Space& space = *task_->space;
-  const uint64_t work_ns = sink_.snapshot_work_ns(space.number);
-  if (!space.snapshots.pace.is_due(snapshot_rate(), now_ns(), work_ns) || !is_at_rest()) return {};
+  const trace::SnapshotWork work = sink_.snapshot_work(space.number);
+  if (!space.snapshots.pace.is_due(snapshot_rate(), now_ns(), work) || !is_at_rest()) return {};
   taking_snapshot_ = true;
   Result<void> taken = take_page_snapshot();
   taking_snapshot_ = false;
@@ -124,13 +124,13 @@ Result<void> Recorder::Impl::take_page_snapshot() {
     if (again) continue;
     RCHK_TRY_ASSIGN(again, log_partial_stores());
   }
-  const uint64_t work_ns = sink_.snapshot_work_ns(space->number);
+  const trace::SnapshotWork work = sink_.snapshot_work(space->number);
   const uint64_t pages = page_count(delta);
   // Behind an event of this memory, and of no other. If not, what was found counts the next time.
   const bool in_place = space->last_event.value + 1 == event_count_ && is_at_rest();
   const bool unchanged = state.begun && pages == 0 && delta.reset.empty();
   if (in_place && !unchanged) RCHK_TRY(add_snapshot(std::move(delta), begin_ns));
-  note_snapshot_cost(begin_ns, work_ns, pages);
+  note_snapshot_cost(begin_ns, work, pages);
   return {};
 }
 
@@ -152,18 +152,19 @@ Result<void> Recorder::Impl::add_snapshot(trace::PageDelta delta, uint64_t begin
   return sink_.add_snapshot(std::move(taken), std::move(delta));
 }
 
-void Recorder::Impl::note_snapshot_cost(uint64_t begin_ns, uint64_t work_ns, uint64_t pages) {
+void Recorder::Impl::note_snapshot_cost(uint64_t begin_ns, const trace::SnapshotWork& work,
+                                        uint64_t pages) {
   PageSnapshots& state = task_->space->snapshots;
   const uint64_t tracking_ns = pages * (state.reference ? kCopyNs : kFaultNs);
-  state.pace.note(snapshot_rate(), {begin_ns, now_ns(), tracking_ns, work_ns});
+  state.pace.note(snapshot_rate(), {begin_ns, now_ns(), tracking_ns, work});
 }
 
 // Whether task_ has computed on for long without a call that a snapshot could be taken behind.
 bool Recorder::Impl::snapshot_is_overdue() {
   if (task_->call || !has_snapshots()) return false;
   Space& space = *task_->space;
-  const uint64_t work_ns = sink_.snapshot_work_ns(space.number);
-  if (!space.snapshots.pace.is_overdue(snapshot_rate(), now_ns(), work_ns)) return false;
+  const trace::SnapshotWork work = sink_.snapshot_work(space.number);
+  if (!space.snapshots.pace.is_overdue(snapshot_rate(), now_ns(), work)) return false;
   // What the kernel may be storing for others is in no state that a replay comes to; nor is what
   // other processes store in one that replays this process alone.
   const bool shares = may_be_shared(space);
@@ -194,7 +195,7 @@ Result<void> Recorder::Impl::take_snapshot_in_computation() {
   }
   const bool begun = space->snapshots.begun;
   RCHK_TRY_ASSIGN(const RangeSet ranges, changed_ranges(begun ? Copied::kChanges : Copied::kAll));
-  const uint64_t work_ns = sink_.snapshot_work_ns(space->number);
+  const trace::SnapshotWork work = sink_.snapshot_work(space->number);
   const uint64_t pages = snapshot::total_pages(ranges);
   if (pages <= kMostPagesOfState) {
     trace::PageDelta delta = copy_changes(ranges);
@@ -206,7 +207,7 @@ Result<void> Recorder::Impl::take_snapshot_in_computation() {
     task.behind_event = true;
     if (is_at_rest()) RCHK_TRY(add_snapshot(std::move(delta), begin_ns));
   }
-  note_snapshot_cost(begin_ns, work_ns, pages);
+  note_snapshot_cost(begin_ns, work, pages);
   return {};
 }
 

@@ -272,7 +272,7 @@ class Recorder::Impl {
   bool snapshot_is_overdue();
   Result<void> take_snapshot_in_computation();
   Result<void> add_snapshot(trace::PageDelta delta, uint64_t begin_ns);
-  void note_snapshot_cost(uint64_t begin_ns, uint64_t work_ns, uint64_t pages);
+  void note_snapshot_cost(uint64_t begin_ns, const trace::SnapshotWork& work, uint64_t pages);
   Result<trace::Snapshot> describe_snapshot();
   void give_up_snapshots(Space& space, pid_t pid, const Error& error);
   bool is_at_rest() const;

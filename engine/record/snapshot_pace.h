@@ -3,45 +3,53 @@
 #include <cstdint>
 #include <optional>
 
+#include "engine/trace/source.h"
+
 namespace rchk::record {
 
 // How often page snapshots are to be taken.
 struct SnapshotRate {
   double overhead_percent = 0;          // of the time that they may cost; 0: there are none
+  uint64_t bytes_per_second = 0;        // that they may make the recording grow; 0: any
   std::optional<uint64_t> interval_ns;  // so far apart at least, and the first one so late
 
   uint64_t interval_or(uint64_t usual_ns) const { return interval_ns.value_or(usual_ns); }
 };
 
 // When the next page snapshot of a memory is due: so seldom that all of them together cost no more
-// than their share of the time. Times are of one clock that begins above 0. `work_ns` is what the
-// sink has worked so far for the snapshots of that memory; it counts as well, for the program may
-// want the other cores.
+// than their share of the time, and that the recording does not grow too fast. The latter does not
+// keep them further than 10 s apart, which is what going back in a recording then replays at most.
+// Times are of one clock that begins above 0. `work` is what the snapshots of that memory have
+// taken the sink so far; its time counts as well, for the program may want the other cores.
 class SnapshotPace {
  public:
   // The first one is counted from when this is asked first.
-  bool is_due(const SnapshotRate& rate, uint64_t now_ns, uint64_t work_ns);
+  bool is_due(const SnapshotRate& rate, uint64_t now_ns, const trace::SnapshotWork& work);
   // Whether it has been due for so long that the program is to be stopped for it.
-  bool is_overdue(const SnapshotRate& rate, uint64_t now_ns, uint64_t work_ns);
+  bool is_overdue(const SnapshotRate& rate, uint64_t now_ns, const trace::SnapshotWork& work);
 
   // What a snapshot took, whether or not something came of it.
   struct Taken {
     uint64_t begin_ns = 0;
     uint64_t end_ns = 0;
     uint64_t tracking_ns = 0;  // of the program's time, later: for what a tracker is to tell
-    uint64_t work_ns = 0;      // before it
+    trace::SnapshotWork work;  // before it
   };
   void note(const SnapshotRate& rate, const Taken& taken);
 
  private:
-  uint64_t cost_with(uint64_t work_ns) const { return cost_ns_ + work_ns - work_ns_; }
+  uint64_t cost_with(const trace::SnapshotWork& work) const {
+    return cost_ns_ + work.ns - work_.ns;
+  }
+  uint64_t room_ns(const SnapshotRate& rate, const trace::SnapshotWork& work) const;
   bool is_due_for(uint64_t patience_ns, const SnapshotRate& rate, uint64_t now_ns,
-                  uint64_t work_ns);
+                  const trace::SnapshotWork& work);
 
   uint64_t next_ns_ = 0;  // when the next one is due, but for what the sink's work adds; 0: unknown
   uint64_t last_ns_ = 0;  // when the last one was complete
   uint64_t cost_ns_ = 0;  // what it took of the program's time
-  uint64_t work_ns_ = 0;  // what all before it took of the sink's
+  uint64_t begin_ns_ = 0;     // when it was asked first
+  trace::SnapshotWork work_;  // what all before the last one took of the sink's
 };
 
 }  // namespace rchk::record

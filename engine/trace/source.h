@@ -17,6 +17,12 @@ namespace rchk::trace {
 
 class ProcessMap;
 
+// What the page snapshots of an address space have taken so far, beside the recording.
+struct SnapshotWork {
+  uint64_t ns = 0;     // processor time for comparing, compressing and writing
+  uint64_t bytes = 0;  // of the recording
+};
+
 // Takes a recording in, in the order in which it happens. The recorder calls it from one thread.
 class EventSink {
  public:
@@ -32,9 +38,8 @@ class EventSink {
   virtual Result<EventNumber> append(const Event& event) = 0;
   // Adds a page snapshot, behind the event that was appended last. Sinks that keep none do nothing.
   virtual Result<void> add_snapshot(Snapshot /*snapshot*/, PageDelta /*delta*/) { return {}; }
-  // How much processor time comparing, compressing and writing snapshots of an address space has
-  // taken so far, in nanoseconds, beside the recording.
-  virtual uint64_t snapshot_work_ns(uint32_t /*space*/) const { return 0; }
+  // What those of an address space have taken.
+  virtual SnapshotWork snapshot_work(uint32_t /*space*/) const { return {}; }
   // Whether begin_anew() is wanted: history is to be dropped some time later.
   virtual bool wants_beginning() const { return false; }
   // What was added so far is needed no more to replay what comes behind it, but for files that
@@ -142,8 +147,9 @@ class TeeSink final : public EventSink {
   Result<void> add_file_range(FileId file, uint64_t offset_bytes, ByteView bytes) override;
   Result<EventNumber> append(const Event& event) override;
   Result<void> add_snapshot(Snapshot snapshot, PageDelta delta) override;
-  uint64_t snapshot_work_ns(uint32_t space) const override {
-    return first_.snapshot_work_ns(space) + second_.snapshot_work_ns(space);
+  SnapshotWork snapshot_work(uint32_t space) const override {
+    const SnapshotWork first = first_.snapshot_work(space), second = second_.snapshot_work(space);
+    return {first.ns + second.ns, first.bytes + second.bytes};
   }
   Result<void> end_space(uint32_t space) override;
   Result<void> flush() override;

@@ -189,10 +189,10 @@ class TraceWriter::Impl {
     return {};
   }
 
-  uint64_t snapshot_work_ns(uint32_t space) const {
+  SnapshotWork snapshot_work(uint32_t space) const {
     const std::unique_lock lock(mutex_);
-    const auto known = snapshot_work_ns_.find(space);
-    return known == snapshot_work_ns_.end() ? 0 : known->second;
+    const auto known = snapshot_work_.find(space);
+    return known == snapshot_work_.end() ? SnapshotWork() : known->second;
   }
 
   bool wants_beginning() const { return generations_.wants_another(); }
@@ -328,12 +328,17 @@ class TraceWriter::Impl {
       const uint64_t size_bytes = draft.size_bytes();
       busy_ = true;
       lock.unlock();
-      const uint64_t begin_ns = thread_time_ns();
+      const uint64_t begin_ns = thread_time_ns(), begin_offset = output_.offset();
       const Result<void> written = write(draft);
       const uint64_t work_ns = thread_time_ns() - begin_ns;
+      const uint64_t work_bytes = output_.offset() - begin_offset;
       lock.lock();
-      if (draft.snapshot) snapshot_work_ns_[draft.snapshot->image.space] += work_ns;
-      if (draft.ended_space) snapshot_work_ns_.erase(*draft.ended_space);
+      if (draft.snapshot) {
+        SnapshotWork& work = snapshot_work_[draft.snapshot->image.space];
+        work.ns += work_ns;
+        work.bytes += work_bytes;
+      }
+      if (draft.ended_space) snapshot_work_.erase(*draft.ended_space);
       if (!written) failure_ = written.error();
       if (!failure_) keep(lock);
       busy_ = false;
@@ -438,7 +443,7 @@ class TraceWriter::Impl {
   bool stopping_ = false;
   bool closed_ = false;
   std::optional<Error> failure_;
-  std::map<uint32_t, uint64_t> snapshot_work_ns_;  // by space
+  std::map<uint32_t, SnapshotWork> snapshot_work_;  // by space
 
   BatchEncoder batch_;
   CoarseClock::time_point batch_begun_;
@@ -486,8 +491,8 @@ Result<EventNumber> TraceWriter::append(const Event& event) { return impl_->appe
 Result<void> TraceWriter::add_snapshot(Snapshot snapshot, PageDelta delta) {
   return impl_->add_snapshot(std::move(snapshot), std::move(delta));
 }
-uint64_t TraceWriter::snapshot_work_ns(uint32_t space) const {
-  return impl_->snapshot_work_ns(space);
+SnapshotWork TraceWriter::snapshot_work(uint32_t space) const {
+  return impl_->snapshot_work(space);
 }
 bool TraceWriter::wants_beginning() const { return impl_->wants_beginning(); }
 Result<void> TraceWriter::begin_anew(std::vector<KeptProcess> processes) {

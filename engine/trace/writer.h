@@ -49,7 +49,7 @@ class TraceWriter final : public EventSink {
   Result<void> add_file_range(FileId file, uint64_t offset_bytes, ByteView bytes) override;
   Result<EventNumber> append(const Event& event) override;
   Result<void> add_snapshot(Snapshot snapshot, PageDelta delta) override;
-  uint64_t snapshot_work_ns(uint32_t space) const override;
+  SnapshotWork snapshot_work(uint32_t space) const override;
   bool wants_beginning() const override;
   Result<void> begin_anew(std::vector<KeptProcess> processes) override;
   Result<void> end_space(uint32_t space) override;

@@ -12,59 +12,83 @@ constexpr uint64_t kStart = 1000 * kMs;
 
 TEST(SnapshotPace, BeginsHalfASecondAfterItWasAskedFirst) {
   SnapshotPace pace;
-  const SnapshotRate rate{5, {}};
-  EXPECT_FALSE(pace.is_due(rate, kStart, 0));
-  EXPECT_FALSE(pace.is_due(rate, kStart + 499 * kMs, 0));
-  EXPECT_TRUE(pace.is_due(rate, kStart + 500 * kMs, 0));
+  const SnapshotRate rate{5, 0, {}};
+  EXPECT_FALSE(pace.is_due(rate, kStart, {0, 0}));
+  EXPECT_FALSE(pace.is_due(rate, kStart + 499 * kMs, {0, 0}));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 500 * kMs, {0, 0}));
 }
 
 TEST(SnapshotPace, HasNoneWhereTheyMayCostNothing) {
   SnapshotPace pace;
-  EXPECT_FALSE(pace.is_due({0, {}}, kStart, 0));
-  EXPECT_FALSE(pace.is_due({0, {}}, kStart * 1000, 0));
-  EXPECT_FALSE(pace.is_overdue({0, {}}, kStart * 1000, 0));
+  EXPECT_FALSE(pace.is_due({0, 0, {}}, kStart, {0, 0}));
+  EXPECT_FALSE(pace.is_due({0, 0, {}}, kStart * 1000, {0, 0}));
+  EXPECT_FALSE(pace.is_overdue({0, 0, {}}, kStart * 1000, {0, 0}));
 }
 
 TEST(SnapshotPace, KeepsToItsShareOfTheTime) {
   SnapshotPace pace;
-  const SnapshotRate rate{5, {}};
+  const SnapshotRate rate{5, 0, {}};
   // 20 ms of standing still and 10 ms of tracking: 600 ms are 5 % of that.
-  pace.note(rate, {kStart - 20 * kMs, kStart, 10 * kMs, 0});
-  EXPECT_FALSE(pace.is_due(rate, kStart + 599 * kMs, 0));
-  EXPECT_TRUE(pace.is_due(rate, kStart + 600 * kMs, 0));
+  pace.note(rate, {kStart - 20 * kMs, kStart, 10 * kMs, {0, 0}});
+  EXPECT_FALSE(pace.is_due(rate, kStart + 599 * kMs, {0, 0}));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 600 * kMs, {0, 0}));
   // The sink's work for that one, when it is done, counts as well.
-  EXPECT_FALSE(pace.is_due(rate, kStart + 799 * kMs, 10 * kMs));
-  EXPECT_TRUE(pace.is_due(rate, kStart + 800 * kMs, 10 * kMs));
+  EXPECT_FALSE(pace.is_due(rate, kStart + 799 * kMs, {10 * kMs, 0}));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 800 * kMs, {10 * kMs, 0}));
 }
 
 TEST(SnapshotPace, CountsTheWorkForTheLastOneAlone) {
   SnapshotPace pace;
-  const SnapshotRate rate{5, {}};
-  pace.note(rate, {kStart - kMs, kStart, 0, 5000 * kMs});
-  EXPECT_FALSE(pace.is_due(rate, kStart + 249 * kMs, 5000 * kMs));
-  EXPECT_TRUE(pace.is_due(rate, kStart + 250 * kMs, 5000 * kMs));
+  const SnapshotRate rate{5, 0, {}};
+  pace.note(rate, {kStart - kMs, kStart, 0, {5000 * kMs, 0}});
+  EXPECT_FALSE(pace.is_due(rate, kStart + 249 * kMs, {5000 * kMs, 0}));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 250 * kMs, {5000 * kMs, 0}));
 }
 
 TEST(SnapshotPace, GoesByTheIntervalThatIsAskedFor) {
   SnapshotPace pace;
-  const SnapshotRate rate{1e9, 10 * kMs};
-  EXPECT_FALSE(pace.is_due(rate, kStart, 0));
-  EXPECT_TRUE(pace.is_due(rate, kStart + 10 * kMs, 0));
-  pace.note(rate, {kStart, kStart + 500 * kMs, 0, 0});
-  EXPECT_FALSE(pace.is_due(rate, kStart + 509 * kMs, 0));
-  EXPECT_TRUE(pace.is_due(rate, kStart + 510 * kMs, 0));
+  const SnapshotRate rate{1e9, 0, 10 * kMs};
+  EXPECT_FALSE(pace.is_due(rate, kStart, {0, 0}));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 10 * kMs, {0, 0}));
+  pace.note(rate, {kStart, kStart + 500 * kMs, 0, {0, 0}});
+  EXPECT_FALSE(pace.is_due(rate, kStart + 509 * kMs, {0, 0}));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 510 * kMs, {0, 0}));
 }
 
 TEST(SnapshotPace, StopsAComputationOnlyWhenOneIsLongDue) {
   SnapshotPace pace;
-  const SnapshotRate rate{100, {}};
-  pace.note(rate, {kStart - 10 * kMs, kStart, 0, 0});
-  EXPECT_TRUE(pace.is_due(rate, kStart + 250 * kMs, 0));
-  EXPECT_FALSE(pace.is_overdue(rate, kStart + 1249 * kMs, 0));
-  EXPECT_TRUE(pace.is_overdue(rate, kStart + 1250 * kMs, 0));
+  const SnapshotRate rate{100, 0, {}};
+  pace.note(rate, {kStart - 10 * kMs, kStart, 0, {0, 0}});
+  EXPECT_TRUE(pace.is_due(rate, kStart + 250 * kMs, {0, 0}));
+  EXPECT_FALSE(pace.is_overdue(rate, kStart + 1249 * kMs, {0, 0}));
+  EXPECT_TRUE(pace.is_overdue(rate, kStart + 1250 * kMs, {0, 0}));
   // Four times as long as the last one took, where that is more.
-  EXPECT_FALSE(pace.is_overdue(rate, kStart + 1999 * kMs, 390 * kMs));
-  EXPECT_TRUE(pace.is_overdue(rate, kStart + 2000 * kMs, 390 * kMs));
+  EXPECT_FALSE(pace.is_overdue(rate, kStart + 1999 * kMs, {390 * kMs, 0}));
+  EXPECT_TRUE(pace.is_overdue(rate, kStart + 2000 * kMs, {390 * kMs, 0}));
+}
+
+TEST(SnapshotPace, LeavesRoomForOneAsLargeAsTheLast) {
+  constexpr uint64_t kMega = 1'000'000;
+  SnapshotPace pace;
+  const SnapshotRate rate{5, kMega, {}};
+  EXPECT_FALSE(pace.is_due(rate, kStart, {}));
+  pace.note(rate, {kStart + 500 * kMs, kStart + 501 * kMs, 0, {}});
+  // 3 MB so far, and 3 MB to come: 6 s at 1 MB/s.
+  EXPECT_FALSE(pace.is_due(rate, kStart + 5999 * kMs, {0, 3 * kMega}));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 6000 * kMs, {0, 3 * kMega}));
+  pace.note(rate, {kStart + 6000 * kMs, kStart + 6001 * kMs, 0, {0, 3 * kMega}});
+  // 5 MB so far, of which 2 MB for the last one.
+  EXPECT_FALSE(pace.is_due(rate, kStart + 6999 * kMs, {0, 5 * kMega}));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 7000 * kMs, {0, 5 * kMega}));
+}
+
+TEST(SnapshotPace, DoesNotWaitForRoomForMoreThanTenSeconds) {
+  SnapshotPace pace;
+  const SnapshotRate rate{5, 1'000'000, {}};
+  EXPECT_FALSE(pace.is_due(rate, kStart, {}));
+  pace.note(rate, {kStart + 999 * kMs, kStart + 1000 * kMs, 0, {}});
+  EXPECT_FALSE(pace.is_due(rate, kStart + 10999 * kMs, {0, uint64_t{1} << 40}));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 11000 * kMs, {0, uint64_t{1} << 40}));
 }
 
 snapshot::RangeSet pages(uint64_t first, uint64_t count) {
