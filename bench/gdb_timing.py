@@ -110,6 +110,15 @@ def reverse_steps():
     report("forward", sum(forward) / len(forward))
 
 
+def native_steps():
+    """What gdb takes for stepping a program by itself."""
+    gdb.Breakpoint("hit", temporary=True)
+    gdb.execute("run", to_string=True)
+    check_in("hit")
+    steps = [timed("stepi") for _ in range(1000)]
+    report("mean", sum(steps) / len(steps))
+
+
 def first_step():
     run_to("end")
     report("first", timed("reverse-stepi"))
