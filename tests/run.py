@@ -18,6 +18,7 @@ from harness.report import Runner  # noqa: E402
 PARTS = {
     "documents": "harness.documents",
     "unit": "harness.unit",
+    "kernel": "kernel.tests",  # takes long, and one core: beside all others
     "record_replay": "record_replay.guests",
     "processes": "record_replay.processes",
     "chaos": "record_replay.chaos",
@@ -26,7 +27,6 @@ PARTS = {
     "searches": "record_replay.searches",
     "programs": "record_replay.programs",
     "e2e": "e2e.tests",
-    "kernel": "kernel.tests",
 }
 
 
@@ -34,7 +34,8 @@ def arguments():
     parser = argparse.ArgumentParser(prog="./dev test", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"parts ({', '.join(PARTS)}) or tests")
     parser.add_argument("--list", action="store_true", help="only name the tests")
-    parser.add_argument("--jobs", type=int, default=1, help="tests side by side")
+    parser.add_argument("--jobs", type=int, default=min(4, len(os.sched_getaffinity(0))),
+                        help="tests side by side; else as many as there are cores, 4 at most")
     parser.add_argument("--repeat", type=int, default=1, help="each record and replay N times")
     parser.add_argument(
         "--soak", type=int, default=0, metavar="N",

@@ -12,6 +12,7 @@ import time
 
 from e2e import mi
 from harness import guests, process
+from harness.making import making
 from harness.report import Failed, Skipped, Test, require, scratch
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -48,8 +49,11 @@ def program(source):
 def recording_of(source):
     """Made once a run of the tests. One that computes for ever is killed from outside."""
     path = process.BUILD / "e2e" / f"{pathlib.Path(source).stem}.{os.getpid()}.rchk"
-    if path.exists():
-        return path
+    with making(path):
+        return path if path.exists() else recorded(source, path)
+
+
+def recorded(source, path):
     for stale in path.parent.glob(f"{pathlib.Path(source).stem}.*.rchk"):
         stale.unlink()
     endless = "spin" in source

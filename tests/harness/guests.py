@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import List, Optional
 
 from harness import process
+from harness.making import making
 from harness.report import Failed, Skipped
 
 FOLDER = process.ROOT / "tests" / "guests"
@@ -57,6 +58,11 @@ def cpu_flags():
 
 
 def compile_program(source, program, flags):
+    with making(program):
+        return compiled(source, program, flags)
+
+
+def compiled(source, program, flags):
     inputs = [source, *source.parent.glob("*.h")]
     if program.exists() and all(program.stat().st_mtime > each.stat().st_mtime for each in inputs):
         return program

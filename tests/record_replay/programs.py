@@ -6,10 +6,10 @@ import pathlib
 import random
 import shutil
 import subprocess
-import threading
 
 from harness import process
 from harness.guests import compile_program
+from harness.making import making
 from harness.report import Skipped, Test
 from record_replay import servers
 from record_replay.cycle import Cycle, Subject, input_folder
@@ -30,21 +30,14 @@ def run_program(name, make, options):
     return Cycle(subject, options.keep).run(options.repeat, options.soak)
 
 
-MAKING = threading.RLock()  # tests that run side by side want the same inputs
-
-
 def generated(name, make):
     """An input that is made once and kept."""
-    with MAKING:
-        return generated_alone(name, make)
-
-
-def generated_alone(name, make):
     path = input_folder() / name
-    if not path.exists():
-        fresh = path.with_name(f".{name}")
-        make(fresh)
-        fresh.rename(path)
+    with making(path):
+        if not path.exists():
+            fresh = path.with_name(f".{name}")
+            make(fresh)
+            fresh.rename(path)
     return path
 
 
