@@ -63,6 +63,7 @@ Result<void> PageStore::add_range(Adding& adding, const AddressRange& range) {
   const size_t readable = whole_pages(now(range.begin, {adding.have.data(), bytes}));
   const size_t known = before ? whole_pages(before(range.begin, {adding.had.data(), bytes})) : 0;
   std::vector<Newcomer> newcomers;
+  if (!adding.kin.empty()) newcomers.reserve(bytes / kPageSize);
   for (size_t offset = 0; offset < bytes; offset += kPageSize) {
     const GuestAddress page = range.begin + offset;
     Page content, earlier;
@@ -72,8 +73,10 @@ Result<void> PageStore::add_range(Adding& adding, const AddressRange& range) {
     if (adding.kin.empty() || has_earlier || is_zero(content) || has(adding.id, page)) {
       add_page(adding, page, content, has_earlier ? &earlier : nullptr);
     } else {
-      newcomers.push_back({page, content});
-      newcomers.back().like = find_in_kin(adding, newcomers.back());
+      Newcomer& newcomer = newcomers.emplace_back();
+      newcomer.page = page;
+      newcomer.content = content;
+      newcomer.like = find_in_kin(adding, newcomer);
     }
   }
   return add_newcomers(adding, newcomers);
@@ -181,21 +184,20 @@ Result<void> PageStore::add_newcomers(const Adding& adding,
   for (const Newcomer& newcomer : newcomers) {
     if (newcomer.like) wanted.push_back({newcomer.page, newcomer.like->version().page});
   }
-  std::map<GuestAddress, Page> kin;
-  RCHK_TRY(read_pages(
-      wanted, [this](uint32_t id) { return chunk(id); },
-      [&kin](GuestAddress page, std::span<const uint8_t, kPageSize> content) -> Result<void> {
-        std::copy(content.begin(), content.end(), kin[page].begin());
-        return {};
-      }));
   for (const Newcomer& newcomer : newcomers) {
-    if (newcomer.like) {
-      add_like_kin(adding, newcomer, kin.at(newcomer.page));
-    } else {
-      add_page(adding, newcomer.page, newcomer.content, nullptr);
-    }
+    if (!newcomer.like) add_page(adding, newcomer.page, newcomer.content, nullptr);
   }
-  return {};
+  return read_pages(
+      wanted, [this](uint32_t id) { return chunk(id); },
+      [&](GuestAddress page, std::span<const uint8_t, kPageSize> kin) -> Result<void> {
+        const auto newcomer = std::lower_bound(
+            newcomers.begin(), newcomers.end(), page,
+            [](const Newcomer& item, GuestAddress value) { return item.page < value; });
+        Page content;
+        std::copy(kin.begin(), kin.end(), content.begin());
+        add_like_kin(adding, *newcomer, content);
+        return {};
+      });
 }
 
 // `kin` is what the version has that the newcomer may be like. That one comes along with all that

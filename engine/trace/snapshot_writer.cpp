@@ -12,6 +12,8 @@ using snapshot::PageChange;
 
 // Pages that changed since the last directory before another one pays.
 constexpr uint64_t kFewestChangesForDirectory = 1024;
+// Neighbouring pages lie in the same ones, of 64 KiB.
+constexpr size_t kRecentChunks = 64;
 
 // The holder may have something else at pages that it is not to be asked for.
 size_t read_held(const PageDelta& delta, GuestAddress address, std::span<uint8_t> out) {
@@ -28,6 +30,8 @@ bool still_holds(const PageDelta& delta) {
 }
 
 }  // namespace
+
+SnapshotWriter::Keeper::Keeper(ChunkOutput& output) : output_(output), recent_(kRecentChunks) {}
 
 void SnapshotWriter::Keeper::put(snapshot::ChunkId id, Bytes chunk) {
   if (failure_) return;
@@ -47,8 +51,7 @@ Result<std::shared_ptr<const Bytes>> SnapshotWriter::Keeper::get(snapshot::Chunk
   if (found == written_.end()) {
     return fail(ErrorKind::kMisuse, fmt::format("chunk {} of pages is not there", id.value));
   }
-  RCHK_TRY_ASSIGN(Bytes bytes, output_.read(found->second));
-  return std::make_shared<const Bytes>(std::move(bytes));
+  return recent_.get(id.value, [&] { return output_.read(found->second); });
 }
 
 Result<void> SnapshotWriter::Keeper::result() const {
@@ -89,8 +92,11 @@ Result<void> SnapshotWriter::add(const Snapshot& snapshot, const PageDelta& delt
   header.key = snapshot.event.value;
   RCHK_TRY(output_.chunk(header, encode_snapshot(snapshot, changes)));
   ++snapshots_;
-  line.changes_since_directory += changes.size();
-  if (!fresh) RCHK_TRY(write_directory(space, line, id));
+  // The first one is as good as a directory.
+  if (!fresh) {
+    line.changes_since_directory += changes.size();
+    RCHK_TRY(write_directory(space, line, id));
+  }
   // The file has what is older.
   if (pages_.store().version_count() > 2 * versions_kept_ + kFewestChangesForDirectory) {
     pages_.drop_before(id);

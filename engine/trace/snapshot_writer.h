@@ -9,6 +9,7 @@
 #include "engine/trace/chunk.h"
 #include "engine/trace/codec.h"
 #include "engine/trace/index.h"
+#include "engine/trace/recently_used.h"
 #include "engine/trace/snapshot.h"
 #include "snapshot/chunk_keeper.h"
 #include "snapshot/page_recorder.h"
@@ -48,7 +49,7 @@ class SnapshotWriter {
   // Writes what a page store is done with, and knows where that is as long as it is needed.
   class Keeper final : public snapshot::ChunkKeeper {
    public:
-    explicit Keeper(ChunkOutput& output) : output_(output) {}
+    explicit Keeper(ChunkOutput& output);
     void put(snapshot::ChunkId id, Bytes chunk) override;
     Result<std::shared_ptr<const Bytes>> get(snapshot::ChunkId id) override;
     void drop(snapshot::ChunkId id) override { written_.erase(id.value); }
@@ -60,6 +61,7 @@ class SnapshotWriter {
     ChunkOutput& output_;
     std::optional<Error> failure_;
     std::unordered_map<uint32_t, IndexEntry> written_;
+    RecentlyUsed<Bytes> recent_;
   };
   struct Line {
     uint32_t number = 0;        // in the page store

@@ -1,5 +1,5 @@
 // build: -O2 -D_GNU_SOURCE
-// args: 32
+// args: 24
 // status: 5
 #include <sys/mman.h>
 
