@@ -23,29 +23,17 @@ void PageRecorder::end_line(uint32_t line) {
   forget(line, {{{0}, {~uint64_t{0}}}});
 }
 
-Result<SnapshotId> PageRecorder::add(uint32_t line, const RangeSet& reset,
-                                     const std::vector<PageRun>& pages) {
-  RangeSet ranges;
-  for (const PageRun& run : pages) {
-    append_in_order(ranges, range_of(run.address, run.bytes.size()));
-  }
-  return add(line, reset, ranges, [&pages](GuestAddress address, std::span<uint8_t> out) {
-    return read_runs(pages, address, out);
-  });
-}
-
-Result<SnapshotId> PageRecorder::add(uint32_t line, const RangeSet& reset, const RangeSet& pages,
+Result<SnapshotId> PageRecorder::add(uint32_t line, const PageStore::Change& change,
                                      const ReadMemory& now) {
   constexpr uint64_t kPieceBytes = 1 << 20;
-  forget(line, reset);
+  forget(line, change.reset);
   const ReadMemory before = [this, line](GuestAddress address, std::span<uint8_t> out) {
     return read_known(line, address, out);
   };
-  RCHK_TRY_ASSIGN(const SnapshotId id,
-                  store_.add(line, {.pages = pages, .reset = reset}, now, before));
+  RCHK_TRY_ASSIGN(const SnapshotId id, store_.add(line, change, now, before));
   std::vector<uint8_t> piece(kPieceBytes);
   uint64_t room = most_pages_;
-  for (const AddressRange& range : pages) {
+  for (const AddressRange& range : change.pages) {
     for (GuestAddress at = range.begin; at < range.end && room > 0;) {
       const uint64_t wanted = std::min({kPieceBytes, range.end - at, room * kPageSize});
       const size_t got = now(at, {piece.data(), wanted}) / kPageSize * kPageSize;

@@ -30,14 +30,12 @@ class PageRecorder {
   PageRecorder(ChunkKeeper& keeper, uint64_t budget_bytes)
       : store_(keeper), most_pages_(budget_bytes / kPageSize) {}
 
-  uint32_t add_line() { return store_.add_line(std::nullopt); }
+  uint32_t add_line() { return store_.add_line(); }
   void end_line(uint32_t line);
 
-  // Adds a snapshot to a line: `reset` is normalized, and comes before `pages`.
-  Result<SnapshotId> add(uint32_t line, const RangeSet& reset, const std::vector<PageRun>& pages);
-  // The same, with pages that `now` reads, twice. What it cannot read is left out.
-  Result<SnapshotId> add(uint32_t line, const RangeSet& reset, const RangeSet& pages,
-                         const ReadMemory& now);
+  // Adds a snapshot to a line: what is reset is normalized, and comes before the pages. Those are
+  // read from `now`, twice; what it cannot read is left out.
+  Result<SnapshotId> add(uint32_t line, const PageStore::Change& change, const ReadMemory& now);
 
   // Forgets what no snapshot from `first` on needs.
   void drop_before(SnapshotId first) { store_.drop_before(first); }

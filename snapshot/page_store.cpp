@@ -26,8 +26,8 @@ void apply_difference(std::span<uint8_t, kPageSize> page, const uint8_t* differe
 
 }  // namespace
 
-uint32_t PageStore::add_line(std::optional<SnapshotId> parent) {
-  lines_[next_line_].parent = parent;
+uint32_t PageStore::add_line() {
+  lines_[next_line_];
   return next_line_++;
 }
 
@@ -43,23 +43,43 @@ Result<SnapshotId> PageStore::add(uint32_t line, const Change& change, const Rea
   snapshots_.push_back({line, {}});
   known->second.last = id;
   reset_pages(line, id, change.reset);
-  std::vector<uint8_t> have(kPagesAtOnce * kPageSize), had(have.size());
+  Adding adding{line, id, change.kin, now, before};
+  adding.have.resize(kPagesAtOnce * kPageSize);
+  adding.had.resize(kPagesAtOnce * kPageSize);
   for (const AddressRange& range : change.pages) {
-    for (GuestAddress at = range.begin; at < range.end; at = at + have.size()) {
-      const uint64_t bytes = std::min<uint64_t>(have.size(), range.end - at);
-      const size_t readable = now(at, {have.data(), bytes}) / kPageSize * kPageSize;
-      const size_t known = before ? before(at, {had.data(), bytes}) / kPageSize * kPageSize : 0;
-      for (size_t offset = 0; offset < bytes; offset += kPageSize) {
-        Page content, earlier;
-        // What one read did not get past may be readable behind it.
-        if (!page_from(at + offset, have, offset, readable, now, content)) continue;
-        const bool has_earlier =
-            before && page_from(at + offset, had, offset, known, before, earlier);
-        add_page(line, id, at + offset, content, has_earlier ? &earlier : nullptr);
-      }
+    for (GuestAddress at = range.begin; at < range.end; at = at + adding.have.size()) {
+      const uint64_t bytes = std::min<uint64_t>(adding.have.size(), range.end - at);
+      RCHK_TRY(add_range(adding, range_of(at, bytes)));
     }
   }
   return id;
+}
+
+// REQUIRES: kPagesAtOnce pages at most.
+Result<void> PageStore::add_range(Adding& adding, const AddressRange& range) {
+  const auto whole_pages = [](size_t bytes) { return bytes / kPageSize * kPageSize; };
+  const ReadMemory &now = adding.now, &before = adding.before;
+  const uint64_t bytes = range.size();
+  const size_t readable = whole_pages(now(range.begin, {adding.have.data(), bytes}));
+  const size_t known = before ? whole_pages(before(range.begin, {adding.had.data(), bytes})) : 0;
+  std::vector<Newcomer> newcomers;
+  if (!adding.kin.empty()) newcomers.reserve(bytes / kPageSize);
+  for (size_t offset = 0; offset < bytes; offset += kPageSize) {
+    const GuestAddress page = range.begin + offset;
+    Page content, earlier;
+    // What one read did not get past may be readable behind it.
+    if (!page_from(page, adding.have, offset, readable, now, content)) continue;
+    const bool has_earlier = before && page_from(page, adding.had, offset, known, before, earlier);
+    if (adding.kin.empty() || has_earlier || is_zero(content) || has(adding.id, page)) {
+      add_page(adding, page, content, has_earlier ? &earlier : nullptr);
+    } else {
+      Newcomer& newcomer = newcomers.emplace_back();
+      newcomer.page = page;
+      newcomer.content = content;
+      newcomer.like = find_in_kin(adding, newcomer);
+    }
+  }
+  return add_newcomers(adding, newcomers);
 }
 
 bool PageStore::page_from(GuestAddress page, const std::vector<uint8_t>& run, size_t offset,
@@ -94,8 +114,9 @@ void PageStore::reset_pages(uint32_t line, SnapshotId id, const RangeSet& reset)
   }
 }
 
-void PageStore::add_page(uint32_t line, SnapshotId id, GuestAddress page, const Page& content,
+void PageStore::add_page(const Adding& adding, GuestAddress page, const Page& content,
                          const Page* before) {
+  const SnapshotId id = adding.id;
   const auto last = find(id, page);
   const bool kept = last && last->version().page.kind != Kind::kReset;
   const bool same_as_before = before != nullptr && *before == content;
@@ -109,9 +130,8 @@ void PageStore::add_page(uint32_t line, SnapshotId id, GuestAddress page, const 
     ++unchanged_;
     return;
   }
-  Versions& versions = lines_.at(line).pages[page.value];
-  const bool has_base = kept && last->versions == &versions &&
-                        last->version().page.kind != Kind::kZero &&
+  Versions& versions = lines_.at(adding.line).pages[page.value];
+  const bool has_base = kept && last->version().page.kind != Kind::kZero &&
                         last->version().differences < PageChunk::kMostDifferences &&
                         before != nullptr && checksum_of_page(*before) == last->version().page.xxh3;
   if (is_zero(content)) {
@@ -137,6 +157,95 @@ void PageStore::add_page(uint32_t line, SnapshotId id, GuestAddress page, const 
   ++versions_;
 }
 
+// The version that has the content, as far as its checksum tells, or else the latest one of the
+// first line that has one.
+std::optional<PageStore::Found> PageStore::find_in_kin(const Adding& adding,
+                                                       const Newcomer& newcomer) const {
+  const uint64_t xxh3 = checksum_of_page(newcomer.content);
+  std::optional<Found> latest;
+  for (const uint32_t number : adding.kin) {
+    const auto line = lines_.find(number);
+    if (line == lines_.end()) continue;
+    const auto found = line->second.pages.find(newcomer.page.value);
+    if (found == line->second.pages.end()) continue;
+    const Versions& versions = found->second;
+    for (size_t i = versions.size(); i-- > 0;) {
+      const PageVersion& version = versions[i].page;
+      if (version.is_kept() && version.xxh3 == xxh3) return Found{&versions, i};
+    }
+    if (!latest && versions.back().page.is_kept()) latest = Found{&versions, versions.size() - 1};
+  }
+  return latest;
+}
+
+Result<void> PageStore::add_newcomers(const Adding& adding,
+                                      const std::vector<Newcomer>& newcomers) {
+  std::vector<PageChange> wanted;
+  for (const Newcomer& newcomer : newcomers) {
+    if (newcomer.like) wanted.push_back({newcomer.page, newcomer.like->version().page});
+  }
+  for (const Newcomer& newcomer : newcomers) {
+    if (!newcomer.like) add_page(adding, newcomer.page, newcomer.content, nullptr);
+  }
+  return read_pages(
+      wanted, [this](uint32_t id) { return chunk(id); },
+      [&](GuestAddress page, std::span<const uint8_t, kPageSize> kin) -> Result<void> {
+        const auto newcomer = std::lower_bound(
+            newcomers.begin(), newcomers.end(), page,
+            [](const Newcomer& item, GuestAddress value) { return item.page < value; });
+        Page content;
+        std::copy(kin.begin(), kin.end(), content.begin());
+        add_like_kin(adding, *newcomer, content);
+        return {};
+      });
+}
+
+// `kin` is what the version has that the newcomer may be like. That one comes along with all that
+// it stands on, so that each line can be forgotten by itself.
+//
+//   kin's versions   whole  xor  xor  whole  xor           slots   3.0  3.4  5.2  7.1  7.8
+//                                 ^
+//   the newcomer's   whole  xor  xor                       equal:  3.0  3.4  5.2
+//   or               whole  xor  xor  xor                          3.0  3.4  5.2  9.0
+void PageStore::add_like_kin(const Adding& adding, const Newcomer& newcomer, const Page& kin) {
+  const Version like = newcomer.like->version();
+  const bool equal = kin == newcomer.content;
+  if (!equal && like.differences == PageChunk::kMostDifferences) {
+    add_page(adding, newcomer.page, newcomer.content, nullptr);
+    return;
+  }
+  Versions& versions = lines_.at(adding.line).pages[newcomer.page.value];
+  std::vector<GuestAddress>& changed = snapshot_at(adding.id).changed;
+  if (!versions.empty() && versions.back().snapshot == adding.id) {
+    versions.pop_back();  // it was reset by this same snapshot, and like what it was before
+    --versions_;
+  } else {
+    changed.push_back(newcomer.page);
+  }
+  const size_t last = newcomer.like->index;
+  for (size_t i = last - like.differences; i <= last; ++i) {
+    Version version = (*newcomer.like->versions)[i];  // perhaps of `versions` itself
+    version.snapshot = adding.id;
+    ++slots_used_[version.page.chunk - first_chunk_];
+    versions.push_back(version);
+    ++versions_;
+  }
+  if (equal) {
+    ++shared_;
+    return;
+  }
+  Version version{.snapshot = adding.id};
+  version.page.kind = Kind::kDifference;
+  version.page.xxh3 = checksum_of_page(newcomer.content);
+  version.differences = static_cast<uint8_t>(like.differences + 1);
+  Page difference = newcomer.content;
+  apply_difference(difference, kin.data());
+  place(version, difference,
+        {.chunk = like.page.chunk, .slot = like.page.slot, .is_difference = 1});
+  versions.push_back(version);
+  ++versions_;
+}
+
 void PageStore::place(Version& version, std::span<const uint8_t, kPageSize> content,
                       const PageChunk::Base& base) {
   if (filling_.is_empty()) slots_used_.push_back(0);
@@ -159,21 +268,19 @@ Result<std::shared_ptr<const Bytes>> PageStore::chunk(uint32_t id) {
 }
 
 std::optional<PageStore::Found> PageStore::find(SnapshotId snapshot, GuestAddress page) const {
-  SnapshotId limit = snapshot;
-  for (const Line* line = &lines_.at(line_of(snapshot));;) {
-    const auto versions = line->pages.find(page.value);
-    if (versions != line->pages.end()) {
-      const auto after = std::upper_bound(
-          versions->second.begin(), versions->second.end(), limit,
-          [](SnapshotId value, const Version& version) { return value < version.snapshot; });
-      if (after != versions->second.begin()) {
-        return Found{&versions->second, static_cast<size_t>(after - versions->second.begin()) - 1};
-      }
-    }
-    if (!line->parent) return std::nullopt;
-    limit = *line->parent;
-    line = &lines_.at(line_of(limit));
-  }
+  const Line& line = lines_.at(line_of(snapshot));
+  const auto versions = line.pages.find(page.value);
+  if (versions == line.pages.end()) return std::nullopt;
+  const auto after = std::upper_bound(
+      versions->second.begin(), versions->second.end(), snapshot,
+      [](SnapshotId value, const Version& version) { return value < version.snapshot; });
+  if (after == versions->second.begin()) return std::nullopt;
+  return Found{&versions->second, static_cast<size_t>(after - versions->second.begin()) - 1};
+}
+
+bool PageStore::has(SnapshotId snapshot, GuestAddress page) const {
+  const auto found = find(snapshot, page);
+  return found && found->version().page.kind != Kind::kReset;
 }
 
 Result<bool> PageStore::read(SnapshotId snapshot, GuestAddress page,
@@ -187,17 +294,11 @@ Result<bool> PageStore::read(SnapshotId snapshot, GuestAddress page,
 
 std::vector<GuestAddress> PageStore::pages_of(SnapshotId snapshot) const {
   std::vector<GuestAddress> pages;
-  for (std::optional<SnapshotId> limit = snapshot; limit;) {
-    const Line& line = lines_.at(line_of(*limit));
-    for (const auto& [address, versions] : line.pages) pages.push_back({address});
-    limit = line.parent;
+  for (const auto& [address, versions] : lines_.at(line_of(snapshot)).pages) {
+    pages.push_back({address});
   }
   std::sort(pages.begin(), pages.end());
-  pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
-  std::erase_if(pages, [this, snapshot](GuestAddress page) {
-    const auto found = find(snapshot, page);
-    return !found || found->version().page.kind == Kind::kReset;
-  });
+  std::erase_if(pages, [this, snapshot](GuestAddress page) { return !has(snapshot, page); });
   return pages;
 }
 
@@ -229,35 +330,19 @@ void PageStore::release(const Version& version) {
 }
 
 void PageStore::release_content(const PageVersion& page) {
-  uint8_t& used = slots_used_[page.chunk - first_chunk_];
+  uint64_t& used = slots_used_[page.chunk - first_chunk_];
   RCHK_CHECK(used > 0, "chunk {} is not in use", page.chunk);
   if (--used == 0 && !is_filling(page.chunk)) keeper_.drop({page.chunk});
 }
 
 void PageStore::drop_before(SnapshotId first) {
-  // What a line was when another one began with it is needed as long as that one is.
-  std::map<uint32_t, SnapshotId> needed;  // of lines that live
-  SnapshotId oldest = first;
-  for (auto line = lines_.rbegin(); line != lines_.rend(); ++line) {  // children come last
-    const auto& [number, item] = *line;
-    const bool alive = !item.ended || (item.last && *item.last >= first) || needed.contains(number);
-    if (!alive) continue;
-    needed.try_emplace(number, first);
-    if (!item.parent) continue;
-    SnapshotId& parent = needed.try_emplace(line_of(*item.parent), first).first->second;
-    parent = std::min(parent, *item.parent);
-    oldest = std::min(oldest, *item.parent);
-  }
   for (auto line = lines_.begin(); line != lines_.end();) {
-    const auto kept = needed.find(line->first);
-    const bool lives = kept != needed.end();
-    forget_versions(line->second, lives ? std::optional(kept->second) : std::nullopt);
+    const std::optional<SnapshotId> last = line->second.last;
+    const bool lives = !line->second.ended || (last && *last >= first);
+    forget_versions(line->second, lives ? std::optional(first) : std::nullopt);
     line = lives ? std::next(line) : lines_.erase(line);
   }
-  for (uint32_t id = first_snapshot_; id < first.value && id < snapshot_count(); ++id) {
-    std::vector<GuestAddress>().swap(snapshot_at({id}).changed);
-  }
-  for (; first_snapshot_ < oldest.value && !snapshots_.empty(); ++first_snapshot_) {
+  for (; first_snapshot_ < first.value && !snapshots_.empty(); ++first_snapshot_) {
     snapshots_.pop_front();
   }
   while (!slots_used_.empty() && slots_used_.front() == 0 && !is_filling(first_chunk_)) {
@@ -266,24 +351,40 @@ void PageStore::drop_before(SnapshotId first) {
   }
 }
 
-Result<void> PageStore::rewrite(uint32_t line) {
-  Line& rewritten = lines_.at(line);
-  if (!rewritten.last) return {};
+Result<void> PageStore::rewrite(const std::vector<uint32_t>& lines) {
+  Moved moved;
+  for (const uint32_t line : lines) RCHK_TRY(rewrite_line(lines_.at(line), moved));
+  return {};
+}
+
+Result<void> PageStore::rewrite_line(Line& line, Moved& moved) {
+  const auto replace = [this](Version& version, const PageVersion& by) {
+    release_content(std::exchange(version.page, by));
+    version.differences = 0;
+  };
   std::vector<PageChange> pages;
-  for (const PageChange& page : versions_of(*rewritten.last)) {
-    if (page.version.is_kept()) pages.push_back(page);
+  for (auto& [address, versions] : line.pages) {
+    Version& version = versions.back();
+    if (!version.page.is_kept()) continue;
+    const auto there = moved.find({version.page.chunk, version.page.slot});
+    if (there == moved.end()) {
+      pages.push_back({{address}, version.page});
+      continue;
+    }
+    ++slots_used_[there->second.chunk - first_chunk_];
+    replace(version, there->second);
   }
+  std::sort(pages.begin(), pages.end(),
+            [](const PageChange& a, const PageChange& b) { return a.page < b.page; });
   return read_pages(
       pages, [this](uint32_t id) { return chunk(id); },
       [&](GuestAddress page, std::span<const uint8_t, kPageSize> content) -> Result<void> {
-        const auto found = rewritten.pages.find(page.value);
-        RCHK_CHECK(found != rewritten.pages.end(), "line {} began with another's pages", line);
-        Version& version = found->second.back();
-        const PageVersion before = version.page;
-        version.page.kind = Kind::kWhole;
-        version.differences = 0;
-        place(version, content, {});
-        release_content(before);
+        Version& version = line.pages.at(page.value).back();
+        Version whole = version;
+        whole.page.kind = Kind::kWhole;
+        place(whole, content, {});
+        moved[{version.page.chunk, version.page.slot}] = whole.page;
+        replace(version, whole.page);
         return {};
       });
 }

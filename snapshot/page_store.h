@@ -29,8 +29,9 @@ struct SnapshotId {
 using ReadMemory = std::function<size_t(GuestAddress, std::span<uint8_t>)>;
 
 // Holds the memory of processes at many times, each as what changed since the time before: the
-// *snapshots* of a number of *lines*. A line is the life of one address space; it begins with
-// nothing, or with a snapshot of another line (fork).
+// *snapshots* of a number of *lines*. A line is the life of one address space, and begins with
+// nothing. The first snapshot of a memory that is a copy of another one (fork) has pages in common
+// with its *kin*: those are kept once.
 //
 // What changed is kept by page, as the difference (exclusive or) to the page's version before, in
 // PageChunks that a ChunkKeeper compresses. Every kMostDifferences versions a page is kept whole,
@@ -50,15 +51,20 @@ class PageStore {
     RangeSet pages;
     // Pages that have again what their mapping began with, or are not mapped any more.
     RangeSet reset;
+    // Lines where pages may be found that this line has nothing of, or that are reset: it may be
+    // one of them. The bytes are compared: a page that equals a version of kin is that version, and
+    // another one is the difference to the latest version of the first line that has one.
+    std::vector<uint32_t> kin;
   };
 
-  // Begins a line, and returns its number; `parent`: with what that snapshot has.
-  uint32_t add_line(std::optional<SnapshotId> parent);
+  // Begins a line, and returns its number.
+  uint32_t add_line();
   // Nothing will be added to a line any more.
   void end_line(uint32_t line);
   // Adds a snapshot to a line. `now` reads its memory, `before` that of the line's last snapshot;
   // without it, or where it reads something else than is kept, pages are kept whole. Pages that
-  // `now` cannot read are left out. kMisuse if the line does not exist.
+  // `now` cannot read are left out. kMisuse if the line does not exist; kBadTrace where something
+  // that is kept of its kin is damaged.
   Result<SnapshotId> add(uint32_t line, const Change& change, const ReadMemory& now,
                          const ReadMemory& before);
 
@@ -72,18 +78,18 @@ class PageStore {
   std::vector<PageChange> changed_in(SnapshotId snapshot) const;
   // All pages of a snapshot that are not as their mapping began, in order of address.
   std::vector<PageChange> versions_of(SnapshotId snapshot) const;
-  // The latest snapshot of the line of `last`, or of those that it came from, up to and including
-  // `last`, that found the page changed.
+  // The latest snapshot of the line of `last`, up to and including that, that found the page
+  // changed.
   std::optional<SnapshotId> last_change(SnapshotId last, GuestAddress page) const;
 
   // Hands the chunk that is not full yet to the keeper as well.
   void flush();
   // Forgets all snapshots before `first`, and all contents that no later one needs.
   void drop_before(SnapshotId first);
-  // Puts the latest content of each page of a line into new chunks, whole. Behind it and
-  // drop_before() of a later snapshot, nothing that was put before is needed. REQUIRES: the line
-  // began with nothing.
-  Result<void> rewrite(uint32_t line);
+  // Puts the latest content of each page of some lines into new chunks, whole. Behind it and
+  // drop_before() of a later snapshot, nothing that was put before is needed by them. What they
+  // have in common stays so.
+  Result<void> rewrite(const std::vector<uint32_t>& lines);
 
   // REQUIRES: it was not forgotten.
   uint32_t line_of(SnapshotId snapshot) const { return snapshot_at(snapshot).line; }
@@ -91,9 +97,11 @@ class PageStore {
   uint32_t snapshot_count() const {
     return first_snapshot_ + static_cast<uint32_t>(snapshots_.size());
   }
-  // Versions that are kept, and pages that were given to add() but had not changed.
+  // Versions that are kept; pages that were given to add() but had not changed; and those that
+  // were found in kin.
   uint64_t version_count() const { return versions_; }
   uint64_t unchanged_count() const { return unchanged_; }
+  uint64_t shared_count() const { return shared_; }
 
  private:
   using Kind = PageVersion::Kind;
@@ -102,9 +110,10 @@ class PageStore {
     PageVersion page{};
     uint8_t differences = 0;  // from the last version that is no difference to this one
   };
-  using Versions = std::vector<Version>;  // of one page, in the order of time
+  // Of one page, in the order of time. Those that a difference stands on are in front of it, also
+  // where the line has them of its kin: then they are of one snapshot, and the last is what counts.
+  using Versions = std::vector<Version>;
   struct Line {
-    std::optional<SnapshotId> parent;
     std::unordered_map<uint64_t, Versions> pages;  // by address
     bool ended = false;
     std::optional<SnapshotId> last;
@@ -120,8 +129,28 @@ class PageStore {
     size_t index = 0;
     const Version& version() const { return (*versions)[index]; }
   };
+  // What add() works with.
+  struct Adding {
+    uint32_t line = 0;
+    SnapshotId id;
+    const std::vector<uint32_t>& kin;
+    const ReadMemory& now;
+    const ReadMemory& before;
+    std::vector<uint8_t> have{}, had{};  // what they read
+  };
+  // A page of which the line has nothing, and what of its kin it may be like.
+  struct Newcomer {
+    GuestAddress page;
+    Page content;
+    std::optional<Found> like{};
+  };
+  // Where slots went that were rewritten, by chunk and slot.
+  using Moved = std::map<std::pair<uint32_t, uint8_t>, PageVersion>;
 
   std::optional<Found> find(SnapshotId snapshot, GuestAddress page) const;
+  // Whether it is not as its mapping began.
+  bool has(SnapshotId snapshot, GuestAddress page) const;
+  std::optional<Found> find_in_kin(const Adding& adding, const Newcomer& newcomer) const;
   Result<std::shared_ptr<const Bytes>> chunk(uint32_t id);
   uint32_t chunk_count() const { return first_chunk_ + static_cast<uint32_t>(slots_used_.size()); }
   bool is_filling(uint32_t chunk) const {
@@ -134,11 +163,14 @@ class PageStore {
   // Puts content into a slot of the chunk that is being filled.
   void place(Version& version, std::span<const uint8_t, kPageSize> content,
              const PageChunk::Base& base);
-  void add_page(uint32_t line, SnapshotId id, GuestAddress page, const Page& content,
-                const Page* before);
+  Result<void> add_range(Adding& adding, const AddressRange& range);
+  void add_page(const Adding& adding, GuestAddress page, const Page& content, const Page* before);
+  Result<void> add_newcomers(const Adding& adding, const std::vector<Newcomer>& newcomers);
+  void add_like_kin(const Adding& adding, const Newcomer& newcomer, const Page& kin);
   static bool page_from(GuestAddress page, const std::vector<uint8_t>& run, size_t offset,
                         size_t readable, const ReadMemory& read, Page& out);
   void reset_pages(uint32_t line, SnapshotId id, const RangeSet& reset);
+  Result<void> rewrite_line(Line& line, Moved& moved);
   void forget_versions(Line& line, std::optional<SnapshotId> first);
   static size_t first_needed(const Versions& versions, SnapshotId first);
   void release(const Version& version);
@@ -149,11 +181,13 @@ class PageStore {
   std::map<uint32_t, Line> lines_;  // that are not forgotten, by number
   uint32_t first_snapshot_ = 0;     // in `snapshots_`
   std::deque<Snapshot> snapshots_;
-  uint32_t first_chunk_ = 0;        // in `slots_used_`
-  std::deque<uint8_t> slots_used_;  // by chunk: how many of its slots a version needs
-  PageChunk filling_;               // the last chunk, while it is not full
+  uint32_t first_chunk_ = 0;  // in `slots_used_`
+  // By chunk: how many versions need a slot of it. Kin may have any number of one slot.
+  std::deque<uint64_t> slots_used_;
+  PageChunk filling_;  // the last chunk, while it is not full
   uint64_t versions_ = 0;
   uint64_t unchanged_ = 0;
+  uint64_t shared_ = 0;
 };
 
 }  // namespace rchk::snapshot

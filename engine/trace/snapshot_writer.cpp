@@ -12,6 +12,8 @@ using snapshot::PageChange;
 
 // Pages that changed since the last directory before another one pays.
 constexpr uint64_t kFewestChangesForDirectory = 1024;
+// Neighbouring pages lie in the same ones, of 64 KiB.
+constexpr size_t kRecentChunks = 64;
 
 // The holder may have something else at pages that it is not to be asked for.
 size_t read_held(const PageDelta& delta, GuestAddress address, std::span<uint8_t> out) {
@@ -28,6 +30,8 @@ bool still_holds(const PageDelta& delta) {
 }
 
 }  // namespace
+
+SnapshotWriter::Keeper::Keeper(ChunkOutput& output) : output_(output), recent_(kRecentChunks) {}
 
 void SnapshotWriter::Keeper::put(snapshot::ChunkId id, Bytes chunk) {
   if (failure_) return;
@@ -47,8 +51,7 @@ Result<std::shared_ptr<const Bytes>> SnapshotWriter::Keeper::get(snapshot::Chunk
   if (found == written_.end()) {
     return fail(ErrorKind::kMisuse, fmt::format("chunk {} of pages is not there", id.value));
   }
-  RCHK_TRY_ASSIGN(Bytes bytes, output_.read(found->second));
-  return std::make_shared<const Bytes>(std::move(bytes));
+  return recent_.get(id.value, [&] { return output_.read(found->second); });
 }
 
 Result<void> SnapshotWriter::Keeper::result() const {
@@ -68,8 +71,10 @@ Result<void> SnapshotWriter::add(const Snapshot& snapshot, const PageDelta& delt
   const uint32_t space = snapshot.image.space;
   if (lost_.count(space) != 0) return {};
   const bool fresh = lines_.count(space) == 0;
+  std::vector<uint32_t> kin;
+  if (fresh) kin = kin_of(space);
+  RCHK_TRY_ASSIGN(const snapshot::SnapshotId id, add_pages(space, delta, std::move(kin)));
   Line& line = line_of(space);
-  RCHK_TRY_ASSIGN(const snapshot::SnapshotId id, add_pages(line.number, delta));
   if (delta.holder && !still_holds(delta)) {
     end_space(space);
     lost_.insert(space);
@@ -87,8 +92,11 @@ Result<void> SnapshotWriter::add(const Snapshot& snapshot, const PageDelta& delt
   header.key = snapshot.event.value;
   RCHK_TRY(output_.chunk(header, encode_snapshot(snapshot, changes)));
   ++snapshots_;
-  line.changes_since_directory += changes.size();
-  if (!fresh) RCHK_TRY(write_directory(space, line, id));
+  // The first one is as good as a directory.
+  if (!fresh) {
+    line.changes_since_directory += changes.size();
+    RCHK_TRY(write_directory(space, line, id));
+  }
   // The file has what is older.
   if (pages_.store().version_count() > 2 * versions_kept_ + kFewestChangesForDirectory) {
     pages_.drop_before(id);
@@ -97,17 +105,53 @@ Result<void> SnapshotWriter::add(const Snapshot& snapshot, const PageDelta& delt
   return {};
 }
 
-Result<snapshot::SnapshotId> SnapshotWriter::add_pages(uint32_t line, const PageDelta& delta) {
-  if (!delta.holder) return pages_.add(line, delta.reset, delta.pages);
-  snapshot::RangeSet pages = delta.held;
-  for (const snapshot::PageRun& run : delta.pages) {
-    pages.push_back(range_of(run.address, run.bytes.size()));
+void SnapshotWriter::begin_fork(uint32_t space, uint32_t parent) {
+  // Spaces are numbered in the order in which they begin.
+  if (parent < space) descents_[space] = {parent, family_of(parent)};
+}
+
+uint32_t SnapshotWriter::family_of(uint32_t space) const {
+  const auto descent = descents_.find(space);
+  return descent == descents_.end() ? space : descent->second.family;
+}
+
+// Of those that a space has pages in common with: the nearest that it came from, and whichever of
+// its family had a snapshot last. A parent may wait for its children, and have none.
+std::vector<uint32_t> SnapshotWriter::kin_of(uint32_t space) const {
+  const Line* nearest = nullptr;
+  for (auto at = descents_.find(space); at != descents_.end() && nearest == nullptr;
+       at = descents_.find(at->second.parent)) {
+    const auto line = lines_.find(at->second.parent);
+    if (line != lines_.end()) nearest = &line->second;
   }
-  return pages_.add(line, delta.reset, snapshot::normalized(std::move(pages)),
-                    [&delta](GuestAddress address, std::span<uint8_t> out) {
-                      const size_t got = snapshot::read_runs(delta.pages, address, out);
-                      return got != 0 ? got : read_held(delta, address, out);
-                    });
+  const Line* latest = nullptr;
+  for (const auto& [other, line] : lines_) {
+    if (other == space || family_of(other) != family_of(space)) continue;
+    if (latest == nullptr || latest->last < line.last) latest = &line;
+  }
+  std::vector<uint32_t> kin;
+  if (nearest != nullptr) kin.push_back(nearest->number);
+  if (latest != nullptr && latest != nearest) kin.push_back(latest->number);
+  return kin;
+}
+
+Result<snapshot::SnapshotId> SnapshotWriter::add_pages(uint32_t space, const PageDelta& delta,
+                                                       std::vector<uint32_t> kin) {
+  snapshot::PageStore::Change change{delta.held, delta.reset, std::move(kin)};
+  for (const snapshot::PageRun& run : delta.pages) {
+    change.pages.push_back(range_of(run.address, run.bytes.size()));
+  }
+  change.pages = snapshot::normalized(std::move(change.pages));
+  Line& line = line_of(space);
+  Result<snapshot::SnapshotId> added =
+      pages_.add(line.number, change, [&delta](GuestAddress address, std::span<uint8_t> out) {
+        const size_t got = snapshot::read_runs(delta.pages, address, out);
+        return got != 0 ? got : read_held(delta, address, out);
+      });
+  // What could not be written cannot be read.
+  RCHK_TRY(keeper_.result());
+  if (added) line.last = *added;
+  return added;
 }
 
 // Where the changes since the last one are as many as a directory has pages, a reader of any
@@ -130,20 +174,21 @@ Result<Beginning> SnapshotWriter::begin_anew(std::vector<KeptProcess> processes)
   Beginning beginning;
   beginning.snapshots = snapshots_;
   std::vector<snapshot::SnapshotId> ids;
+  std::vector<uint32_t> lines;
   for (KeptProcess& process : processes) {
-    const Line& line = line_of(process.event.space);
-    RCHK_TRY_ASSIGN(const snapshot::SnapshotId id,
-                    pages_.add(line.number, process.delta.reset, process.delta.pages));
+    const uint32_t space = process.event.space;
+    // Of one that waits without a tracker all is given anew, most of it as it was.
+    std::vector<uint32_t> kin = kin_of(space);
+    kin.insert(kin.begin(), line_of(space).number);
+    RCHK_TRY_ASSIGN(const snapshot::SnapshotId id, add_pages(space, process.delta, std::move(kin)));
     process.delta = {};
     ids.push_back(id);
+    lines.push_back(line_of(space).number);
   }
   // What was put so far is read back from where it is.
   store.flush();
   RCHK_TRY(keeper_.result());
-  for (const KeptProcess& process : processes) {
-    RCHK_TRY(store.rewrite(line_of(process.event.space).number));
-    RCHK_TRY(keeper_.result());
-  }
+  RCHK_TRY(store.rewrite(lines));
   store.flush();
   RCHK_TRY(keeper_.result());
   for (size_t i = 0; i < processes.size(); ++i) {
@@ -162,6 +207,7 @@ Result<Beginning> SnapshotWriter::begin_anew(std::vector<KeptProcess> processes)
 void SnapshotWriter::end_space(uint32_t space) {
   const auto line = lines_.find(space);
   lost_.erase(space);
+  descents_.erase(space);
   if (line == lines_.end()) return;
   pages_.end_line(line->second.number);
   lines_.erase(line);

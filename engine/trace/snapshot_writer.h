@@ -9,6 +9,7 @@
 #include "engine/trace/chunk.h"
 #include "engine/trace/codec.h"
 #include "engine/trace/index.h"
+#include "engine/trace/recently_used.h"
 #include "engine/trace/snapshot.h"
 #include "snapshot/chunk_keeper.h"
 #include "snapshot/page_recorder.h"
@@ -36,6 +37,9 @@ class SnapshotWriter {
   // Nothing is written of a space whose holder was lost, then and later.
   // REQUIRES: snapshots come in the order of their events.
   Result<void> add(const Snapshot& snapshot, const PageDelta& delta);
+  // `space` begins as a copy of `parent`: pages that their first snapshots have in common are
+  // written once.
+  void begin_fork(uint32_t space, uint32_t parent);
   void end_space(uint32_t space);
   // Puts all pages of `processes`, which are all that there are, into chunks of their own; behind
   // it none is needed that was written before. Returns what the beginning's chunk is to say.
@@ -45,7 +49,7 @@ class SnapshotWriter {
   // Writes what a page store is done with, and knows where that is as long as it is needed.
   class Keeper final : public snapshot::ChunkKeeper {
    public:
-    explicit Keeper(ChunkOutput& output) : output_(output) {}
+    explicit Keeper(ChunkOutput& output);
     void put(snapshot::ChunkId id, Bytes chunk) override;
     Result<std::shared_ptr<const Bytes>> get(snapshot::ChunkId id) override;
     void drop(snapshot::ChunkId id) override { written_.erase(id.value); }
@@ -57,22 +61,33 @@ class SnapshotWriter {
     ChunkOutput& output_;
     std::optional<Error> failure_;
     std::unordered_map<uint32_t, IndexEntry> written_;
+    RecentlyUsed<Bytes> recent_;
   };
   struct Line {
-    uint32_t number = 0;  // in the page store
+    uint32_t number = 0;        // in the page store
+    snapshot::SnapshotId last;  // likewise
     uint64_t changes_since_directory = 0;
   };
+  // Where a space came from that was forked.
+  struct Descent {
+    uint32_t parent = 0;
+    uint32_t family = 0;  // the space that all of them come from
+  };
   Line& line_of(uint32_t space);
-  Result<snapshot::SnapshotId> add_pages(uint32_t line, const PageDelta& delta);
+  uint32_t family_of(uint32_t space) const;
+  std::vector<uint32_t> kin_of(uint32_t space) const;
+  Result<snapshot::SnapshotId> add_pages(uint32_t space, const PageDelta& delta,
+                                         std::vector<uint32_t> kin);
   Result<void> write_directory(uint32_t space, Line& line, snapshot::SnapshotId id);
 
   ChunkOutput& output_;
   Keeper keeper_;
   snapshot::PageRecorder pages_;
-  std::map<uint32_t, Line> lines_;  // by space
-  std::set<uint32_t> lost_;         // spaces with a holder that was lost
-  uint64_t versions_kept_ = 0;      // behind the last forgetting
-  uint32_t snapshots_ = 0;          // that were written
+  std::map<uint32_t, Line> lines_;        // by space
+  std::map<uint32_t, Descent> descents_;  // by space
+  std::set<uint32_t> lost_;               // spaces with a holder that was lost
+  uint64_t versions_kept_ = 0;            // behind the last forgetting
+  uint32_t snapshots_ = 0;                // that were written
 };
 
 }  // namespace rchk::trace

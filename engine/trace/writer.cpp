@@ -56,18 +56,26 @@ uint64_t queue_bytes(const Keep& keep) {
   return std::clamp(*keep.size_bytes / kQueuePart, kSmallestQueueBytes, kQueueBytes);
 }
 
+// A space that begins as a copy of another.
+struct Fork {
+  uint32_t space = 0;
+  uint32_t parent = 0;
+};
+
 struct Save {
   std::string path;
   Census census;
   std::promise<Result<void>> done;
 };
 
-// What the worker is to compress and write: a chunk, a snapshot, or that a space has ended.
+// What the worker is to compress and write: a chunk, a snapshot, or that a space has begun or
+// ended.
 struct Draft {
   ChunkHeader header;
   Bytes raw;
   std::optional<Snapshot> snapshot{};
   PageDelta delta{};
+  std::optional<Fork> fork{};
   std::optional<uint32_t> ended_space{};
   std::vector<KeptProcess> beginning{};
   std::set<uint32_t> files{};       // that a beginning needs
@@ -172,6 +180,12 @@ class TraceWriter::Impl {
     }
     const EventNumber number{event_count_++};
     if (batch_.size_bytes() >= kBatchBytes || batch_.count() >= kBatchEvents) seal_batch(lock);
+    const auto* const spawn = std::get_if<SpawnEvent>(&event.body);
+    if (spawn != nullptr && spawn->kind == SpawnKind::kFork) {
+      Draft draft;
+      draft.fork = Fork{event.space, spawn->parent_space};
+      push(lock, std::move(draft));
+    }
     return number;
   }
 
@@ -368,6 +382,10 @@ class TraceWriter::Impl {
   // REQUIRES: the mutex is not held.
   Result<void> write(Draft& draft) {
     if (draft.snapshot) return snapshots_.add(*draft.snapshot, draft.delta);
+    if (draft.fork) {
+      snapshots_.begin_fork(draft.fork->space, draft.fork->parent);
+      return {};
+    }
     if (draft.ended_space) {
       snapshots_.end_space(*draft.ended_space);
       return {};

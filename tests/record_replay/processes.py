@@ -17,6 +17,7 @@ def tests(_options):
         Test("processes/replay_forked", replays_forked),
         Test("processes/replay_unknown", refuses_unknown),
         Test("processes/opens_unread", opens_unread),
+        Test("processes/fork_large", forks_share_pages),
     ]
 
 
@@ -94,27 +95,29 @@ def refuses_unknown():
         require(value in shown.split("\n", 1)[1], f"the message does not name {value}\n{shown}")
 
 
-def batches_of(contents):
-    """Where the payloads of a recording's chunks of events are (docs/trace-format.md, "Container")."""
-    found = []
+EVENTS, PAGES, SNAPSHOT = 2, 8, 9
+
+
+def chunks_of(contents, wanted):
+    """A recording's chunks of a type (docs/trace-format.md, "Container"): where their payloads are,
+    their labels, and their sizes before compression."""
     at = 65536 + 32
     while at + 64 <= len(contents):
-        magic, kind = struct.unpack_from("<4sH", contents, at)
+        magic, kind, label = struct.unpack_from("<4sH6xI", contents, at)
         require(magic == b"rhCk", f"no chunk at {at}")
-        stored, = struct.unpack_from("<Q", contents, at + 24)
-        if kind == 2:
-            found.append(at + 64)
+        stored, raw = struct.unpack_from("<QQ", contents, at + 24)
+        if kind == wanted:
+            yield at + 64, label, raw
         at += 64 + stored
-    return found
 
 
-def gone_to_end(recording, pid):
+def gone_to_end(recording, pid, guest="keep_processes"):
     """What `rchk ps` says of a recording, and gdb at the end of a process."""
     listed = run(process.RCHK, "ps", recording)
     require(listed.status == 0, f"{listed.shell()}\n{listed.stderr.decode()}")
     debugged = run(
         "gdb", "-nx", "-batch", "-ex", "set confirm off", "-ex", "set pagination off",
-        "-ex", f"file {guests.named('keep_processes').program()}",
+        "-ex", f"file {guests.named(guest).program()}",
         "-ex", f"target remote | {process.RCHK} replay --stdio -f {pid} {recording}",
         "-ex", "monitor goto end", "-ex", "maintenance flush register-cache",
         "-ex", "info registers", "-ex", "x/64xg $sp")
@@ -133,7 +136,7 @@ def opens_unread():
     pid = processes_of(recording)[2][0]
     expected = gone_to_end(recording, pid)
     contents = bytearray(recording.read_bytes())
-    batches = batches_of(contents)
+    batches = [at for at, _, _ in chunks_of(contents, EVENTS)]
     require(len(batches) > 40, f"only {len(batches)} batches: this shows nothing")
     # The process begins in the first ones, and in the last ones lie its last snapshot and its end.
     for at in batches[len(batches) // 4:len(batches) // 2]:
@@ -143,3 +146,29 @@ def opens_unread():
     verified = run(process.RCHK, "verify", recording)
     require(verified.status != 0 and f"offset {batches[len(batches) // 4] - 64}"
             in verified.stderr.decode(), f"{verified.shell()}\n{verified.stderr.decode()}")
+
+
+def forks_share_pages():
+    """What descendants have in common with a large parent is stored once, and each of them is replayed
+    alone: from its fork, and from its last snapshot."""
+    guest = guests.named("processes_fork_large")
+    recording = scratch("processes/fork_large") / "recording.rchk"
+    done = run(process.RCHK, "record", "--snapshots", "10", "-o", recording, "--",
+               guest.program(), *guest.args)
+    check_equal("record: exit status", guest.status, done.status, done.shell())
+    contents = recording.read_bytes()
+    spaces = {label for _, label, _ in chunks_of(contents, SNAPSHOT)}
+    require(len(spaces) == 4, f"snapshots of the spaces {spaces} alone: this shows nothing")
+    kept = sum(raw // 4096 for _, _, raw in chunks_of(contents, PAGES))
+    parent = int(guest.args[0]) * 256
+    require(kept < 2 * parent, f"{kept} pages are stored, the parent has {parent}\n{done.shell()}")
+    status = {pid: int(ended) for pid, _, ended, *_ in processes_of(recording)}
+    lines = done.stdout.decode().splitlines(keepends=True)
+    outputs = sorted(lines[:3])
+    for pid in list(status)[1:]:
+        got = replayed(recording, "-f", pid)
+        check_equal("status", status[pid], got[0], got[2])
+        require(got[1] in outputs, f"{got[1]!r} is none of {outputs}\n{got[2]}")
+        outputs.remove(got[1])
+        gone_to_end(recording, pid, guest.name)
+    check_equal("outputs of no process", [], outputs)

@@ -3,6 +3,7 @@
 #include <array>
 #include <map>
 #include <random>
+#include <set>
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -224,6 +225,68 @@ TEST(Beginnings, KeepTheEndOfARecording) {
   EXPECT_TRUE((*reader)->file_info(life.current_file()));
   EXPECT_FALSE((*reader)->file_info({0}));
   expect_end_of(life, **reader);
+}
+
+// What is forked behind a beginning refers to pages of its section at most; and what the processes
+// of one have in common is in it once.
+TEST(Beginnings, AreAllThatForksBehindThemReferTo) {
+  constexpr uint64_t kPages = 64;
+  const TemporaryFile file;
+  std::mt19937_64 random(3);
+  PageDelta all;
+  for (uint64_t page = 0; page < kPages; ++page) {
+    Bytes content(kPageSize);
+    for (uint8_t& byte : content) byte = static_cast<uint8_t>(random());
+    all.pages.push_back({{0x1000 + page * kPageSize}, std::move(content)});
+  }
+  WriterOptions options;
+  options.keep.size_bytes = kKept;
+  auto created = TraceWriter::create(file.path(), {}, options);
+  ASSERT_TRUE(created) << created.error().message();
+  TraceWriter& writer = **created;
+  uint64_t events = 0;
+  const auto take = [&](uint32_t space) {
+    ASSERT_TRUE(writer.append(call_of(space, events++)));
+    Snapshot taken;
+    taken.image = exec_of(space, std::nullopt);
+    ASSERT_TRUE(writer.add_snapshot(taken, all));
+  };
+  const auto fork = [&](uint32_t space) {
+    SpawnEvent spawn;
+    spawn.parent = {100};
+    spawn.pid = 100 + static_cast<int32_t>(space);
+    spawn.kind = SpawnKind::kFork;
+    ASSERT_TRUE(writer.append({events++, std::move(spawn), {spawn.pid}, space}));
+  };
+  ASSERT_TRUE(writer.append(exec_of(0, std::nullopt)));
+  take(0);
+  fork(1);
+  take(1);
+  std::vector<KeptProcess> kept;
+  for (uint32_t space = 0; space < 2; ++space) {
+    kept.emplace_back().event = exec_of(space, std::nullopt);
+    kept.back().resumed.is_first = space == 0;
+  }
+  ASSERT_TRUE(writer.begin_anew(std::move(kept)));
+  fork(2);
+  take(2);
+  ASSERT_TRUE(writer.close());
+  const auto reader = TraceReader::open(file.path());
+  ASSERT_TRUE(reader) << reader.error().message();
+  SnapshotSource& source = *(*reader)->snapshots();
+  const auto chunks_of = [&](uint32_t number) {
+    std::set<uint32_t> chunks;
+    const auto pages = source.pages({number});
+    EXPECT_TRUE(pages) << pages.error().message();
+    for (const snapshot::PageChange& page : *pages) chunks.insert(page.version.chunk);
+    EXPECT_EQ(pages->size(), kPages);
+    return chunks;
+  };
+  ASSERT_EQ(source.marks().size(), 3u);
+  EXPECT_EQ(chunks_of(0), (std::set<uint32_t>{0, 1, 2, 3}));
+  EXPECT_EQ(chunks_of(1), chunks_of(0));
+  EXPECT_EQ(chunks_of(2), (std::set<uint32_t>{4, 5, 6, 7}));
+  EXPECT_FALSE(source.page_chunk(8));
 }
 
 TEST(Beginnings, AreNotWantedWhereEverythingIsKept) {

@@ -216,6 +216,115 @@ TEST(Snapshots, AreNoneOfASpaceWhoseHolderWasLost) {
   }
 }
 
+// Processes that are forked, and what their memories were at each snapshot.
+class Forks {
+ public:
+  Forks() {
+    auto created = TraceWriter::create(file.path(), {});
+    EXPECT_TRUE(created);
+    writer = std::move(*created);
+  }
+
+  void fill(uint32_t space, uint64_t pages) {
+    for (uint64_t page = 0; page < pages; ++page) {
+      for (uint8_t& byte : memories[space][{0x1000 + page * kPageSize}]) {
+        byte = static_cast<uint8_t>(random());
+      }
+    }
+  }
+  void fork(uint32_t space, uint32_t parent) {
+    SpawnEvent spawn;
+    spawn.parent_space = parent;
+    spawn.kind = SpawnKind::kFork;
+    ASSERT_TRUE(writer->append({1, std::move(spawn), {17}, space}));
+    memories[space] = memories[parent];
+  }
+  void change(uint32_t space, uint64_t page) {
+    memories[space].at({0x1000 + page * kPageSize})[random() % kPageSize] ^= 1;
+  }
+  // Of all pages.
+  void take(uint32_t space) {
+    PageDelta delta;
+    for (const auto& [page, content] : memories[space]) {
+      delta.pages.push_back({page, Bytes(content.begin(), content.end())});
+    }
+    if (taken.size() % 2 == 1) delta = with_holder(std::move(delta), random);
+    ASSERT_TRUE(writer->append(events.event()));
+    ASSERT_TRUE(writer->add_snapshot(some_snapshot(space, random), std::move(delta)));
+    taken.push_back(memories[space]);
+  }
+  // How many bytes the snapshots take. From the last one back: nothing may depend on the order.
+  uint64_t check() {
+    EXPECT_TRUE(writer->close());
+    const auto reader = opened(file);
+    if (reader == nullptr) return 0;
+    SnapshotSource& source = *reader->snapshots();
+    EXPECT_EQ(source.marks().size(), taken.size());
+    for (auto number = static_cast<uint32_t>(taken.size()); number-- > 0;) {
+      expect_pages(source, {number}, taken[number]);
+    }
+    return reader->snapshots_stored_bytes();
+  }
+
+  const TemporaryFile file;
+  std::unique_ptr<TraceWriter> writer;
+  std::mt19937_64 random{21};
+  RandomEvents events{6};
+  std::map<uint32_t, Memory> memories;
+  std::vector<Memory> taken;
+};
+
+constexpr uint64_t kForkedPages = 200;
+// What it takes to name them, and what random pages take when all of one memory are stored.
+constexpr uint64_t kNamedBytes = kForkedPages * 16 + 4096, kStoredBytes = kForkedPages * kPageSize;
+
+TEST(Snapshots, OfForksHaveTheirParentsPages) {
+  Forks forks;
+  forks.fill(0, kForkedPages);
+  forks.take(0);
+  forks.fork(1, 0);
+  forks.change(0, 5);
+  forks.take(0);
+  forks.change(1, 6);
+  forks.take(1);
+  forks.change(1, 6);
+  // Of a child whose parent has ended, and that of one that has no snapshot.
+  forks.fork(2, 1);
+  ASSERT_TRUE(forks.writer->end_space(1));
+  forks.fork(3, 2);
+  forks.take(3);
+  forks.take(2);
+  for (int i = 0; i < 40; ++i) {
+    const uint32_t space = std::array{0, 2, 3}[static_cast<size_t>(i % 3)];
+    forks.change(space, static_cast<uint64_t>(i) % 10);
+    forks.take(space);
+  }
+  EXPECT_LT(forks.check(), kStoredBytes + 6 * kNamedBytes + 40 * 8192);
+}
+
+// A parent may wait for its children; they are like one another, and it is like them.
+TEST(Snapshots, OfForksHavePagesOfAnyKin) {
+  Forks forks;
+  forks.fill(4, kForkedPages);
+  for (uint32_t child = 5; child < 9; ++child) forks.fork(child, 4);
+  for (uint32_t child = 5; child < 9; ++child) {
+    forks.change(child, child);
+    forks.take(child);
+  }
+  forks.take(4);
+  EXPECT_LT(forks.check(), kStoredBytes + 5 * kNamedBytes);
+}
+
+// Not every memory with the same contents is known to be a copy.
+TEST(Snapshots, OfOthersStoreTheirPages) {
+  Forks forks;
+  forks.fill(0, kForkedPages);
+  forks.memories[1] = forks.memories[0];
+  forks.take(0);
+  forks.take(1);
+  EXPECT_GT(forks.check(), 2 * kStoredBytes);
+}
+
 TEST(Snapshots, AreNoneInARecordingWithout) {
   const TemporaryFile file;
   RandomEvents events(5);

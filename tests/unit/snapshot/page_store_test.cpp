@@ -24,7 +24,8 @@ ReadMemory reader_of(const Memory& memory) {
   };
 }
 
-AddressRange page_range(uint64_t page) { return range_of({page * kPageSize}, kPageSize); }
+AddressRange page_range_at(uint64_t address) { return range_of({address}, kPageSize); }
+AddressRange page_range(uint64_t page) { return page_range_at(page * kPageSize); }
 
 void expect_memory(PageStore& store, SnapshotId snapshot, const Memory& expected) {
   std::vector<GuestAddress> pages;
@@ -56,15 +57,17 @@ class FakeKeeper final : public ChunkKeeper {
 // Random lives of lines, compared with all that they were at each snapshot.
 class PageStoreModel {
  public:
-  explicit PageStoreModel(uint64_t seed) : random_(seed) {
-    lines_.push_back({}), store.add_line({});
-  }
+  explicit PageStoreModel(uint64_t seed) : random_(seed) { lines_.push_back({}), store.add_line(); }
 
   void advance() {
     const auto line = static_cast<uint32_t>(below(lines_.size()));
-    const Memory before = lines_[line];
+    const Memory before = kin_[line].empty() ? lines_[line] : Memory();
     Memory& now = lines_[line];
     PageStore::Change change;
+    change.kin = std::exchange(kin_[line], {});
+    if (!change.kin.empty()) {
+      for (const auto& [address, content] : now) change.pages.push_back(page_range_at(address));
+    }
     for (uint64_t i = below(40); i > 0; --i) change_page(now, change);
     change.pages = normalized(std::move(change.pages));
     change.reset = normalized(std::move(change.reset));
@@ -73,10 +76,15 @@ class PageStoreModel {
     ASSERT_TRUE(id) << id.error().message();
     ASSERT_EQ(id->value, taken.size());
     taken.push_back(now);
-    if (below(20) == 0 && lines_.size() < 4) {
-      lines_.push_back(now);
-      ASSERT_EQ(store.add_line(*id), lines_.size() - 1);
-    }
+    if (below(20) == 0 && lines_.size() < 4) fork(line);
+  }
+
+  // A line's first snapshot has all of its pages, and comes when both have changed.
+  void fork(uint32_t parent) {
+    const Memory copy = lines_[parent];
+    lines_.push_back(copy);
+    const auto other = static_cast<uint32_t>(below(lines_.size() - 1));
+    kin_[store.add_line()] = {parent, other};
   }
 
   uint64_t below(uint64_t limit) { return random_() % limit; }
@@ -113,6 +121,7 @@ class PageStoreModel {
 
   std::mt19937_64 random_;
   std::vector<Memory> lines_;
+  std::map<uint32_t, std::vector<uint32_t>> kin_;  // of lines without a snapshot
 };
 
 TEST(PageStore, KeepsEverySnapshotOfRandomLives) {
@@ -124,6 +133,7 @@ TEST(PageStore, KeepsEverySnapshotOfRandomLives) {
       if (HasFatalFailure()) FAIL() << "seed " << seed;
     }
     EXPECT_GT(model.store.unchanged_count(), 0u);
+    EXPECT_GT(model.store.shared_count(), 0u);
   }
 }
 
@@ -148,7 +158,7 @@ TEST(PageStore, ForgetsTheOldestAndKeepsTheRest) {
 TEST(PageStore, IsBoundedWhenTheOldestAreForgotten) {
   FakeKeeper keeper;
   PageStore store(keeper);
-  store.add_line({});
+  store.add_line();
   std::mt19937_64 random(1);
   Memory memory;
   size_t most = 0;
@@ -175,7 +185,7 @@ TEST(PageStore, RewritesWhatIsStillNeeded) {
   std::mt19937_64 random(4);
   constexpr uint32_t kLines = 2;
   Memory memory[kLines];
-  for (uint32_t line = 0; line < kLines; ++line) ASSERT_EQ(store.add_line({}), line);
+  for (uint32_t line = 0; line < kLines; ++line) ASSERT_EQ(store.add_line(), line);
   std::vector<std::pair<SnapshotId, Memory>> taken;
   for (int round = 0; round < 40; ++round) {
     const SnapshotId first{store.snapshot_count()};
@@ -198,7 +208,7 @@ TEST(PageStore, RewritesWhatIsStillNeeded) {
     }
     for (const auto& [id, expected] : taken) expect_memory(store, id, expected);
     const uint32_t highest = keeper.chunks.empty() ? 0 : keeper.chunks.rbegin()->first;
-    for (uint32_t line = 0; line < kLines; ++line) ASSERT_TRUE(store.rewrite(line));
+    ASSERT_TRUE(store.rewrite({0, 1}));
     store.flush();
     // What was taken before is as it was, until it is forgotten.
     for (const auto& [id, expected] : taken) expect_memory(store, id, expected);
@@ -223,7 +233,7 @@ TEST(PageStore, LooksAtABoundedNumberOfChunks) {
     uint64_t gets = 0;
   } keeper;
   PageStore store(keeper);
-  store.add_line({});
+  store.add_line();
   Memory memory;
   for (uint32_t i = 0; i < 1000; ++i) {
     const Memory before = memory;
@@ -241,7 +251,7 @@ TEST(PageStore, LooksAtABoundedNumberOfChunks) {
 TEST(PageStore, StoresLittleForLittleChanges) {
   MemoryChunkKeeper keeper;
   PageStore store(keeper);
-  store.add_line({});
+  store.add_line();
   std::mt19937_64 random(7);
   Memory memory;
   const auto snapshot = [&](const Memory& before) {
@@ -272,7 +282,7 @@ TEST(PageStore, StoresLittleForLittleChanges) {
 TEST(PageStore, TellsWhenAPageChangedLast) {
   FakeKeeper keeper;
   PageStore store(keeper);
-  store.add_line({});
+  store.add_line();
   Memory memory, before;
   const auto write = [&](uint32_t line, uint64_t page, uint8_t value) {
     before = memory;
@@ -287,17 +297,234 @@ TEST(PageStore, TellsWhenAPageChangedLast) {
   EXPECT_TRUE(store.changed_in(same).empty());
   ASSERT_EQ(store.changed_in(two).size(), 1u);
   EXPECT_EQ(store.changed_in(two)[0].page, GuestAddress{2 * kPageSize});
-  const uint32_t child = store.add_line(two);
+  const uint32_t child = store.add_line();
   const SnapshotId changed = write(child, 2, 3);
-  EXPECT_EQ(store.last_change(changed, {kPageSize}), one);
+  EXPECT_EQ(store.last_change(changed, {kPageSize}), std::nullopt);
   EXPECT_EQ(store.last_change(changed, {2 * kPageSize}), changed);
   EXPECT_EQ(store.last_change(same, {2 * kPageSize}), two);
+}
+
+// A memory and its copies, all pages of which are random.
+class Family {
+ public:
+  explicit Family(uint64_t pages) {
+    for (uint64_t page = 0; page < pages; ++page) {
+      for (uint8_t& byte : memory[page * kPageSize]) byte = static_cast<uint8_t>(random());
+    }
+  }
+
+  // The first snapshot of a new line.
+  SnapshotId begin(const Memory& now, std::vector<uint32_t> kin) {
+    PageStore::Change change{.pages = {}, .reset = {}, .kin = std::move(kin)};
+    for (const auto& [address, content] : now) change.pages.push_back(page_range_at(address));
+    change.pages = normalized(std::move(change.pages));
+    const auto id = store.add(store.add_line(), change, reader_of(now), reader_of({}));
+    EXPECT_TRUE(id) << id.error().message();
+    return *id;
+  }
+  SnapshotId change(uint32_t line, Memory& now, uint64_t page, uint8_t value) {
+    const Memory before = now;
+    now[page * kPageSize][page % kPageSize] = value;
+    return store.add(line, {{page_range(page)}, {}, {}}, reader_of(now), reader_of(before)).value();
+  }
+  size_t chunks() {
+    store.flush();
+    return keeper.chunks.size();
+  }
+
+  std::mt19937_64 random{11};
+  FakeKeeper keeper;
+  PageStore store{keeper};
+  Memory memory;
+};
+
+TEST(PageStoreKin, AreKeptOnceWhereTheyAreEqual) {
+  Family family(64);
+  family.begin(family.memory, {});
+  ASSERT_EQ(family.chunks(), 64u / PageChunk::kSlots);
+  Memory child = family.memory;
+  child[3 * kPageSize][5] ^= 1;
+  child[100 * kPageSize].fill(9);  // that the parent has not
+  child[101 * kPageSize].fill(0);
+  child.erase(7 * kPageSize);
+  const SnapshotId id = family.begin(child, {0});
+  EXPECT_EQ(family.chunks(), 64u / PageChunk::kSlots + 1);
+  EXPECT_EQ(family.store.shared_count(), 62u);
+  expect_memory(family.store, {0}, family.memory);
+  expect_memory(family.store, id, child);
+  // All that it has is named, so that nobody has to know where it came from.
+  EXPECT_EQ(family.store.changed_in(id).size(), child.size());
+  EXPECT_EQ(family.store.versions_of(id).size(), child.size());
+}
+
+TEST(PageStoreKin, FindWhatTheyWereBefore) {
+  Family family(16);
+  const Memory at_fork = family.memory;
+  family.begin(family.memory, {});
+  for (uint8_t value = 1; value < 12; ++value) family.change(0, family.memory, 2, value);
+  const size_t chunks = family.chunks();
+  const SnapshotId id = family.begin(at_fork, {0});
+  EXPECT_EQ(family.chunks(), chunks);
+  EXPECT_EQ(family.store.shared_count(), 16u);
+  expect_memory(family.store, id, at_fork);
+}
+
+TEST(PageStoreKin, AreLookedAtInTheirOrder) {
+  Family family(16);
+  family.begin(family.memory, {});
+  Memory second = family.memory, third = family.memory;
+  second[0].fill(1);
+  family.begin(second, {0});
+  third[0].fill(1);
+  const size_t chunks = family.chunks();
+  const SnapshotId id = family.begin(third, {0, 1});
+  EXPECT_EQ(family.chunks(), chunks);
+  expect_memory(family.store, id, third);
+}
+
+// However long the way is that kin's version stands on.
+TEST(PageStoreKin, StandOnABoundedNumberOfChunks) {
+  Family family(1);
+  family.begin(family.memory, {});
+  std::vector<std::pair<SnapshotId, Memory>> taken;
+  for (uint32_t line = 0; line < 60; ++line) {
+    family.chunks();
+    Memory child = family.memory;
+    child[0][line] ^= 0xff;
+    taken.emplace_back(family.begin(child, {line}), child);
+    family.memory = child;
+  }
+  for (const auto& [id, expected] : taken) expect_memory(family.store, id, expected);
+  EXPECT_GT(family.store.version_count(), 60u);
+  EXPECT_LE(family.store.version_count(), 61u * (PageChunk::kMostDifferences + 1));
+}
+
+TEST(PageStoreKin, AreForgottenEachByItself) {
+  for (const bool parent_first : {true, false}) {
+    Family family(40);
+    Memory& parent = family.memory;
+    family.begin(parent, {});
+    family.change(0, parent, 1, 1);
+    Memory child = parent;
+    SnapshotId last_child = family.begin(child, {0});
+    SnapshotId last_parent = family.change(0, parent, 2, 1);
+    for (uint8_t value = 2; value < 100; ++value) {
+      last_child = family.change(1, child, value % 40, value);
+      last_parent = family.change(0, parent, value % 7, value);
+      family.chunks();
+      if (value % 10 == 0) family.store.drop_before(last_child);
+      expect_memory(family.store, last_child, child);
+      expect_memory(family.store, last_parent, parent);
+    }
+    family.store.end_line(parent_first ? 0 : 1);
+    Memory& living = parent_first ? child : parent;
+    const SnapshotId last = family.change(parent_first ? 1 : 0, living, 5, 200);
+    family.chunks();
+    family.store.drop_before(last);
+    expect_memory(family.store, last, living);
+    family.store.end_line(parent_first ? 1 : 0);
+    family.store.drop_before({last.value + 1});
+    EXPECT_TRUE(family.keeper.chunks.empty());
+    EXPECT_EQ(family.store.version_count(), 0u);
+  }
+}
+
+// More of them than eight bits hold.
+TEST(PageStoreKin, ShareOneSlotHoweverManyTheyAre) {
+  Family family(3);
+  family.begin(family.memory, {});
+  SnapshotId last{};
+  for (uint32_t child = 0; child < 300; ++child) last = family.begin(family.memory, {child});
+  EXPECT_EQ(family.chunks(), 1u);
+  for (uint32_t line = 0; line < 300; ++line) family.store.end_line(line);
+  family.store.drop_before(last);
+  expect_memory(family.store, last, family.memory);
+  family.store.end_line(300);
+  family.store.drop_before({last.value + 1});
+  EXPECT_TRUE(family.keeper.chunks.empty());
+}
+
+TEST(PageStoreKin, AreRewrittenOnce) {
+  Family family(64);
+  family.begin(family.memory, {});
+  Memory child = family.memory;
+  const SnapshotId begun = family.begin(child, {0});
+  for (int round = 0; round < 3; ++round) {
+    const SnapshotId id = family.change(1, child, 3, static_cast<uint8_t>(round + 100));
+    const size_t chunks = family.chunks();
+    const uint32_t highest = family.keeper.chunks.rbegin()->first;
+    ASSERT_TRUE(family.store.rewrite({0, 1}));
+    EXPECT_LE(family.chunks(), chunks + 64 / PageChunk::kSlots + 1);
+    expect_memory(family.store, id, child);
+    if (round == 0) expect_memory(family.store, begun, family.memory);
+    family.store.drop_before(id);
+    expect_memory(family.store, id, child);
+    EXPECT_GT(family.keeper.chunks.begin()->first, highest);
+    // What begins with them then refers to nothing that is older.
+    const SnapshotId third = family.begin(child, {1});
+    expect_memory(family.store, third, child);
+    for (const PageChange& page : family.store.versions_of(third)) {
+      EXPECT_GT(page.version.chunk, highest);
+    }
+    family.store.end_line(family.store.line_of(third));
+  }
+}
+
+TEST(PageStoreKin, ThatAreDamagedAreNotBelieved) {
+  Family family(1);
+  family.begin(family.memory, {});
+  ASSERT_EQ(family.chunks(), 1u);
+  family.keeper.chunks[0][PageChunk::kHeadBytes + 100] ^= 1;
+  const auto added = family.store.add(family.store.add_line(), {{page_range(0)}, {}, {0}},
+                                      reader_of(family.memory), {});
+  ASSERT_FALSE(added);
+  EXPECT_EQ(added.error().kind, ErrorKind::kBadTrace);
+}
+
+// All is given anew where nothing tells what changed.
+TEST(PageStoreKin, MayBeTheLineItself) {
+  Family family(32);
+  Memory& memory = family.memory;
+  family.begin(memory, {});
+  for (uint8_t value = 1; value < 4; ++value) family.change(0, memory, 3, value);
+  const size_t chunks = family.chunks();
+  PageStore::Change all{{range_of({0}, 32 * kPageSize)}, {range_of({0}, 64 * kPageSize)}, {0}};
+  const Memory before = memory;
+  memory[4 * kPageSize][7] ^= 1;
+  memory.erase(5 * kPageSize);
+  const auto id = family.store.add(0, all, reader_of(memory), {});
+  ASSERT_TRUE(id) << id.error().message();
+  EXPECT_EQ(family.chunks(), chunks + 1);
+  EXPECT_EQ(family.store.shared_count(), 30u);
+  expect_memory(family.store, {id->value - 1}, before);
+  expect_memory(family.store, *id, memory);
+  EXPECT_EQ(family.store.changed_in(*id).size(), 32u);
+  family.store.drop_before(*id);
+  expect_memory(family.store, *id, memory);
+  const SnapshotId later = family.change(0, memory, 3, 9);
+  family.chunks();
+  expect_memory(family.store, later, memory);
+  family.store.end_line(0);
+  family.store.drop_before({later.value + 1});
+  EXPECT_TRUE(family.keeper.chunks.empty());
+}
+
+// One that was forgotten, or does not exist, has nothing.
+TEST(PageStoreKin, MayBeGone) {
+  Family family(20);
+  family.begin(family.memory, {});
+  family.chunks();
+  family.store.end_line(0);
+  family.store.drop_before({1});
+  const SnapshotId id = family.begin(family.memory, {0, 77});
+  EXPECT_EQ(family.store.shared_count(), 0u);
+  expect_memory(family.store, id, family.memory);
 }
 
 TEST(PageStore, FindsDamage) {
   FakeKeeper keeper;
   PageStore store(keeper);
-  store.add_line({});
+  store.add_line();
   Memory memory;
   memory[0].fill(1);
   ASSERT_TRUE(store.add(0, {{page_range(0)}, {}}, reader_of(memory), {}));
@@ -321,7 +548,7 @@ TEST(PageStore, FindsDamage) {
 TEST(PageStore, TrustsNoEarlierContentThatIsNotItsOwn) {
   FakeKeeper keeper;
   PageStore store(keeper);
-  store.add_line({});
+  store.add_line();
   Memory memory, wrong;
   memory[0].fill(1);
   ASSERT_TRUE(store.add(0, {{page_range(0)}, {}}, reader_of(memory), {}));
