@@ -46,6 +46,12 @@ bool depends_on_subleaf(uint32_t leaf) {
   }
 }
 
+// A stack is to grow into nothing of the engine's.
+Result<void> make_room_for_stacks(const Puppet& puppet, translate::Engine& engine) {
+  for (const AddressRange& room : puppet.stack_rooms()) RCHK_TRY(engine.make_room(room));
+  return {};
+}
+
 // How far the stack grows is the guest's to say (setrlimit(2)).
 Result<void> follow_stack_limit(Puppet& puppet, translate::Engine& engine,
                                 const trace::SyscallEvent& event, int32_t recorded_pid) {
@@ -61,8 +67,7 @@ Result<void> follow_stack_limit(Puppet& puppet, translate::Engine& engine,
   const std::span<uint8_t> bytes{reinterpret_cast<uint8_t*>(&limit), sizeof(limit)};
   if (puppet.read_memory(pointer, bytes) != bytes.size()) return {};
   RCHK_TRY(puppet.set_stack_limit(limit.rlim_cur));
-  for (const AddressRange& room : puppet.stack_rooms()) RCHK_TRY(engine.make_room(room));
-  return {};
+  return make_room_for_stacks(puppet, engine);
 }
 
 template <typename... Ts>
@@ -84,7 +89,9 @@ Result<void> Replayer::map(Guest& guest, const snapshot::Mapping& mapping, Origi
                                   ? contents_->contents_besides_snapshot(mapping)
                                   : contents_->contents_of(mapping));
   }
-  return guest.puppet->map(mapping, contents);
+  RCHK_TRY(guest.puppet->map(mapping, contents));
+  if (!mapping.grows_down) return {};
+  return make_room_for_stacks(*guest.puppet, *engine_);
 }
 
 Result<void> Replayer::write(Guest& guest, const trace::MemoryWrite& write) {

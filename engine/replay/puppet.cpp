@@ -414,6 +414,11 @@ Result<void> Puppet::map_shared(GuestAddress address, uint64_t size_bytes, int m
                                 uint64_t offset_bytes, int protection) {
   RCHK_TRY_ASSIGN(const int fd, descriptor(memfd));
   const std::string what = fmt::format("mapping the code cache at {}", address);
+  // The place may have been chosen in a guest whose stack does not come there.
+  for (const AddressRange& room : stack_rooms()) {
+    if (!room.overlaps(range_of(address, size_bytes))) continue;
+    return fail(ErrorKind::kUnsupported, what + ": a stack may grow there");
+  }
   RCHK_TRY(call(what.c_str(), SYS_mmap,
                 {address.value, size_bytes, static_cast<uint64_t>(protection),
                  MAP_SHARED | MAP_FIXED_NOREPLACE, static_cast<uint64_t>(fd), offset_bytes}));

@@ -15,7 +15,12 @@
 // System V waits end in EINTR all the same (signal(7)). What was transferred before counts.
 static volatile sig_atomic_t seen;
 
-static void handler(int number) { seen += number == SIGALRM; }
+static volatile int told_of_alarms = -1;
+
+static void handler(int number) {
+  seen += number == SIGALRM;
+  if (told_of_alarms >= 0 && write(told_of_alarms, "a", 1) != 1) _exit(98);
+}
 
 static void arm(int ms) {
   // Again and again: the first one may come before the call that it is meant for.
@@ -31,21 +36,23 @@ static void disarm(int least) {
 
 static void full_pipe(int restart) {
   static char block[300000], back[300000];
-  int ends[2];
-  CHECK(pipe(ends) == 0);
+  int ends[2], alarms[2];
+  CHECK(pipe(ends) == 0 && pipe(alarms) == 0);
   memset(block, 'x', sizeof block);
   pid_t child = forked();
   if (child == 0) {
-    sleep_ms(40);  // until the alarm was there
+    CHECK(read(alarms[0], back, 1) == 1);
     close(ends[1]);
     size_t got = 0;
     ssize_t size;
     while ((size = read(ends[0], back, sizeof back)) > 0) got += (size_t)size;
     _exit(got == sizeof block ? 1 : 2);
   }
+  told_of_alarms = alarms[1];
   arm(15);
   ssize_t written = write(ends[1], block, sizeof block);
   disarm(1);
+  told_of_alarms = -1;
   // A write that has transferred something returns how much; it is not restarted.
   CHECK(written > 0 && written < (ssize_t)sizeof block && restart >= 0);
   close(ends[0]);
@@ -58,45 +65,56 @@ static void full_pipe(int restart) {
   CHECK(status_of(child) == 1);
 }
 
+// The child holds each lock until an alarm has come while the parent waits for it.
 static void locks(void) {
-  int ends[2], fd = open("lock", O_RDWR | O_CREAT, 0600);
+  int ends[2], first[2], second[2], fd = open("lock", O_RDWR | O_CREAT, 0600);
   char byte;
-  CHECK(fd >= 0 && pipe(ends) == 0);
+  CHECK(fd >= 0 && pipe(ends) == 0 && pipe(first) == 0 && pipe(second) == 0);
   pid_t child = forked();
   if (child == 0) {
     int own = open("lock", O_RDWR);
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     CHECK(flock(own, LOCK_EX) == 0 && fcntl(own, F_SETLK, &whole) == 0);
     CHECK(write(ends[1], "l", 1) == 1);
-    sleep_ms(60);
+    CHECK(read(first[0], &byte, 1) == 1);
+    sleep_ms(15);
     CHECK(flock(own, LOCK_UN) == 0);
-    sleep_ms(60);
+    CHECK(read(second[0], &byte, 1) == 1);
+    sleep_ms(15);
     _exit(3);
   }
   CHECK(read(ends[0], &byte, 1) == 1);
+  told_of_alarms = first[1];
   arm(10);
   CHECK(flock(fd, LOCK_EX) == 0);
   disarm(1);
   struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  told_of_alarms = second[1];
   arm(10);
   CHECK(fcntl(fd, F_SETLKW, &whole) == 0);
   disarm(1);
+  told_of_alarms = -1;
   CHECK(status_of(child) == 3);
 }
 
 static void accepting(void) {
   struct sockaddr_un where = {.sun_family = AF_UNIX, .sun_path = "socket"};
-  int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+  int alarms[2], listener = socket(AF_UNIX, SOCK_STREAM, 0);
+  char byte;
+  CHECK(pipe(alarms) == 0);
   CHECK(bind(listener, (struct sockaddr*)&where, sizeof where) == 0 && listen(listener, 1) == 0);
   pid_t child = forked();
   if (child == 0) {
-    sleep_ms(40);
+    CHECK(read(alarms[0], &byte, 1) == 1);
+    sleep_ms(15);
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     _exit(connect(fd, (struct sockaddr*)&where, sizeof where) == 0 ? 4 : 5);
   }
+  told_of_alarms = alarms[1];
   arm(10);
   CHECK(accept(listener, NULL, NULL) >= 0);
   disarm(1);
+  told_of_alarms = -1;
   CHECK(status_of(child) == 4);
 }
 

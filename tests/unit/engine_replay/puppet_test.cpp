@@ -216,6 +216,12 @@ TEST(Puppet, KeepsRoomForStacks) {
     ASSERT_TRUE(place);
     EXPECT_FALSE(range_of(*place, kArenaBytes).overlaps(rooms[0])) << fmt::format("{}", *place);
   }
+  // Nor where the place was chosen in another guest.
+  const FileDescriptor memfd(memfd_create("test", MFD_CLOEXEC));
+  ASSERT_EQ(0, ftruncate(memfd.get(), kArenaBytes));
+  EXPECT_FALSE(puppet->map_shared(rooms[0].begin, kArenaBytes, memfd.get(), 0, PROT_READ));
+  EXPECT_DONE(
+      puppet->map_shared(rooms[0].begin - kArenaBytes, kArenaBytes, memfd.get(), 0, PROT_READ));
 }
 
 TEST(Puppet, StopsAtSystemCallsAndFaults) {
