@@ -196,7 +196,7 @@ Result<trace::SyscallEvent> Recorder::Impl::event_of(PendingCall& call, const Re
     }
     if (made.number == nr::brk) space.brk = {static_cast<uint64_t>(result)};
     RCHK_TRY_ASSIGN(AddressChanges changes,
-                    recorded_changes(effects, task_->tracee, files_, space.memory,
+                    recorded_changes(effects, task_->tracee, files_, space.memory, space.scratch.all(),
                                      [this](std::string_view text) { say(text); }));
     event.changes = std::move(changes.changes);
     event.writes = std::move(changes.writes);
