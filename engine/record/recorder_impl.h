@@ -177,8 +177,8 @@ class Recorder::Impl {
   // redirect.cpp
   bool may_be_looked_at(const syscalls::CallBuffers& buffers) const;
   bool can_store_to(const syscalls::CallBuffers& buffers, const PendingCall& call) const;
-  Result<void> redirect_stores(Registers registers);
-  Result<void> point_to_scratch(Registers registers);
+  Result<void> redirect_stores(const Registers& registers);
+  Result<void> point_to_scratch(const Registers& registers);
   Result<void> make_scratch(uint64_t bytes);
   Result<void> unmap_scratch(AddressRange region);
   Result<bool> clear_the_way_for(PendingCall& call, const syscalls::Call& made);

@@ -6,10 +6,12 @@
 
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "engine/record/recorder_impl.h"
 #include "engine/syscalls/describe.h"
+#include "engine/tracee/few_registers.h"
 
 namespace rchk::record {
 
@@ -75,10 +77,31 @@ std::vector<AddressRange> ranges_named(const syscalls::Call& call) {
   }
 }
 
+// Where a call reads a regular file, the disk is all that it may wait for: to copy what is large
+// once more would cost a third of what recording it does.
+bool reads_much_of_file(const syscalls::Call& call, uint64_t bytes, pid_t pid) {
+  constexpr uint64_t kMuchBytes = 2 * kPageSize;
+  if (bytes <= kMuchBytes) return false;
+  switch (call.number) {
+    case nr::read:
+    case nr::pread64:
+    case nr::readv:
+    case nr::preadv:
+    case nr::preadv2:
+      break;
+    default:
+      return false;
+  }
+  const std::string path = fmt::format("/proc/{}/fd/{}", pid, call.descriptor(0));
+  struct stat status;
+  return stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+}
+
 bool has_limited_memory(pid_t pid) {
   for (const auto resource : {RLIMIT_AS, RLIMIT_DATA}) {
     rlimit limit{};
-    if (prlimit(pid, resource, nullptr, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY) return true;
+    if (prlimit(pid, resource, nullptr, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY)
+      return true;
   }
   return false;
 }
@@ -100,14 +123,14 @@ bool Recorder::Impl::can_store_to(const syscalls::CallBuffers& buffers,
                                   const PendingCall& call) const {
   const auto& all = buffers.buffers;
   return std::all_of(all.begin(), all.end(), [&](const syscalls::CallBuffer& buffer) {
-    return !stores(buffer) || can_be_stored_to(buffer.range, {call.before.rsp},
-                                               task_->space->memory, task_->tracee);
+    return !stores(buffer) ||
+           can_be_stored_to(buffer.range, {call.before.rsp}, task_->space->memory, task_->tracee);
   });
 }
 
 // At the entry of task_'s call, which is about to be made. Where there is no room it is taken back,
 // and will be made again behind that.
-Result<void> Recorder::Impl::redirect_stores(Registers registers) {
+Result<void> Recorder::Impl::redirect_stores(const Registers& registers) {
   PendingCall& call = *task_->call;
   if (tasks_.size() == 1 || call.answer || call.pages_before) return {};
   ScratchPool& pool = task_->space->scratch;
@@ -115,6 +138,7 @@ Result<void> Recorder::Impl::redirect_stores(Registers registers) {
   auto buffers = syscalls::buffers_of(call.entry.call, GuestReader(task_->tracee));
   if (!buffers || !may_be_looked_at(*buffers) || !can_store_to(*buffers, call)) return {};
   const uint64_t room = room_for(*buffers);
+  if (reads_much_of_file(call.entry.call, room, task_->tid)) return {};
   auto region = pool.take(room);
   if (!region) {
     RCHK_TRY(take_call_back());
@@ -129,25 +153,26 @@ Result<void> Recorder::Impl::redirect_stores(Registers registers) {
     point_words(use, i);
     RCHK_TRY(task_->tracee.write_memory(piece.scratch, piece.given));
   }
-  point_arguments(use, registers);
   call.scratch = std::move(use);
-  return task_->tracee.set_registers(registers);
+  return point_to_scratch(registers);
 }
 
-// At the entry of a call that is made again.
-Result<void> Recorder::Impl::point_to_scratch(Registers registers) {
+// At the entry of task_'s call.
+Result<void> Recorder::Impl::point_to_scratch(const Registers& registers) {
   if (!task_->call->scratch) return {};
-  point_arguments(*task_->call->scratch, registers);
-  return task_->tracee.set_registers(registers);
+  Registers pointed = registers;
+  point_arguments(*task_->call->scratch, pointed);
+  return tracee::change_registers(task_->tracee, registers, pointed);
 }
 
 // REQUIRES: task_ stands in no call.
 Result<void> Recorder::Impl::make_scratch(uint64_t bytes) {
   Space& space = *task_->space;
   const auto give_up = [&](std::string_view why) -> Result<void> {
-    say_once(fmt::format("Process {} gets no memory for calls that wait ({}): a replay may differ "
-                         "where a thread looks at what another one's call is about to store.",
-                         task_->process->pid, why));
+    say_once(
+        fmt::format("Process {} gets no memory for calls that wait ({}): a replay may differ "
+                    "where a thread looks at what another one's call is about to store.",
+                    task_->process->pid, why));
     space.scratch.given_up = true;
     return {};
   };
@@ -155,17 +180,16 @@ Result<void> Recorder::Impl::make_scratch(uint64_t bytes) {
   if (const auto smaller = space.scratch.largest_free()) RCHK_TRY(unmap_scratch(*smaller));
   const GuestAddress gadget = space.confinement.gadget;
   const uint64_t size = std::max(std::bit_ceil(bytes), kSmallestRegionBytes);
-  RCHK_TRY_ASSIGN(const int64_t made,
-                  task_->tracee.remote_syscall(
-                      gadget, SYS_mmap,
-                      {0, size, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, ~0ull, 0}));
+  RCHK_TRY_ASSIGN(const int64_t made, task_->tracee.remote_syscall(
+                                          gadget, SYS_mmap,
+                                          {0, size, PROT_READ | PROT_WRITE,
+                                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, ~0ull, 0}));
   if (syscalls::is_error(made)) return give_up(fmt::format("mmap: error {}", -made));
   const AddressRange region = range_of({static_cast<uint64_t>(made)}, size);
   // A fork has none of it: the call is not its own.
-  RCHK_TRY_ASSIGN(const int64_t advised,
-                  task_->tracee.remote_syscall(gadget, SYS_madvise,
-                                               {region.begin.value, size, MADV_DONTFORK}));
+  RCHK_TRY_ASSIGN(
+      const int64_t advised,
+      task_->tracee.remote_syscall(gadget, SYS_madvise, {region.begin.value, size, MADV_DONTFORK}));
   space.scratch.add(region);
   if (syscalls::is_error(advised)) {
     RCHK_TRY(unmap_scratch(region));
@@ -177,13 +201,12 @@ Result<void> Recorder::Impl::make_scratch(uint64_t bytes) {
 Result<void> Recorder::Impl::unmap_scratch(AddressRange region) {
   task_->space->scratch.remove(region);
   const GuestAddress gadget = task_->space->confinement.gadget;
-  RCHK_TRY(
-      task_->tracee.remote_syscall(gadget, SYS_munmap, {region.begin.value, region.size()}));
+  RCHK_TRY(task_->tracee.remote_syscall(gadget, SYS_munmap, {region.begin.value, region.size()}));
   return {};
 }
 
-// The program maps something where it knows of nothing. True if `call`, at whose entry task_ stands,
-// has been taken back and will be made again, without scratch in its way.
+// The program maps something where it knows of nothing. True if `call`, at whose entry task_
+// stands, has been taken back and will be made again, without scratch in its way.
 Result<bool> Recorder::Impl::clear_the_way_for(PendingCall& call, const syscalls::Call& made) {
   std::vector<AddressRange> in_the_way;
   for (const AddressRange& range : ranges_named(made)) {
@@ -212,8 +235,10 @@ bool Recorder::Impl::is_in_the_way_of(const syscalls::Call& made) const {
 // guest's own buffers, and these to the arguments. Where a buffer is not there any more, the call
 // ends as one that finds that out itself.
 Result<void> Recorder::Impl::bring_back_stores(Task& task, PendingCall& call, Registers& after) {
-  const ScratchUse& use = *call.scratch;
-  std::vector<trace::MemoryWrite> writes;
+  ScratchUse& use = *call.scratch;
+  const Registers came_back_with = after;
+  std::vector<trace::MemoryWrite>& writes = use.stored;
+  writes.clear();
   for (const ScratchPiece& piece : use.pieces) {
     if (piece.use != BufferUse::kChanged) continue;
     Bytes now(piece.own.size());
@@ -230,16 +255,16 @@ Result<void> Recorder::Impl::bring_back_stores(Task& task, PendingCall& call, Re
       writes.push_back(std::move(write));
     }
   }
-  for (const trace::MemoryWrite& write : writes) {
+  std::erase_if(writes, [&](const trace::MemoryWrite& write) {
     const AddressRange range = range_of(write.address, write.bytes.size());
     const bool there = can_be_stored_to(range, {call.before.rsp}, task.space->memory, task.tracee);
-    const Result<void> written = there ? task.tracee.write_memory(write.address, write.bytes)
-                                       : fail(ErrorKind::kUnsupported, "not mapped any more");
+    if (there && task.tracee.write_memory(write.address, write.bytes)) return false;
     const bool failed = syscalls::is_error(static_cast<int64_t>(after.rax));
-    if (!written && !failed) after.rax = static_cast<uint64_t>(-EFAULT);
-  }
+    if (!failed) after.rax = static_cast<uint64_t>(-EFAULT);
+    return true;
+  });
   restore_arguments(use, call.before, after);
-  return task.tracee.set_registers(after);
+  return tracee::change_registers(task.tracee, came_back_with, after);
 }
 
 // Behind task_'s call. A region that is large is not kept.

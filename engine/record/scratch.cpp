@@ -24,6 +24,13 @@ bool is_free(const std::shared_ptr<const AddressRange>& region) { return region.
 
 }  // namespace
 
+const trace::MemoryWrite* ScratchUse::stored_at(AddressRange range) const {
+  for (const trace::MemoryWrite& write : stored) {
+    if (range_of(write.address, write.bytes.size()) == range) return &write;
+  }
+  return nullptr;
+}
+
 uint64_t room_for(const syscalls::CallBuffers& buffers) {
   GuestAddress at{0};
   for (const syscalls::CallBuffer& buffer : buffers.buffers) {
@@ -33,7 +40,7 @@ uint64_t room_for(const syscalls::CallBuffers& buffers) {
 }
 
 ScratchUse laid_out(syscalls::CallBuffers buffers, std::shared_ptr<const AddressRange> region) {
-  ScratchUse use{std::move(region), std::move(buffers), {}};
+  ScratchUse use{std::move(region), std::move(buffers), {}, {}};
   GuestAddress at = use.region->begin;
   for (const syscalls::CallBuffer& buffer : use.buffers.buffers) {
     const GuestAddress scratch = next_like(at, buffer.range.begin);

@@ -34,6 +34,11 @@ struct ScratchUse {
   std::shared_ptr<const AddressRange> region;  // in use as long as somebody holds it
   syscalls::CallBuffers buffers;
   std::vector<ScratchPiece> pieces;  // as `buffers`
+  // What has been brought back to the guest's buffers.
+  std::vector<trace::MemoryWrite> stored;
+
+  // Null unless that is all of `range`.
+  const trace::MemoryWrite* stored_at(AddressRange range) const;
 };
 
 // The most that laid_out() may need.

@@ -206,8 +206,8 @@ void collect_sockets(Collector& call, int32_t number) {
       return call.messages_are(1, 1, sizeof(msghdr), use_of_received(call.argument(2)));
     case nr::recvmmsg: {
       // The result counts messages, each of which has a count of its own.
-      const uint64_t count = std::min<uint64_t>(static_cast<uint32_t>(call.argument(2)),
-                                                kMaxMessages);
+      const uint64_t count =
+          std::min<uint64_t>(static_cast<uint32_t>(call.argument(2)), kMaxMessages);
       call.messages_are(1, count, kMessageBytes, BufferUse::kChanged);
       return call.argument_is(4, kTimeBytes, BufferUse::kChanged);
     }
