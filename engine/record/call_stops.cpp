@@ -110,7 +110,6 @@ std::optional<int64_t> Recorder::Impl::own_answer(const Call& call) const {
   if (call.number == nr::sched_setaffinity && syscalls::is_self(call.arguments[0], task_->tid))
     return 0;
   if (call.number == nr::arch_prctl && call.arguments[0] == kArchGetCpuid) return 1;
-  if (is_in_the_way_of(call)) return -ENOMEM;
   return std::nullopt;
 }
 
@@ -252,6 +251,11 @@ Result<void> Recorder::Impl::prepare_call(PendingCall& call, const Call& made, R
   const GuestReader memory(task_->tracee);
   call.entry = syscalls::at_entry(made, memory);
   call.answer = own_answer(made);
+  if (!call.answer && is_in_the_way_of(made)) {
+    say_once(fmt::format("{} fails with ENOMEM: rchk has memory there that a call is storing to.",
+                         syscalls::describe_call(made)));
+    call.answer = -ENOMEM;
+  }
   if (call.answer) {
     registers.orig_rax = kNoCall;
     RCHK_TRY(task_->tracee.set_registers(registers));
