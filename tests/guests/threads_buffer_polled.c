@@ -13,7 +13,7 @@
 
 // A thread looks at what another one's call is about to store, which a timer ends. It gives up in
 // the end, so that a replay that never stores it ends as well.
-enum { kReads = 8, kWays = 6 };
+enum { kReads = 3, kWays = 6 };
 static const long kMostLooks = 400000000;
 
 static volatile struct {
@@ -79,8 +79,8 @@ static int is_stored(int how) {
 
 static void* wait_in_turn(void* argument) {
   int timer = timerfd_create(CLOCK_MONOTONIC, 0);
-  struct itimerspec once = {{0, 0}, {0, 2000000}};
-  struct itimerval alarm_once = {{0, 0}, {0, 2000}};
+  struct itimerspec once = {{0, 0}, {0, 1000000}};
+  struct itimerval alarm_once = {{0, 0}, {0, 1000}};
   struct epoll_event wanted = {.events = EPOLLIN, .data.u64 = 77};
   watched = timer;
   epoll = epoll_create1(0);
