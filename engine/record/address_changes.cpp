@@ -42,7 +42,7 @@ class Collector {
     return {};  // advice for forks changes nothing here
   }
 
-  Result<void> compare_with_maps();
+  Result<void> compare_with_maps(const snapshot::RangeSet& hidden);
   // Stores what the pages of `range` hold.
   void add_contents(AddressRange range);
   AddressChanges take() { return std::move(found_); }
@@ -186,7 +186,7 @@ Result<void> Collector::compare_part(AddressRange part, const ProcMapsEntry* now
   return {};
 }
 
-Result<void> Collector::compare_with_maps() {
+Result<void> Collector::compare_with_maps(const snapshot::RangeSet& hidden) {
   RCHK_TRY_ASSIGN(std::vector<ProcMapsEntry> maps, snapshot::read_proc_maps(tracee_.pid()));
   std::erase_if(maps, is_kernel_mapping);
   std::set<GuestAddress> borders;
@@ -194,12 +194,14 @@ Result<void> Collector::compare_with_maps() {
   for (const auto& [begin, mapping] : space_.mappings()) {
     borders.insert({mapping.range.begin, mapping.range.end});
   }
+  for (const AddressRange& range : hidden) borders.insert({range.begin, range.end});
   auto entry = maps.begin();
   for (auto border = borders.begin(); border != borders.end(); ++border) {
     const auto next = std::next(border);
     if (next == borders.end()) break;
     while (entry != maps.end() && entry->range.end <= *border) ++entry;
-    const bool mapped = entry != maps.end() && entry->range.contains(*border);
+    const bool mapped = entry != maps.end() && entry->range.contains(*border) &&
+                        !snapshot::contains(hidden, *border);
     RCHK_TRY(compare_part({*border, *next}, mapped ? &*entry : nullptr));
   }
   return {};
@@ -228,12 +230,13 @@ void apply_change(const trace::AddressSpaceChange& change, snapshot::AddressSpac
 
 Result<AddressChanges> recorded_changes(const syscalls::AddressSpaceEffects& effects,
                                         const tracee::Tracee& tracee, FileStore& files,
-                                        snapshot::AddressSpace& space, const Note& note) {
+                                        snapshot::AddressSpace& space,
+                                        const snapshot::RangeSet& hidden, const Note& note) {
   Collector collector(tracee, files, space, note);
   for (const syscalls::AddressSpaceEffect& effect : effects.effects) {
     RCHK_TRY(collector.add(effect));
   }
-  if (effects.reread_maps) RCHK_TRY(collector.compare_with_maps());
+  if (effects.reread_maps) RCHK_TRY(collector.compare_with_maps(hidden));
   for (const AddressRange& range : effects.doubtful_contents) collector.add_contents(range);
   return collector.take();
 }
@@ -315,7 +318,7 @@ Result<void> add_file_changes(const syscalls::Call& call, int64_t result, pid_t 
 Result<AddressChanges> changes_by_fork(const tracee::Tracee& child, FileStore& files,
                                        snapshot::AddressSpace& space, const Note& note) {
   Collector collector(child, files, space, note);
-  RCHK_TRY(collector.compare_with_maps());
+  RCHK_TRY(collector.compare_with_maps({}));
   AddressChanges found = collector.take();
   const auto contents = read_proc_file(child.pid(), "smaps");
   if (!contents) return fail_errno("the mappings of a child");

@@ -9,6 +9,7 @@
 #include "engine/syscalls/syscall.h"
 #include "engine/trace/event.h"
 #include "engine/tracee/tracee.h"
+#include "snapshot/range_set.h"
 
 namespace rchk::record {
 
@@ -19,10 +20,12 @@ struct AddressChanges {
 };
 
 // Turns the effects of a call that has just returned into what a replay is to do. Adds mapped file
-// contents to `files`, and takes the changes into `space`, which is what was mapped before.
+// contents to `files`, and takes the changes into `space`, which is what was mapped before. What is
+// mapped in `hidden` is no memory of the guest's.
 Result<AddressChanges> recorded_changes(const syscalls::AddressSpaceEffects& effects,
                                         const tracee::Tracee& tracee, FileStore& files,
-                                        snapshot::AddressSpace& space, const Note& note);
+                                        snapshot::AddressSpace& space,
+                                        const snapshot::RangeSet& hidden, const Note& note);
 
 // Adds to `found` what a call of `writer` that has just returned did to mappings of a file in
 // `space`, the memory of `tracee`, by changing the file.

@@ -97,7 +97,8 @@ Result<bool> Recorder::Impl::log_partial_stores() {
   bool logged = false;
   for (const auto& [tid, task] : tasks_) {
     const bool waits = task.get() != task_ && task->announced && !task->unread && task->call &&
-                       !task->call->at_entry && !task->call->answer && task->behind_event;
+                       !task->call->at_entry && !task->call->answer && !task->call->scratch &&
+                       task->behind_event;
     const bool seen = task->space == task_->space || may_be_shared(*task->space);
     if (!waits || !seen || !stores_in_parts(*task, reads_wait_for_more_)) continue;
     RCHK_TRY_ASSIGN(const bool stored, log_stores_so_far(*task));
@@ -165,7 +166,9 @@ Result<std::vector<trace::PageContents>> Recorder::Impl::changed_pages() {
     Result<snapshot::DirtyPages> dirty = space.reference->tracker->collect();
     if (!dirty) return Failure(dirty.error());
     space.reference->dirty_pages = snapshot::total_pages(dirty->pages);
-    for (const AddressRange& range : dirty->pages) {
+    // The recorder's own is no state of the guest's.
+    for (const AddressRange& range :
+         snapshot::difference(snapshot::normalized(dirty->pages), space.scratch.all())) {
       trace::PageContents run{range.begin, Bytes(range.size())};
       const size_t got = task_->tracee.read_memory(range.begin, run.bytes);
       run.bytes.resize(got / kPageSize * kPageSize);

@@ -126,8 +126,13 @@ Result<void> Recorder::Impl::add_writes(const PendingCall& call, const Registers
     if (store.space == task_->space.get()) ranges.push_back(store.range);
   }
   for (const AddressRange& range : ranges) {
-    trace::MemoryWrite write{range.begin, Bytes(range.size())};
-    write.bytes.resize(task_->tracee.read_memory(range.begin, write.bytes));
+    trace::MemoryWrite write{range.begin, {}};
+    if (const auto* stored = call.scratch ? call.scratch->stored_at(range) : nullptr) {
+      write.bytes = stored->bytes;
+    } else {
+      write.bytes.resize(range.size());
+      write.bytes.resize(task_->tracee.read_memory(range.begin, write.bytes));
+    }
     if (write.bytes.empty()) continue;
     if (task_->space->breakpoints.inserted())
       task_->space->breakpoints.hide_in(write.address, write.bytes, true, task_->tracee);
@@ -195,9 +200,10 @@ Result<trace::SyscallEvent> Recorder::Impl::event_of(PendingCall& call, const Re
       if (advice != nullptr) space.fork_advised = true;
     }
     if (made.number == nr::brk) space.brk = {static_cast<uint64_t>(result)};
-    RCHK_TRY_ASSIGN(AddressChanges changes,
-                    recorded_changes(effects, task_->tracee, files_, space.memory,
-                                     [this](std::string_view text) { say(text); }));
+    RCHK_TRY_ASSIGN(
+        AddressChanges changes,
+        recorded_changes(effects, task_->tracee, files_, space.memory, space.scratch.all(),
+                         [this](std::string_view text) { say(text); }));
     event.changes = std::move(changes.changes);
     event.writes = std::move(changes.writes);
   }

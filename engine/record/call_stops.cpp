@@ -1,3 +1,5 @@
+#include <cerrno>
+
 #include <asm/prctl.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -166,6 +168,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::resume_interrupted(const Regis
   call.again.rax = registers.orig_rax;
   call.at_entry = true;
   task_->call = std::move(call);
+  RCHK_TRY(point_to_scratch(registers));
   return MaybeStop();
 }
 
@@ -184,6 +187,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
       registers.rip == task_->restarted->before.rip + kSyscallInstructionBytes) {
     task_->call = std::exchange(task_->restarted, std::nullopt);
     task_->call->at_entry = true;
+    RCHK_TRY(point_to_scratch(registers));
     // These end it, as they would have natively.
     for (const auto& [signal, infos] : task_->held) RCHK_TRY(send_marker(signal));
     return MaybeStop();
@@ -224,9 +228,14 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
     RCHK_TRY(take_call_back());
     return MaybeStop(RecorderStop{.cause = StopCause::kSyscallEntry, .number = number});
   }
+  if (syscalls::class_of(made) == syscalls::Class::kAddressSpace) {
+    RCHK_TRY_ASSIGN(const bool again, clear_the_way_for(call, made));
+    if (again) return MaybeStop();
+  }
   if (exits) RCHK_TRY(log_ended_calls());  // memory is compared at the end
   RCHK_TRY(prepare_call(call, made, registers, limits));
   task_->call = std::move(call);
+  RCHK_TRY(redirect_stores(registers));
   return MaybeStop();
 }
 
@@ -242,6 +251,11 @@ Result<void> Recorder::Impl::prepare_call(PendingCall& call, const Call& made, R
   const GuestReader memory(task_->tracee);
   call.entry = syscalls::at_entry(made, memory);
   call.answer = own_answer(made);
+  if (!call.answer && is_in_the_way_of(made)) {
+    say_once(fmt::format("{} fails with ENOMEM: rchk has memory there that a call is storing to.",
+                         syscalls::describe_call(made)));
+    call.answer = -ENOMEM;
+  }
   if (call.answer) {
     registers.orig_rax = kNoCall;
     RCHK_TRY(task_->tracee.set_registers(registers));
@@ -344,6 +358,10 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
     after.rax = static_cast<uint64_t>(result);
     RCHK_TRY(task_->tracee.set_registers(after));
   }
+  if (call.scratch) {
+    RCHK_TRY(bring_back_stores(*task_, call, after));
+    result = static_cast<int64_t>(after.rax);
+  }
   if (call.continued) RCHK_TRY(restore_time_out(call, after));
   RCHK_TRY_ASSIGN(trace::SyscallEvent event, event_of(call, after, result));
   if (call.breakpoints_were_in) task_->space->breakpoints.insert_all(task_->tracee);
@@ -366,6 +384,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
   task_->last_registers = event.after;
   RCHK_TRY(append(std::move(event)));
   RCHK_TRY(add_foreign_changes(call, result));
+  RCHK_TRY(end_redirection(call));
   ++calls_done_;
   if (call.entry.call.number == nr::sched_yield) yielded_ = true;
   fed_others_ = may_feed_others(call.entry.call);

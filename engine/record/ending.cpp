@@ -218,7 +218,11 @@ Result<void> Recorder::Impl::add_end_of_killed_call(Task& task) {
   RCHK_TRY_ASSIGN(const Registers after, task.tracee.registers());
   const auto result = static_cast<int64_t>(after.rax);
   const bool interrupted = result == -EINTR || is_restart(result);
-  if (number != nr::rt_sigreturn && interrupted) return add_stores_of_interrupted(task, *task.call);
+  if (number != nr::rt_sigreturn && interrupted) {
+    // What it has stored to scratch nobody will see.
+    if (task.call->scratch) return {};
+    return add_stores_of_interrupted(task, *task.call);
+  }
   Task* const current = std::exchange(task_, &task);
   const Result<void> added = add_end_of_call(after);
   task_ = current;
@@ -228,6 +232,7 @@ Result<void> Recorder::Impl::add_end_of_killed_call(Task& task) {
 // Of task_'s, which does not go on behind it.
 Result<void> Recorder::Impl::add_end_of_call(Registers after) {
   PendingCall call = *std::exchange(task_->call, std::nullopt);
+  if (call.scratch) RCHK_TRY(bring_back_stores(*task_, call, after));
   const auto result = static_cast<int64_t>(after.rax);
   if (call.continued) RCHK_TRY(restore_time_out(call, after));
   RCHK_TRY_ASSIGN(trace::SyscallEvent event, event_of(call, after, result));

@@ -43,7 +43,8 @@ bool stores_in_parts(const Task& task, bool reads_wait_for_more);
 bool asks_to_wait_for_more(const syscalls::Call& call, const syscalls::MemoryReader& memory);
 
 // The recorder's state and loop. Its parts: recorder.cpp (start, the debugger's requests),
-// run_loop.cpp, schedule.cpp (whose turn it is), call_stops.cpp, restarts.cpp (interrupted calls),
+// run_loop.cpp, schedule.cpp (whose turn it is), call_stops.cpp, redirect.cpp (where calls
+// store), restarts.cpp (interrupted calls),
 // signal_stops.cpp, handlers.cpp, spawns.cpp, foreign_memory.cpp, ending.cpp, release.cpp (the
 // recording ends before the guest), by_state.cpp (what changed since; fork snapshots),
 // page_snapshots.cpp (when they are taken), snapshot_pages.cpp (what is copied for them),
@@ -173,6 +174,18 @@ class Recorder::Impl {
   Result<void> checksum_if_due(const Registers& registers);
   MaybeStop watchpoint_changed_by(const std::vector<trace::MemoryWrite>& writes,
                                   const RunLimits& limits);
+
+  // redirect.cpp
+  bool may_be_looked_at(const syscalls::CallBuffers& buffers) const;
+  bool can_store_to(const syscalls::CallBuffers& buffers, const PendingCall& call) const;
+  Result<void> redirect_stores(const Registers& registers);
+  Result<void> point_to_scratch(const Registers& registers);
+  Result<void> make_scratch(uint64_t bytes);
+  Result<void> unmap_scratch(AddressRange region);
+  Result<bool> clear_the_way_for(PendingCall& call, const syscalls::Call& made);
+  bool is_in_the_way_of(const syscalls::Call& made) const;
+  Result<void> bring_back_stores(Task& task, PendingCall& call, Registers& after);
+  Result<void> end_redirection(PendingCall& call);
 
   // call_events.cpp
   Result<trace::SyscallEvent> event_of(PendingCall& call, const Registers& after, int64_t result);

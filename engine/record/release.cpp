@@ -58,13 +58,17 @@ Result<void> Recorder::Impl::set_task_free(Task& task) {
     }
   }
   if (task.call) {
-    RCHK_TRY_ASSIGN(const Registers registers, task.tracee.registers());
+    RCHK_TRY_ASSIGN(Registers registers, task.tracee.registers());
     const auto result = static_cast<int64_t>(registers.rax);
     if (is_restart(result) || result == -EINTR) {
       Registers again = task.call->before;
-      if (result == kRestartBlock) again.rax = static_cast<uint64_t>(nr::restart_syscall);
+      // One that the kernel goes on with stores where it was told to first.
+      const bool goes_on = result == kRestartBlock && !task.call->scratch;
+      if (goes_on) again.rax = static_cast<uint64_t>(nr::restart_syscall);
       again.orig_rax = kNoCall;
       RCHK_TRY(task.tracee.set_registers(again));
+    } else if (task.call->scratch) {
+      RCHK_TRY(bring_back_stores(task, *task.call, registers));
     }
     task.call.reset();
   }

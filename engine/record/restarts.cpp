@@ -45,7 +45,9 @@ Result<CallEnd> Recorder::Impl::restart_interrupted(const Registers& after) {
   } else if (result == -EINTR) {
     RCHK_TRY(shorten_time_out(*task_->call));
   }
-  if (!task_->call->remainder) RCHK_TRY(add_stores_of_interrupted(*task_, *task_->call));
+  // What it has stored to scratch it will find there.
+  const bool stored = !task_->call->remainder && !task_->call->scratch;
+  if (stored) RCHK_TRY(add_stores_of_interrupted(*task_, *task_->call));
   RCHK_TRY(task_->tracee.set_registers(task_->call->again));
   task_->restarted = std::exchange(task_->call, std::nullopt);
   return CallEnd::kMadeAgain;

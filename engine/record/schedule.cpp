@@ -246,7 +246,8 @@ Result<void> Recorder::Impl::let_calls_come_to_rest() {
 }
 
 // What they stored is in memory already, where task_'s state is about to be taken from. task_ has
-// made no call since its last event, so that nothing of theirs hangs on what it did.
+// made no call since its last event, so that nothing of theirs hangs on what it did. Of those that
+// stored to scratch task_ has not seen anything in what it has computed: theirs come behind that.
 Result<bool> Recorder::Impl::log_ended_calls() {
   if (tasks_.size() == 1) return false;
   Task* const current = task_;
@@ -255,7 +256,8 @@ Result<bool> Recorder::Impl::log_ended_calls() {
   const auto has_ended = [current](const auto& other) {
     const Task& task = *other.second;
     return &task != current && task.announced && task.unread &&
-           task.unread->kind == StopStatus::Kind::kSyscall && task.call && !task.call->at_entry;
+           task.unread->kind == StopStatus::Kind::kSyscall && task.call && !task.call->at_entry &&
+           (current->behind_event || !task.call->scratch);
   };
   bool logged = false;
   for (;; logged = true) {

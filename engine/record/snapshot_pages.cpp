@@ -132,7 +132,8 @@ Result<void> Recorder::Impl::begin_interval() {
 RangeSet Recorder::Impl::memory_in_flight(const Space& space) const {
   RangeSet stored;
   for (const auto& [tid, task] : tasks_) {
-    if (task->space.get() == &space && task->call) add_all(stored, most_stored(*task));
+    const bool stores = task->space.get() == &space && task->call && !task->call->scratch;
+    if (stores) add_all(stored, most_stored(*task));
   }
   return stored;
 }

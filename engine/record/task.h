@@ -14,6 +14,7 @@
 #include "engine/record/memory_changes.h"
 #include "engine/record/output_streams.h"
 #include "engine/record/process.h"
+#include "engine/record/scratch.h"
 #include "engine/record/snapshot_pace.h"
 #include "engine/syscalls/outputs.h"
 #include "engine/trace/event.h"
@@ -47,6 +48,9 @@ struct PendingCall {
 
   // All that the call may change, where nothing says what it does.
   std::optional<std::vector<trace::PageContents>> pages_before;
+
+  // It stores there, and not in the guest's buffers.
+  std::optional<ScratchUse> scratch;
 
   // What is in the log already of what it has stored, though it goes on waiting for more.
   std::vector<trace::MemoryWrite> told;
@@ -98,6 +102,7 @@ struct Space {
   GuestAddress brk;
   Confinement confinement;
   Breakpoints breakpoints;
+  ScratchPool scratch;
   std::unordered_set<GuestAddress> known_call_sites;
   bool fork_advised = false;  // MADV_DONTFORK or MADV_WIPEONFORK was given for parts of it
   // Where private mappings show what was written to their files by calls, as no tracker says.

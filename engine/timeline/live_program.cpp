@@ -132,6 +132,9 @@ Result<replay::Guest> LiveProgram::take_anchor(replay::Anchor& anchor, Position&
       RCHK_TRY(add_written_behind(event, pages));
       continue;
     }
+    // What the recorder has mapped for itself is no state of the guest's.
+    const snapshot::AddressSpace& space = recorder_.address_space();
+    std::erase_if(pages, [&space](GuestAddress page) { return space.find(page) == nullptr; });
     std::sort(pages.begin(), pages.end());
     pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
     return guest;
