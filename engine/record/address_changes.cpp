@@ -4,6 +4,7 @@
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -20,6 +21,9 @@ namespace {
 
 using snapshot::ProcMapsEntry;
 using trace::Mapping;
+
+// Device and inode of what is mapped.
+using Object = std::pair<uint64_t, uint64_t>;
 
 // Collects the changes of one call.
 class Collector {
@@ -56,12 +60,14 @@ class Collector {
   Result<void> add_protect(const syscalls::ProtectEffect& effect);
   void add_discard(AddressRange range);
   Result<void> compare_part(AddressRange part, const ProcMapsEntry* now);
+  void find_twins(const std::vector<ProcMapsEntry>& maps);
 
   const tracee::Tracee& tracee_;
   FileStore& files_;
   snapshot::AddressSpace& space_;
   const Note& note_;
   AddressChanges found_;
+  std::set<Object> twins_;  // of which some part is mapped more than once
 };
 
 bool is_dev_zero(const FileDescriptor& file) {
@@ -148,7 +154,10 @@ Result<void> Collector::compare_part(AddressRange part, const ProcMapsEntry* now
   }
   const uint64_t offset = now->offset_bytes + (part.begin - now->range.begin);
   if (before != nullptr) {
-    const bool was_file = before->backing.has_value() || !before->name.empty();
+    // The kernel keeps shared memory in a file of its own, which /proc names. Where it is mapped
+    // twice it has to be one for the replay too.
+    const bool was_file = before->backing.has_value() || !before->name.empty() ||
+                          (before->shared && twins_.count({now->device, now->inode}) == 0);
     const bool same_place =
         !before->backing ||
         before->backing->offset_bytes + (part.begin - before->range.begin) == offset;
@@ -186,9 +195,26 @@ Result<void> Collector::compare_part(AddressRange part, const ProcMapsEntry* now
   return {};
 }
 
+void Collector::find_twins(const std::vector<ProcMapsEntry>& maps) {
+  std::map<Object, std::map<uint64_t, uint64_t>> parts;  // offsets: begin to end
+  for (const ProcMapsEntry& entry : maps) {
+    if (!entry.shared || entry.inode == 0) continue;
+    const Object object{entry.device, entry.inode};
+    const uint64_t begin = entry.offset_bytes, end = begin + entry.range.size();
+    std::map<uint64_t, uint64_t>& known = parts[object];
+    const auto next = known.lower_bound(begin);
+    const bool overlaps = (next != known.end() && next->first < end) ||
+                          (next != known.begin() && std::prev(next)->second > begin);
+    if (overlaps) twins_.insert(object);
+    uint64_t& known_end = known[begin];
+    known_end = std::max(known_end, end);
+  }
+}
+
 Result<void> Collector::compare_with_maps(const snapshot::RangeSet& hidden) {
   RCHK_TRY_ASSIGN(std::vector<ProcMapsEntry> maps, snapshot::read_proc_maps(tracee_.pid()));
   std::erase_if(maps, is_kernel_mapping);
+  find_twins(maps);
   std::set<GuestAddress> borders;
   for (const ProcMapsEntry& entry : maps) borders.insert({entry.range.begin, entry.range.end});
   for (const auto& [begin, mapping] : space_.mappings()) {

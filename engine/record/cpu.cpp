@@ -8,6 +8,8 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
+#include "engine/translate/decode.h"
+
 namespace rchk::record {
 
 namespace {
@@ -132,6 +134,11 @@ Instruction instruction_at(GuestAddress pc, const tracee::Tracee& tracee) {
     return Instruction{kind, trapped, static_cast<uint8_t>(at + opcode_bytes)};
   };
   const uint8_t opcode = bytes[at];
+  if (opcode == translate::kPatchedRandom) {
+    const auto random = decode_random({bytes, got});
+    if (!random) return {};
+    return {InstructionKind::kTrapped, random->kind, random->length, true, *random};
+  }
   const uint8_t second = at + 1 < got ? bytes[at + 1] : 0;
   if (opcode == 0x9c) return is(InstructionKind::kPushFlags, 1);
   if (opcode == 0xcd && second == 0x80) return is(InstructionKind::kInt80, 2);
@@ -156,6 +163,7 @@ Instruction instruction_at(GuestAddress pc, const tracee::Tracee& tracee) {
 
 Registers emulate(const Instruction& instruction, const Registers& before, bool mask_cpuid) {
   constexpr uint64_t kLow = 0xffffffff;
+  if (instruction.is_patched) return perform_random(instruction.random, before);
   Registers after = before;
   after.rip += instruction.length;
   switch (instruction.trapped) {
@@ -177,6 +185,9 @@ Registers emulate(const Instruction& instruction, const Registers& before, bool 
       if (instruction.trapped == trace::TrappedInstruction::kRdtscp) after.rcx = processor;
       break;
     }
+    case trace::TrappedInstruction::kRdrand:
+    case trace::TrappedInstruction::kRdseed:
+      break;  // patched
   }
   return after;
 }

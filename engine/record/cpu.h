@@ -6,6 +6,7 @@
 
 #include "base/registers.h"
 #include "base/types.h"
+#include "engine/record/random_instructions.h"
 #include "engine/trace/event.h"
 #include "engine/tracee/tracee.h"
 
@@ -29,7 +30,7 @@ enum class InstructionKind : uint8_t {
   kOther,
   kSyscall,    // `syscall`
   kInt80,      // a 32-bit system call
-  kTrapped,    // CPUID, RDTSC or RDTSCP; see trapped_instruction()
+  kTrapped,    // CPUID, RDTSC, RDTSCP, or an RDRAND or RDSEED that was patched
   kPushFlags,  // stores the trap flag, which a single step sets
   kRepString,  // a string instruction with a rep prefix: a single step does one iteration
 };
@@ -37,6 +38,8 @@ struct Instruction {
   InstructionKind kind = InstructionKind::kOther;
   trace::TrappedInstruction trapped = trace::TrappedInstruction::kCpuid;  // for kTrapped
   uint8_t length = 0;                                                     // unless kOther
+  bool is_patched = false;                                                // `random` says more
+  RandomInstruction random{};
 };
 Instruction instruction_at(GuestAddress pc, const tracee::Tracee& tracee);
 

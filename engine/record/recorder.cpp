@@ -120,6 +120,8 @@ Recorder::Impl::Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tr
   }
   if (options_.chaos_seed) chaos_.emplace(*options_.chaos_seed);
   trap_cpuid_ = cpuid_can_trap();
+  has_rdrand_ = processor_has(trace::TrappedInstruction::kRdrand);
+  has_rdseed_ = processor_has(trace::TrappedInstruction::kRdseed);
   start_ns_ = monotonic_ns();
   next_checksum_ns_ = std::chrono::nanoseconds(options_.checksum_interval).count();
 }
@@ -171,6 +173,7 @@ Result<void> Recorder::Impl::take_image() {
   task.space->brk = event.brk;
   task.last_registers = event.registers;
   set_hooks(event);
+  for (const trace::Mapping& mapping : event.mappings) patch_random(mapping, event.contents);
   task.space->program = {event_count_};
   task.space->facts = std::make_shared<const ProgramFacts>(
       ProgramFacts{event.executable, trace::arguments_of(event), event.auxv});

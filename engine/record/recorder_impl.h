@@ -10,6 +10,7 @@
 #include "engine/record/cpu.h"
 #include "engine/record/files.h"
 #include "engine/record/image.h"
+#include "engine/record/random_instructions.h"
 #include "engine/record/recorder.h"
 #include "engine/record/restarts.h"
 #include "engine/record/task.h"
@@ -45,10 +46,10 @@ bool asks_to_wait_for_more(const syscalls::Call& call, const syscalls::MemoryRea
 // The recorder's state and loop. Its parts: recorder.cpp (start, the debugger's requests),
 // run_loop.cpp, schedule.cpp (whose turn it is), call_stops.cpp, redirect.cpp (where calls
 // store), restarts.cpp (interrupted calls),
-// signal_stops.cpp, handlers.cpp, spawns.cpp, foreign_memory.cpp, ending.cpp, release.cpp (the
-// recording ends before the guest), by_state.cpp (what changed since; fork snapshots),
-// page_snapshots.cpp (when they are taken), snapshot_pages.cpp (what is copied for them),
-// beginnings.cpp (history that is dropped).
+// signal_stops.cpp, handlers.cpp, random_patches.cpp (RDRAND and RDSEED), spawns.cpp,
+// foreign_memory.cpp, ending.cpp, release.cpp (the recording ends before the guest), by_state.cpp
+// (what changed since; fork snapshots), page_snapshots.cpp (when they are taken),
+// snapshot_pages.cpp (what is copied for them), beginnings.cpp (history that is dropped).
 class Recorder::Impl {
  public:
   Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tracee tracee);
@@ -230,6 +231,15 @@ class Recorder::Impl {
   Result<bool> keeps_signals_back() const;
   bool holds() const { return !task_->held.empty(); }
 
+  // random_patches.cpp Make RDRAND and RDSEED trap: in one mapping, or in those that a call
+  // changed. What they store is added to `writes`.
+  std::vector<GuestAddress> random_instructions_in(const trace::Mapping& mapping);
+  void patch_random(const trace::Mapping& mapping, std::vector<trace::MemoryWrite>& writes);
+  void patch_random_in(const std::vector<trace::AddressSpaceChange>& changes,
+                       std::vector<trace::MemoryWrite>& writes);
+  // For a guest that goes on without being recorded.
+  void take_patches_out(Task& task);
+
   // spawns.cpp
   Result<MaybeStop> on_new_task(const RunLimits& limits);
   Result<void> spawned_by_call(Task& child);
@@ -344,6 +354,8 @@ class Recorder::Impl {
   FileStore files_;
   bool trap_cpuid_ = false;
   tracee::Xsavec xsavec_ = tracee::Xsavec::of_this_machine();
+  bool has_rdrand_ = false, has_rdseed_ = false;  // the processor
+  RandomInstructionFinder random_instructions_;
   TscMirror tsc_mirror_;  // on while run() lets the guest run freely
   uint64_t start_ns_ = 0;
 

@@ -109,13 +109,15 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_trap(const siginfo_t& info,
   return MaybeStop();
 }
 
-// True if the fault came of CPUID, RDTSC or RDTSCP and the guest has its answer now.
+// True if the fault came of CPUID, RDTSC, RDTSCP, RDRAND or RDSEED and the guest has its answer
+// now.
 Result<bool> Recorder::Impl::emulate_trapped(const Registers& before) {
   const Instruction instruction = instruction_at(before.pc(), task_->tracee);
   if (instruction.kind != InstructionKind::kTrapped) return false;
-  const bool trapped = instruction.trapped == trace::TrappedInstruction::kCpuid
-                           ? task_->space->confinement.cpuid_trapped
-                           : task_->space->confinement.tsc_trapped;
+  const Confinement& confinement = task_->space->confinement;
+  const bool is_cpuid = instruction.trapped == trace::TrappedInstruction::kCpuid;
+  const bool trapped =
+      instruction.is_patched || (is_cpuid ? confinement.cpuid_trapped : confinement.tsc_trapped);
   if (!trapped) return false;
   trace::TrapEvent event;
   event.instruction = instruction.trapped;

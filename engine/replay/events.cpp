@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "engine/replay/segment.h"
+#include "engine/translate/decode.h"
 
 namespace rchk::replay {
 
@@ -18,6 +19,10 @@ const char* trap_name(trace::TrappedInstruction instruction) {
       return "rdtsc";
     case trace::TrappedInstruction::kRdtscp:
       return "rdtscp";
+    case trace::TrappedInstruction::kRdrand:
+      return "rdrand";
+    case trace::TrappedInstruction::kRdseed:
+      return "rdseed";
   }
   return "?";
 }
@@ -61,6 +66,20 @@ std::string describe_stop(const translate::Stop& stop) {
   return "the replay stops";
 }
 
+// What the user may want to know of an instruction that nobody recorded.
+std::string Replayer::unrecorded_hint(const Guest& guest) const {
+  uint8_t code[translate::kMaxInstructionBytes] = {};
+  const size_t got = guest.puppet->read_memory(guest.registers.pc(), code);
+  translate::Instruction instruction;
+  const bool is_random =
+      translate::decode(code, got, instruction) == translate::DecodeStatus::kOk &&
+      translate::is_random(instruction);
+  if (!is_random) return {};
+  return ": an RDRAND or RDSEED that the recorder did not know of (in code that the program made, "
+         "or "
+         "that no unwind information names)";
+}
+
 // The guest stopped by itself, not at a limit.
 Result<std::optional<Outcome>> Replayer::at_engine_stop(Guest& guest, const AdvanceRequest& request,
                                                         const Segment& segment,
@@ -94,7 +113,10 @@ Result<std::optional<Outcome>> Replayer::at_engine_stop(Guest& guest, const Adva
   const bool fits = last != nullptr
                         ? stopped_here || last->reason != trace::ExitReason::kRecorderStopped
                         : stop_at(body) == stop.reason;
-  if (!fits) return divergence(guest, describe_stop(stop) + ", which was not recorded here\n");
+  if (!fits) {
+    return divergence(guest, fmt::format("{}, which was not recorded here{}\n", describe_stop(stop),
+                                         unrecorded_hint(guest)));
+  }
   return take_event(guest, *segment.event);
 }
 

@@ -231,7 +231,17 @@ Result<void> Puppet::map(const snapshot::Mapping& mapping, const Contents& conte
 
 Result<void> Puppet::unmap_guest(AddressRange range) {
   touch_code(range);
-  RCHK_TRY(call("munmap", SYS_munmap, {range.begin.value, range.size()}));
+  // What the guest knows nothing of stays.
+  std::vector<AddressRange> kept{gadget_page()};
+  for (const auto& [begin, own] : own_ranges_) kept.push_back(own);
+  std::sort(kept.begin(), kept.end());
+  GuestAddress at = range.begin;
+  kept.push_back({range.end, range.end});
+  for (const AddressRange& next : kept) {
+    const AddressRange gap{at, std::min(next.begin, range.end)};
+    if (!gap.empty()) RCHK_TRY(call("munmap", SYS_munmap, {gap.begin.value, gap.size()}));
+    at = std::max(at, next.end);
+  }
   space_.unmap(range);
   return {};
 }

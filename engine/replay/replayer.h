@@ -152,6 +152,7 @@ class Replayer {
                                               uint64_t& budget);
   Result<translate::Stop> run_engine(Guest& guest, uint64_t limit, bool report_at_start);
   std::optional<Outcome> probe_outcome(const Guest& guest, const translate::Stop& stop) const;
+  std::string unrecorded_hint(const Guest& guest) const;
   Result<std::optional<Outcome>> at_engine_stop(Guest& guest, const AdvanceRequest& request,
                                                 const Segment& segment,
                                                 const translate::Stop& stop);

@@ -251,7 +251,7 @@ class EventParser {
   }
 
   Result<void> read_body(TrapEvent& event) {
-    RCHK_TRY(enumerator(event.instruction, TrappedInstruction::kRdtscp));
+    RCHK_TRY(enumerator(event.instruction, TrappedInstruction::kRdseed));
     RCHK_TRY(registers_at(EventKind::kTrap, event.before));
     RCHK_TRY(registers(event.after, guess_after_trap(event.instruction, event.before)));
     remember(EventKind::kTrap, event.before, event.after);

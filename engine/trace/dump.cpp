@@ -82,6 +82,10 @@ std::string_view name_of(TrappedInstruction instruction) {
       return "rdtsc";
     case TrappedInstruction::kRdtscp:
       return "rdtscp";
+    case TrappedInstruction::kRdrand:
+      return "rdrand";
+    case TrappedInstruction::kRdseed:
+      return "rdseed";
   }
   return "?";
 }
@@ -189,6 +193,10 @@ struct LineText {
       return fmt::format(
           "cpuid({:#x}, {:#x}) = {:#x} {:#x} {:#x} {:#x}", static_cast<uint32_t>(event.before.rax),
           static_cast<uint32_t>(event.before.rcx), after.rax, after.rbx, after.rcx, after.rdx);
+    }
+    if (event.instruction == TrappedInstruction::kRdrand ||
+        event.instruction == TrappedInstruction::kRdseed) {
+      return std::string(name_of(event.instruction));  // in the register that it names
     }
     return fmt::format("{} = {:#x}", name_of(event.instruction), after.rdx << 32 | after.rax);
   }

@@ -93,7 +93,13 @@ struct SyscallEvent {
   bool operator==(const SyscallEvent&) const = default;
 };
 
-enum class TrappedInstruction : uint8_t { kCpuid = 0, kRdtsc = 1, kRdtscp = 2 };
+enum class TrappedInstruction : uint8_t {
+  kCpuid = 0,
+  kRdtsc = 1,
+  kRdtscp = 2,
+  kRdrand = 3,
+  kRdseed = 4,
+};
 
 // An instruction whose result the recorder supplied.
 struct TrapEvent {

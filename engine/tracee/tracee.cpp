@@ -471,8 +471,18 @@ Result<void> Tracee::run_to_gadget_entry(GuestAddress gadget) {
   }
 }
 
+// The guest may have unmapped it.
+Result<void> Tracee::require_gadget(GuestAddress gadget) const {
+  uint8_t code[2] = {};
+  if (read_memory(gadget, code) == sizeof(code) && code[0] == 0x0f && code[1] == 0x05) return {};
+  return fail(
+      ErrorKind::kUnsupported,
+      fmt::format("process {} has unmapped the page that system calls are made from", pid_));
+}
+
 Result<int64_t> Tracee::remote_syscall(GuestAddress gadget, int64_t number,
                                        std::array<uint64_t, 6> arguments) {
+  RCHK_TRY(require_gadget(gadget));
   RCHK_TRY_ASSIGN(const Registers saved, registers());
   Registers call = saved;
   call.rip = gadget.value;
@@ -495,6 +505,7 @@ Result<int64_t> Tracee::remote_syscall(GuestAddress gadget, int64_t number,
 }
 
 Result<Tracee> Tracee::fork(GuestAddress gadget, Kinship kinship) {
+  RCHK_TRY(require_gadget(gadget));
   RCHK_TRY_ASSIGN(const Registers saved, registers());
   Registers call = saved;
   call.rip = gadget.value;

@@ -159,6 +159,7 @@ class Tracee {
   Result<uint64_t> block_signals();
   void send_to_itself(int signal, siginfo_t info);
   Result<void> unblock_signals(uint64_t mask);
+  Result<void> require_gadget(GuestAddress gadget) const;
   Result<void> run_to_gadget_entry(GuestAddress gadget);
   Result<StopStatus> wait_for_syscall_stop(std::optional<pid_t>* new_process);
 

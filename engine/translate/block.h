@@ -33,6 +33,10 @@ struct BlockKey {
   bool operator==(const BlockKey&) const = default;
 };
 
+// The register that holds the address of an rip-relative operand which the copy of its instruction
+// cannot reach. Needs no REX prefix and no SIB byte.
+enum class FarOperand : uint8_t { kNone, kRsi, kRdi, kRbx };
+
 // Where a guest's instruction lies in the cache and what the machine's registers mean there.
 // There is one for each instruction of every block, so they are kept small.
 struct InstructionRecord {
@@ -42,7 +46,8 @@ struct InstructionRecord {
   bool r11_is_guest : 1 = false;  // the counter is in StatePage::count, r11 in the register
   bool rcx_spilled : 1 = false;   // the guest's rcx is in StatePage::rcx
   bool flags_saved : 1 = false;   // rax and flags are in StatePage: inside the state probe
-  bool traps : 1 = false;         // int3 and its like: the signal comes behind it
+  FarOperand far : 2 = FarOperand::kNone;  // the guest's register is in StatePage::lent
+  bool traps : 1 = false;                  // int3 and its like: the signal comes behind it
 };
 static_assert(sizeof(InstructionRecord) == 8);
 

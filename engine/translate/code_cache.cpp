@@ -12,9 +12,12 @@ namespace rchk::translate {
 
 namespace {
 
-// Arenas stay this far inside the reach of a 32-bit displacement, so that the operands of the
-// code they copy, which lie around it, are reached as well.
+// Arenas stay this far inside the reach of a 32-bit displacement, where there is room, so that the
+// operands of the code they copy, which lie around it, are reached as well.
 constexpr uint64_t kReach = (2ull << 30) - (320ull << 20);
+
+// Where code had no room for an arena near it: by parts of memory of this size.
+constexpr unsigned kCrowdedShift = 24;
 
 // Engines of one process must be told apart in what they leave in hosts; the number names a
 // layout and no state hangs on it.
@@ -109,19 +112,34 @@ Result<void> CodeCache::map_into(Host& host) {
   return {};
 }
 
+std::optional<GuestAddress> CodeCache::room_for_arena(Host& host, GuestAddress pc) {
+  const uint64_t part = pc.value >> kCrowdedShift;
+  if (crowded_.count(part) == 0) {
+    const auto near = host.free_range_near(range_of(pc.page_floor(), kPageSize), kArenaBytes);
+    if (near) return near;
+    crowded_.insert(part);
+  }
+  if (!arenas_.empty()) return std::nullopt;
+  constexpr uint64_t kStep = 1ull << 36;
+  constexpr uint64_t kUserEnd = 1ull << 47;
+  for (uint64_t at = kStep; at < kUserEnd; at += kStep) {
+    const auto found = host.free_range_near(range_of({at}, kPageSize), kArenaBytes);
+    if (found) return found;
+  }
+  return std::nullopt;
+}
+
 Result<Arena*> CodeCache::arena_for(Host& host, GuestAddress pc) {
   for (const auto& arena : arenas_) {
     if (in_reach(*arena, pc.value)) return arena.get();
   }
-  const auto found = host.free_range_near(range_of(pc.page_floor(), kPageSize), kArenaBytes);
-  if (!found) return fail(ErrorKind::kUnsupported, "no room for a code cache near the code");
+  const auto found = room_for_arena(host, pc);
+  if (!found && !arenas_.empty()) return arenas_.front().get();
+  if (!found) return fail(ErrorKind::kUnsupported, "no room for a code cache in the address space");
   auto arena = std::make_unique<Arena>();
   arena->index = static_cast<uint32_t>(arenas_.size());
   arena->address = found->value;
   arena->file_offset = file_bytes_;
-  if (!in_reach(*arena, pc.value)) {
-    return fail(ErrorKind::kUnsupported, "no room for a code cache near the code");
-  }
   RCHK_TRY(grow_file(kArenaBytes));
   void* bytes = mmap(nullptr, kArenaBytes, PROT_READ | PROT_WRITE, MAP_SHARED, memfd_.get(),
                      static_cast<off_t>(arena->file_offset));
@@ -156,6 +174,7 @@ Result<void> CodeCache::move_away(Host& host) {
   arenas_.clear();
   file_bytes_ = (kBaseBytes + kPageSize - 1) & ~(kPageSize - 1);
   base_address_ = 0;
+  crowded_.clear();
   layout_ = next_layout();
   return {};
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <set>
 #include <vector>
 
 #include "base/fd.h"
@@ -79,7 +81,8 @@ class CodeCache {
 
   // Maps what the host lacks; drops from it what an engine laid out otherwise put there.
   Result<void> map_into(Host& host);
-  // The arena in reach of `pc`; makes one, mapped into `host`, when there is none.
+  // An arena for code at `pc`: in reach of it, if there is room for one; else some other. Makes
+  // one, mapped into `host`, when there is none.
   Result<Arena*> arena_for(Host& host, GuestAddress pc);
   Arena* arena_at(uint64_t address);
   // Where indirect jumps go that find no landing. REQUIRES: there is an arena.
@@ -102,6 +105,7 @@ class CodeCache {
   Result<void> grow_file(uint64_t bytes);
   Result<void> choose_base(Host& host);
   Result<void> unmap_from(Host& host);
+  std::optional<GuestAddress> room_for_arena(Host& host, GuestAddress pc);
   void emit_routines(Arena& arena);
   void emit_compare_watched(Arena& arena, Emitter& out);
 
@@ -111,6 +115,7 @@ class CodeCache {
   uint64_t base_address_ = 0;  // 0: not chosen yet
   uint64_t layout_ = 0;        // changes whenever addresses are given up
   std::vector<std::unique_ptr<Arena>> arenas_;
+  std::set<uint64_t> crowded_;  // parts of memory without room for an arena in reach
 };
 
 }  // namespace rchk::translate

@@ -252,13 +252,19 @@ bool read_prefixes(Cursor& cursor, Instruction& out) {
   }
 }
 
+bool is_patched_random(Cursor& cursor, const Instruction& out) {
+  constexpr uint8_t kGroup9 = 0xc7, kLeastModrm = 0xf0;  // /6 and /7 with a register
+  return out.opcode == kPatchedRandom && cursor.has(2) && cursor.peek() == kGroup9 &&
+         cursor.peek(1) >= kLeastModrm && out.rep != 0xf3 && !out.lock;
+}
+
 }  // namespace
 
 DecodeStatus decode(const uint8_t* bytes, size_t available, Instruction& out) {
   out = Instruction{};
   Cursor cursor(bytes, available);
   if (read_prefixes(cursor, out)) {
-    if (out.opcode == 0x0f)
+    if (out.opcode == 0x0f || is_patched_random(cursor, out))
       decode_two_byte(cursor, out);
     else
       decode_one_byte(cursor, out);

@@ -16,7 +16,7 @@ enum class InstructionClass : uint8_t {
   kIndirectCall,
   kReturn,
   kSyscall,
-  kTrapped,      // cpuid, rdtsc, rdtscp, xsavec
+  kTrapped,      // cpuid, rdtsc, rdtscp, rdrand, rdseed, xsavec
   kUnsupported,  // Instruction::detail names it
   kInvalid,      // raises SIGILL
   kTrap,         // int3, int1: raise SIGTRAP behind themselves
@@ -64,6 +64,12 @@ struct Instruction {
   uint8_t reg() const { return (modrm >> 3) & 7; }
   uint8_t rm() const { return modrm & 7; }
 };
+
+// RDRAND and RDSEED, whose reg() is 6 and 7.
+bool is_random(const Instruction& instruction);
+// The recorder makes them trap with this byte, HLT, in the place of the 0F of their opcode
+// (docs/notes/random-instructions.md); such a one is decoded like one that was left alone.
+inline constexpr uint8_t kPatchedRandom = 0xf4;
 
 // The longest instruction (SDM vol. 2, 2.3.11).
 inline constexpr size_t kMaxInstructionBytes = 15;

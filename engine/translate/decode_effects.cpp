@@ -314,8 +314,7 @@ void describe_group_c7(Instruction& out) {
     if (out.reg() == 4 && !prefixed) out.kind = InstructionClass::kTrapped;
     return;
   }
-  if (out.reg() == 6) unsupported(out, "RDRAND");
-  if (out.reg() == 7 && out.rep != 0xf3) unsupported(out, "RDSEED");
+  if (is_random(out)) out.kind = InstructionClass::kTrapped;
 }
 
 void describe_two_byte(Instruction& out) {
@@ -415,6 +414,13 @@ void describe_two_byte(Instruction& out) {
 }
 
 }  // namespace
+
+bool is_random(const Instruction& instruction) {
+  constexpr uint8_t kGroup9 = 0xc7;
+  return instruction.encoding == Encoding::kLegacy && instruction.map == 1 &&
+         instruction.opcode == kGroup9 && !instruction.has_memory_operand() &&
+         instruction.reg() >= 6 && instruction.rep != 0xf3 && !instruction.lock;
+}
 
 void describe_legacy_effects(Instruction& out) {
   if (out.kind == InstructionClass::kInvalid) return;

@@ -58,7 +58,7 @@ struct Probes {
 enum class StopReason : uint8_t {
   kInstructionLimit,  // exactly as many instructions as asked for were retired
   kSyscall,           // pc at a `syscall` instruction, not executed
-  kTrapped,           // pc at CPUID, RDTSC, RDTSCP or XSAVEC, not executed
+  kTrapped,           // pc at CPUID, RDTSC, RDTSCP, RDRAND, RDSEED or XSAVEC, not executed
   kBreakpoint,        // pc at a breakpoint, its instruction not executed
   kWatchpoint,        // pc behind the instruction that hit the watchpoint
   kStateCandidate,    // pc where the state probe matched

@@ -234,6 +234,9 @@ Result<std::optional<Stop>> Engine::Impl::signalled(Progress& progress, const Ho
   const uint64_t counter = record->r11_is_guest ? state.count : guest.r11;
   if (!record->r11_is_guest) guest.r11 = state.r11;
   if (record->rcx_spilled) guest.rcx = state.rcx;
+  if (record->far == FarOperand::kRsi) guest.rsi = state.lent;
+  if (record->far == FarOperand::kRdi) guest.rdi = state.lent;
+  if (record->far == FarOperand::kRbx) guest.rbx = state.lent;
   note_inline_hit(progress, budget);
   progress.retired +=
       static_cast<uint64_t>(static_cast<int64_t>(counter) + budget + record->count_delta);

@@ -24,6 +24,7 @@ struct StatePage {
   uint64_t flags = 0;      // lahf and seto of the guest's flags, while emitted code uses them
   uint64_t return_to = 0;  // where a shared routine goes back to
   uint64_t scratch[4] = {};
+  uint64_t lent = 0;        // the guest's register that holds a far operand's address (FarOperand)
   uint32_t exit_site = 0;   // which exit was taken: index into the engine's exit sites
   uint32_t hit_site = 0;    // last remembered hit: index into the exit sites, 0 for none
   uint64_t hit_count = 0;   // the counter at that hit

@@ -226,21 +226,91 @@ void Translator::record(const TraceStep& step, bool rcx_spilled) {
   records_.push_back(record);
 }
 
+uint64_t Translator::operand_of(const TraceStep& step) {
+  int32_t displacement;
+  std::memcpy(&displacement, step.bytes.data() + step.instruction.displacement_offset, 4);
+  return step.next_pc() + static_cast<uint64_t>(int64_t{displacement});
+}
+
+// Whether what is emitted from here on reaches `operand` by 32 bits.
+bool Translator::reaches(uint64_t operand) const {
+  constexpr int64_t kLongestEmitted = 256;
+  const auto distance = static_cast<int64_t>(operand - out_.here());
+  return distance > INT32_MIN + kLongestEmitted && distance < INT32_MAX - kLongestEmitted;
+}
+
 void Translator::emit_copy(const TraceStep& step) {
   const Instruction& instruction = step.instruction;
   if (instruction.uses_r11) take_r11_in();
+  if (instruction.rip_relative && !reaches(operand_of(step))) return emit_far_copy(step);
   record(step, false);
   uint8_t* copy = out_.pointer();
   out_.copy(step.bytes.data(), instruction.length);
-  if (instruction.rip_relative) {
-    int32_t displacement;
-    std::memcpy(&displacement, step.bytes.data() + instruction.displacement_offset, 4);
-    const uint64_t operand = step.next_pc() + static_cast<uint64_t>(int64_t{displacement});
-    const auto moved = static_cast<int64_t>(operand - out_.here());
-    RCHK_CHECK(moved == static_cast<int32_t>(moved), "operand out of reach at {:#x}", step.pc);
-    displacement = static_cast<int32_t>(moved);
-    std::memcpy(copy + instruction.displacement_offset, &displacement, 4);
+  if (!instruction.rip_relative) return;
+  const auto moved = static_cast<int32_t>(operand_of(step) - out_.here());
+  std::memcpy(copy + instruction.displacement_offset, &moved, 4);
+}
+
+size_t Translator::prefix_offset(const TraceStep& step) {
+  const Instruction& instruction = step.instruction;
+  const size_t opcode = instruction.opcode_offset;
+  switch (instruction.encoding) {
+    case Encoding::kLegacy:  // 0F, 0F 38 and 0F 3A lie between REX and the opcode
+      return opcode - std::min<size_t>(instruction.map, 2) - 1;
+    case Encoding::kEvex:
+      return opcode - 4;
+    case Encoding::kVex:
+      return step.bytes[opcode - 2] == 0xc5 && instruction.map == 1 ? opcode - 2 : opcode - 3;
   }
+  return 0;
+}
+
+// One that the instruction does not use. With an rip-relative operand none uses rsi and rdi but as
+// the operands that it names.
+FarOperand Translator::far_operand(const TraceStep& step) {
+  const Instruction& instruction = step.instruction;
+  // The second operand of VEX and EVEX, inverted.
+  constexpr uint8_t kNoRegister = 0xff;
+  uint8_t second = kNoRegister;
+  if (instruction.encoding != Encoding::kLegacy) {
+    const size_t at = prefix_offset(step) + (instruction.encoding == Encoding::kEvex ? 2 : 0);
+    const uint8_t byte = instruction.encoding == Encoding::kEvex
+                             ? step.bytes[at]
+                             : step.bytes[instruction.opcode_offset - 1u];
+    second = static_cast<uint8_t>((~byte >> 3) & 7);
+  }
+  const auto is_free = [&](Register candidate) {
+    return instruction.reg() != candidate && second != candidate;
+  };
+  if (is_free(kRsi)) return FarOperand::kRsi;
+  return is_free(kRdi) ? FarOperand::kRdi : FarOperand::kRbx;
+}
+
+// With the operand's address in a register instead of the displacement, which goes.
+void Translator::emit_far_copy(const TraceStep& step) {
+  const Instruction& instruction = step.instruction;
+  const FarOperand far = far_operand(step);
+  const Register address = far == FarOperand::kRsi ? kRsi : far == FarOperand::kRdi ? kRdi : kRbx;
+  out_.store(SLOT(lent), address);
+  out_.move_imm64(address, operand_of(step));
+  record(step, false);
+  records_.back().far = far;
+  uint8_t* copy = out_.pointer();
+  const size_t behind = instruction.displacement_offset + 4u;
+  out_.copy(step.bytes.data(), instruction.displacement_offset);
+  out_.copy(step.bytes.data() + behind, instruction.length - behind);
+  // [address], without the bit that makes it one of r8 to r15. VEX and EVEX keep it inverted, in
+  // the byte behind their first; VEX of two bytes has none.
+  constexpr uint8_t kNotRm = 0xf8, kRexB = 1, kInvertedB = 0x20, kShortVex = 0xc5;
+  copy[instruction.modrm_offset] =
+      static_cast<uint8_t>((copy[instruction.modrm_offset] & kNotRm) | address);
+  const size_t prefix = prefix_offset(step);
+  if (instruction.encoding == Encoding::kLegacy) {
+    if (instruction.rex != 0) copy[prefix] &= static_cast<uint8_t>(~kRexB);
+  } else if (copy[prefix] != kShortVex) {
+    copy[prefix + 1] |= kInvertedB;
+  }
+  out_.load(address, SLOT(lent));
 }
 
 void Translator::emit_x87_check(const TraceStep& step) {
@@ -336,21 +406,20 @@ void Translator::emit_call(const TraceStep& step) {
 // Loads the target of an indirect jump or call into rcx.
 void Translator::emit_indirect_operand(const TraceStep& step) {
   const Instruction& instruction = step.instruction;
+  const bool far = instruction.rip_relative && !reaches(operand_of(step));
+  if (far) out_.move_imm64(kRcx, operand_of(step));
   if (instruction.segment != 0) out_.byte(instruction.segment);
   if (instruction.address_size_32) out_.byte(0x67);
+  if (far) return out_.bytes(0x48, 0x8b, 0x09);  // mov rcx, [rcx]
   out_.byte(static_cast<uint8_t>(0x48 | (instruction.rex & 3)));
   out_.byte(0x8b);
   const size_t rest = instruction.length - instruction.modrm_offset;
   uint8_t* copy = out_.pointer();
   out_.copy(step.bytes.data() + instruction.modrm_offset, rest);
   copy[0] = static_cast<uint8_t>((copy[0] & 0xc7) | kRcx << 3);
-  if (instruction.rip_relative) {
-    int32_t displacement;
-    std::memcpy(&displacement, copy + 1, 4);
-    const uint64_t operand = step.next_pc() + static_cast<uint64_t>(int64_t{displacement});
-    displacement = static_cast<int32_t>(operand - out_.here());
-    std::memcpy(copy + 1, &displacement, 4);
-  }
+  if (!instruction.rip_relative) return;
+  const auto displacement = static_cast<int32_t>(operand_of(step) - out_.here());
+  std::memcpy(copy + 1, &displacement, 4);
 }
 
 void Translator::emit_indirect(const TraceStep& step) {

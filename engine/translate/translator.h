@@ -110,6 +110,13 @@ class Translator {
   void save_flags();
   void restore_flags();
   void emit_copy(const TraceStep& step);
+  void emit_far_copy(const TraceStep& step);
+  bool reaches(uint64_t operand) const;
+  // REQUIRES of these: the instruction has an rip-relative operand.
+  static uint64_t operand_of(const TraceStep& step);
+  static FarOperand far_operand(const TraceStep& step);
+  // Of the REX prefix, if there is one, or the first byte of VEX or EVEX.
+  static size_t prefix_offset(const TraceStep& step);
   // Leaves in front of an instruction that needs FIP, unless it is right.
   void emit_x87_check(const TraceStep& step);
   // In front of an instruction, and behind the copy of it.

@@ -20,6 +20,10 @@ bool can_filter() { return __builtin_cpu_supports("bmi2") != 0; }
 // lea rcx, operand
 void Translator::emit_operand_address(const TraceStep& step) {
   const Instruction& instruction = step.instruction;
+  if (instruction.rip_relative && !reaches(operand_of(step))) {
+    const uint64_t operand = operand_of(step);
+    return out_.move_imm64(kRcx, instruction.address_size_32 ? operand & 0xffffffff : operand);
+  }
   if (instruction.address_size_32) out_.byte(0x67);
   out_.bytes(0x48 | (instruction.rex & 3), 0x8d);
   uint8_t modrm = static_cast<uint8_t>((instruction.modrm & 0xc7) | kRcx << 3);

@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "engine/translate/decode.h"
+
 namespace rchk::target {
 
 using translate::StopReason;
@@ -45,9 +47,8 @@ Result<Diversion::Outcome> Diversion::run(const Command& command) {
         RCHK_TRY_ASSIGN(const bool answered, replayer_.answer_xsavec(guest_));
         if (answered && command.single_step) return Outcome{};
         if (answered) break;
-        // CPUID, RDTSC and RDTSCP: zeros will do for what is thrown away.
-        guest_.registers.rax = guest_.registers.rdx = 0;
-        guest_.registers.rip += 2;
+        RCHK_TRY(skip_trapped());
+        if (command.single_step) return Outcome{};
         break;
       }
       case StopReason::kFault:
@@ -59,6 +60,25 @@ Result<Diversion::Outcome> Diversion::run(const Command& command) {
         break;
     }
   }
+}
+
+// CPUID, RDTSC and their like: zeros will do for what is thrown away.
+Result<void> Diversion::skip_trapped() {
+  uint8_t code[translate::kMaxInstructionBytes] = {};
+  const size_t got = guest_.puppet->read_memory(guest_.registers.pc(), code);
+  translate::Instruction instruction;
+  if (translate::decode(code, got, instruction) != translate::DecodeStatus::kOk) {
+    return fail(ErrorKind::kSystem,
+                fmt::format("the instruction at {} cannot be read", guest_.registers.pc()));
+  }
+  // RDRAND and RDSEED say in the carry flag that they have a value; their register keeps its own.
+  if (translate::is_random(instruction)) {
+    guest_.registers.rflags |= 1;
+  } else {
+    guest_.registers.rax = guest_.registers.rdx = 0;
+  }
+  guest_.registers.rip += instruction.length;
+  return {};
 }
 
 Result<bool> Diversion::system_call(const Command& command) {

@@ -46,6 +46,7 @@ class Diversion {
 
  private:
   // Carries the system call out at which the guest stands. True if it ends the guest.
+  Result<void> skip_trapped();
   Result<bool> system_call(const Command& command);
 
   replay::Replayer& replayer_;

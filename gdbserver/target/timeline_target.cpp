@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstring>
 
+#include "engine/translate/decode.h"
 #include "gdbserver/target/proc_files.h"
 
 namespace rchk::target {
@@ -138,8 +140,36 @@ Result<void> TimelineTarget::write_extended_state(Tid thread, const ExtendedStat
 }
 
 size_t TimelineTarget::read_memory(GuestAddress address, std::span<uint8_t> bytes) {
+  const size_t got = read_as_it_is(address, bytes);
+  show_unpatched(address, bytes.first(got));
+  return got;
+}
+
+size_t TimelineTarget::read_as_it_is(GuestAddress address, std::span<uint8_t> bytes) {
   if (diversion_) return diversion_->guest().puppet->read_memory(address, bytes);
   return timeline_.read_memory(address, bytes);
+}
+
+// RDRAND and RDSEED in code as the program has them, not as the recorder has patched them.
+void TimelineTarget::show_unpatched(GuestAddress address, std::span<uint8_t> bytes) {
+  constexpr size_t kPatternBytes = 3;
+  constexpr uint8_t kOpcode = 0x0f;
+  for (size_t at = 0; at < bytes.size(); ++at) {
+    const auto* found = static_cast<const uint8_t*>(
+        std::memchr(bytes.data() + at, translate::kPatchedRandom, bytes.size() - at));
+    if (found == nullptr) return;
+    at = static_cast<size_t>(found - bytes.data());
+    uint8_t code[kPatternBytes] = {};
+    translate::Instruction instruction;
+    const size_t got = read_as_it_is(address + at, code);
+    if (translate::decode(code, got, instruction) != translate::DecodeStatus::kOk ||
+        !translate::is_random(instruction)) {
+      continue;
+    }
+    const auto space = timeline_.space();
+    const trace::Mapping* const mapping = space ? space->find(address + at) : nullptr;
+    if (mapping != nullptr && mapping->executable()) bytes[at] = kOpcode;
+  }
 }
 
 Result<void> TimelineTarget::write_memory(GuestAddress address, ByteView bytes) {

@@ -109,6 +109,8 @@ class TimelineTarget final : public Target,
   std::optional<ByteView> embedded_file(std::string_view path) override;
 
  private:
+  size_t read_as_it_is(GuestAddress address, std::span<uint8_t> bytes);
+  void show_unpatched(GuestAddress address, std::span<uint8_t> bytes);
   Result<const trace::ExecEvent*> program();
   Result<Diversion*> diversion();
   timeline::StopPoints stop_points() const;

@@ -288,7 +288,11 @@ class Generator {
       bytes({0xc0 | (field & 7) << 3 | (rm & 7)});
       return;
     }
-    switch (pick(4)) {
+    switch (pick(5)) {
+      case 4:  // [rip + disp32], with a bit in REX that means nothing there
+        bytes({0x40 | wide << 3 | (field >> 3) << 2 | pick(2)});
+        bytes(opcode);
+        return rip_relative(field);
       case 0:  // [rbx + disp8]
         bytes({0x40 | wide << 3 | (field >> 3) << 2});
         bytes(opcode);
@@ -312,6 +316,13 @@ class Generator {
         dword(static_cast<uint32_t>(pick(1024)));
         break;
     }
+  }
+
+  // Behind the opcode: ModRM, and the distance to what [rbx] reaches too.
+  void rip_relative(int field) {
+    bytes({0x05 | (field & 7) << 3});
+    const uint64_t target = kData + kDataBytes / 4 + static_cast<uint64_t>(pick(1024));
+    dword(static_cast<uint32_t>(target - (kCode + out_.size() + 4)));
   }
 
   void integer() {
@@ -349,6 +360,10 @@ class Generator {
       case 11:
         return modrm(reg(), wide, {}, {0x0f, 0x40 | pick(16)});
       case 12:
+        if (chance(4)) {  // mov between memory and ah, ch or dh, without REX
+          bytes({chance(2) ? 0x88 : 0x8a});
+          return rip_relative(pick(3) + 4);
+        }
         return modrm(0, 0, {}, {0x0f, 0x90 | pick(16)});
       case 13:
         return modrm(reg(), wide, {}, {0x0f, 0xb6 | pick(2) | pick(2) << 3});
@@ -422,11 +437,25 @@ class Generator {
         return bytes(
             {0xc4, 0x41 | (x < 8 ? 0x80 : 0), (~y & 15) << 3 | 5, 0xd4, 0xc0 | (x & 7) << 3 | 3});
       }
-      case 6:  // vpxorq zmm x, zmm y, [rbx]
+      case 6:  // vpxorq zmm x, zmm y, [rbx], or [rip + d] with a bit that means nothing
+        if (chance(2)) {
+          bytes(
+              {0x62, 0x51 | (x < 8 ? 0x80 : 0) | pick(2) << 5, 0x85 | (~y & 15) << 3, 0x48, 0xef});
+          return rip_relative(x);
+        }
         return bytes({0x62, 0x71 | (x < 8 ? 0x80 : 0), 0x85 | (~y & 15) << 3, 0x48, 0xef,
                       0x03 | (x & 7) << 3});
       case 7: {  // andn r, r11, m / rorx
         const int r = reg();
+        if (chance(2)) {  // andn r, s, [rip + d]
+          const int s = reg();
+          bytes({0xc4, 0x42 | (r < 8 ? 0x80 : 0) | pick(2) << 5, 0x80 | (~s & 15) << 3, 0xf2});
+          return rip_relative(r);
+        }
+        if (chance(3)) {  // vmovdqu ymm x, [rip + d], with the short prefix
+          bytes({0xc5, 0x7e | (x < 8 ? 0x80 : 0), 0x6f});
+          return rip_relative(x);
+        }
         return bytes(
             {0xc4, 0x62 | (r < 8 ? 0x80 : 0), 0x80 | (~11 & 15) << 3, 0xf2, 0x03 | (r & 7) << 3});
       }
@@ -476,6 +505,7 @@ class Generator {
   void vector_memory(std::initializer_list<int> opcode, int prefix, int x) {
     bytes({prefix, 0x40 | (x >> 3) << 2});
     bytes(opcode);
+    if (chance(3)) return rip_relative(x);
     bytes({0x83 | (x & 7) << 3});
     dword(static_cast<uint32_t>(pick(2048)));
   }

@@ -11,7 +11,7 @@ namespace rchk::translate::testing {
 // Where random programs live.
 inline constexpr uint64_t kCode = 0x555555554000ull;
 inline constexpr uint64_t kCodeBytes = 0x10000;
-inline constexpr uint64_t kData = 0x7fff20000000ull;
+inline constexpr uint64_t kData = kCode + 0x1000000;  // rip-relative operands reach it
 inline constexpr uint64_t kDataBytes = 0x10000;
 inline constexpr uint64_t kStack = 0x7fff30000000ull;
 inline constexpr uint64_t kStackBytes = 0x10000;

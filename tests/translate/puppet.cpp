@@ -314,10 +314,14 @@ Result<void> Puppet::unmap(AddressRange range) {
 std::optional<GuestAddress> Puppet::free_range_near(AddressRange code, uint64_t size_bytes) {
   constexpr uint64_t kReach = 2ull << 30;
   constexpr uint64_t kUserEnd = 0x7ffffffff000ull;
+  const bool near_code = code.begin.value > kUserEnd / 2;
+  if (caches_are_far && near_code) return std::nullopt;
   mappings_changed();
   uint64_t best = 0, best_distance = ~0ull;
   uint64_t gap_begin = 0x20000;
   auto consider = [&](uint64_t begin, uint64_t end) {
+    if (code.end.value > kReach) begin = std::max(begin, code.end.value - kReach);
+    end = std::min(end, code.begin.value + kReach);
     if (end < begin + size_bytes) return;
     for (const uint64_t candidate : {begin, end - size_bytes}) {
       const uint64_t low = std::min(candidate, code.begin.value);

@@ -52,6 +52,8 @@ class Puppet final : public Host {
   HostTranslationState& translation_state() override { return state_; }
 
   uint64_t resumes = 0;
+  // Code gets no cache near it, so that its operands are out of the reach of the copies.
+  static inline bool caches_are_far = false;
 
  private:
   struct Area {

@@ -197,6 +197,7 @@ int speed_main(int argc, char** argv) {
   if (argc < 2) return 2;
   pin_to_one_core();
   const std::vector<std::string> arguments(argv + 1, argv + argc);
+  Puppet::caches_are_far = std::getenv("FAR") != nullptr;
   if (std::getenv("LOCKSTEP") != nullptr) return lockstep(arguments);
   const double native = std::getenv("SPEED_NO_NATIVE") ? 1 : native_seconds(arguments);
   const double before = cpu_of(RUSAGE_CHILDREN), own_before = cpu_of(RUSAGE_SELF);

@@ -35,10 +35,27 @@ TEST(Decode, TellsBranchesApart) {
 
 TEST(Decode, NamesWhatIsUnsupported) {
   EXPECT_STREQ(decoded({0xcd, 0x80}).detail, "INT 0x80");
-  EXPECT_STREQ(decoded({0x0f, 0xc7, 0xf0}).detail, "RDRAND");
-  EXPECT_STREQ(decoded({0x0f, 0xc7, 0xf8}).detail, "RDSEED");
   EXPECT_EQ(decoded({0xf3, 0x0f, 0xc7, 0xf8}).kind, InstructionClass::kOrdinary);  // rdpid
   EXPECT_STREQ(decoded({0xc7, 0xf8, 0, 0, 0, 0}).detail, "XBEGIN");
+}
+
+TEST(Decode, RandomInstructionsPatchedOrNot) {
+  for (const uint8_t first : {uint8_t{0x0f}, kPatchedRandom}) {
+    const Instruction narrow = decoded({0x66, first, 0xc7, 0xf3});
+    EXPECT_TRUE(is_random(narrow));
+    EXPECT_EQ(narrow.kind, InstructionClass::kTrapped);
+    EXPECT_EQ(narrow.length, 4);
+    const Instruction wide = decoded({0x49, first, 0xc7, 0xfb});
+    EXPECT_TRUE(is_random(wide));
+    EXPECT_EQ(wide.reg(), 7);
+    EXPECT_EQ(wide.rex, 0x49);
+    // SENDUIPI and RDPID; what has a memory operand.
+    EXPECT_FALSE(is_random(decoded({0xf3, first, 0xc7, 0xf8})));
+    EXPECT_FALSE(is_random(decoded({first, 0xc7, 0x30})));
+  }
+  EXPECT_EQ(decoded({0xf4}).length, 1);
+  EXPECT_EQ(decoded({0xf4, 0xc7}).length, 1);
+  EXPECT_EQ(decoded({0xf4, 0xc7, 0xc0, 0, 0, 0, 0}).length, 1);
 }
 
 TEST(Decode, ShiftsThatMayLeaveFlagsAreNoCleanKill) {

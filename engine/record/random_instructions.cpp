@@ -1,0 +1,324 @@
+#include "engine/record/random_instructions.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include <cpuid.h>
+#include <elfutils/libdw.h>
+#include <gelf.h>
+#include <unistd.h>
+
+#include "engine/translate/decode.h"
+
+namespace rchk::record {
+
+namespace {
+
+using translate::kMaxInstructionBytes;
+
+constexpr size_t kPieceBytes = 256 << 10;  // stays in the processor's cache
+constexpr uint64_t kLongestFunctionBytes = 1 << 20;
+constexpr uint8_t kFirstOpcode = 0x0f, kSecondOpcode = 0xc7;
+
+// The flags that the two write (SDM vol. 2B): CF says that there is a value, the others are clear.
+constexpr uint64_t kCarry = 1, kWrittenFlags = 0x8d5;
+
+size_t read_file(const FileDescriptor& file, uint64_t offset, std::span<uint8_t> out) {
+  size_t got = 0;
+  while (got < out.size()) {
+    const ssize_t count =
+        pread(file.get(), out.data() + got, out.size() - got, static_cast<off_t>(offset + got));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) break;
+    got += static_cast<size_t>(count);
+  }
+  return got;
+}
+
+// Offsets of what looks like the opcode bytes and ModRM of one.
+std::vector<uint64_t> find_candidates(const FileDescriptor& file, uint64_t offset, uint64_t size) {
+  constexpr uint64_t kPattern = 3;
+  constexpr uint8_t kLowestModrm = 0xf0;  // /6 and /7 with a register
+  std::vector<uint64_t> found;
+  std::vector<uint8_t> piece(kPieceBytes);
+  for (uint64_t at = 0; at + kPattern <= size; at += kPieceBytes - kPattern + 1) {
+    const uint64_t wanted = std::min<uint64_t>(kPieceBytes, size - at);
+    const size_t got = read_file(file, offset + at, {piece.data(), wanted});
+    const uint8_t* const begin = piece.data();
+    const uint8_t* const end = begin + got;
+    for (const uint8_t* from = begin + 1; from + 1 < end; ++from) {
+      from = static_cast<const uint8_t*>(
+          std::memchr(from, kSecondOpcode, static_cast<size_t>(end - from - 1)));
+      if (from == nullptr) break;
+      if (from[-1] != kFirstOpcode || from[1] < kLowestModrm) continue;
+      found.push_back(offset + at + static_cast<uint64_t>(from - 1 - begin));
+    }
+    if (got < wanted) break;
+  }
+  return found;
+}
+
+// The functions of an ELF file.
+class Functions {
+ public:
+  explicit Functions(const FileDescriptor& file) {
+    if (elf_version(EV_CURRENT) == EV_NONE) return;
+    elf_.reset(elf_begin(file.get(), ELF_C_READ, nullptr));
+    if (elf_) cfi_.reset(dwarf_getcfi_elf(elf_.get()));
+  }
+
+  using Range = std::pair<uint64_t, uint64_t>;
+
+  // The part of the file that holds the function around `offset`.
+  std::optional<Range> around(uint64_t offset) const {
+    GElf_Phdr segment;
+    if (!elf_ || !find_segment(offset, segment)) return std::nullopt;
+    const GElf_Addr address = segment.p_vaddr + (offset - segment.p_offset);
+    std::optional<Range> found = by_unwinding(address);
+    if (!found) found = by_symbol(address);
+    const GElf_Addr last = segment.p_vaddr + segment.p_filesz;
+    if (!found || found->first < segment.p_vaddr || found->second > last) return std::nullopt;
+    return Range(segment.p_offset + (found->first - segment.p_vaddr),
+                 segment.p_offset + (found->second - segment.p_vaddr));
+  }
+
+ private:
+  std::optional<Range> by_unwinding(GElf_Addr address) const {
+    Dwarf_Frame* frame = nullptr;
+    if (!cfi_ || dwarf_cfi_addrframe(cfi_.get(), address, &frame) != 0) return std::nullopt;
+    // Allocated for the caller (elfutils/libdw.h).
+    const std::unique_ptr<Dwarf_Frame, decltype(&free)> owner(frame, &free);
+    Dwarf_Addr begin = 0, end = 0;
+    bool signal = false;
+    if (dwarf_frame_info(frame, &begin, &end, &signal) < 0 || begin >= end) return std::nullopt;
+    return Range(begin, end);
+  }
+
+  // Written in assembler, as a rule.
+  std::optional<Range> by_symbol(GElf_Addr address) const {
+    for (Elf_Scn* section = elf_nextscn(elf_.get(), nullptr); section != nullptr;
+         section = elf_nextscn(elf_.get(), section)) {
+      GElf_Shdr header;
+      if (gelf_getshdr(section, &header) == nullptr) continue;
+      if (header.sh_type != SHT_SYMTAB && header.sh_type != SHT_DYNSYM) continue;
+      Elf_Data* const data = elf_getdata(section, nullptr);
+      GElf_Sym symbol;
+      for (int i = 0; data != nullptr && gelf_getsym(data, i, &symbol) != nullptr; ++i) {
+        const bool around =
+            address >= symbol.st_value && address - symbol.st_value < symbol.st_size;
+        if (GELF_ST_TYPE(symbol.st_info) == STT_FUNC && around) {
+          return Range(symbol.st_value, symbol.st_value + symbol.st_size);
+        }
+      }
+    }
+    return std::nullopt;
+  }
+
+  struct End {
+    void operator()(Elf* elf) const { elf_end(elf); }
+    void operator()(Dwarf_CFI* cfi) const { dwarf_cfi_end(cfi); }
+  };
+
+  bool find_segment(uint64_t offset, GElf_Phdr& segment) const {
+    size_t count = 0;
+    if (elf_getphdrnum(elf_.get(), &count) != 0) return false;
+    for (size_t i = 0; i < count; ++i) {
+      if (gelf_getphdr(elf_.get(), static_cast<int>(i), &segment) == nullptr) return false;
+      const bool inside =
+          offset >= segment.p_offset && offset - segment.p_offset < segment.p_filesz;
+      if (segment.p_type == PT_LOAD && inside) return true;
+    }
+    return false;
+  }
+
+  std::unique_ptr<Elf, End> elf_;
+  std::unique_ptr<Dwarf_CFI, End> cfi_;
+};
+
+// The code of one function.
+class FunctionCode {
+ public:
+  explicit FunctionCode(std::vector<uint8_t> code) : code_(std::move(code)) {}
+
+  // Whether an RDRAND or RDSEED has its opcode at `candidate`.
+  bool has_random(size_t candidate) const {
+    // An instruction has 15 bytes at most, prefixes among them.
+    for (size_t at = candidate - std::min(candidate, kMaxInstructionBytes); at <= candidate; ++at) {
+      const auto random = decode_random(from(at));
+      const bool covers = random && at + random->length == candidate + kOpcodeBytes;
+      if (covers && (is_reached(at) || (is_in_line(at) && is_tested(at + random->length)))) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+ private:
+  static constexpr size_t kOpcodeBytes = 3;
+
+  std::span<const uint8_t> from(size_t at) const { return std::span(code_).subspan(at); }
+
+  bool decode(size_t at, translate::Instruction& out) const {
+    return at < code_.size() && translate::decode(code_.data() + at, code_.size() - at, out) ==
+                                    translate::DecodeStatus::kOk;
+  }
+
+  // Whether direct jumps and what follows lead there.
+  bool is_reached(size_t target) const {
+    using Kind = translate::InstructionClass;
+    std::vector<bool> seen(code_.size());
+    std::vector<size_t> open{0};
+    while (!open.empty()) {
+      size_t at = open.back();
+      open.pop_back();
+      translate::Instruction instruction;
+      while (at < code_.size() && !seen[at] && decode(at, instruction)) {
+        if (at == target) return true;
+        seen[at] = true;
+        at += instruction.length;
+        const Kind kind = instruction.kind;
+        if (kind == Kind::kJump || kind == Kind::kConditionalJump || kind == Kind::kCounterJump) {
+          const uint64_t to = at + static_cast<uint64_t>(instruction.immediate);
+          if (to < code_.size()) open.push_back(to);
+        }
+        if (kind == Kind::kJump || kind == Kind::kIndirectJump || kind == Kind::kReturn ||
+            kind == Kind::kInvalid) {
+          break;
+        }
+      }
+    }
+    return false;
+  }
+
+  // Whether decoding one instruction behind the other leads there, as through the code that a table
+  // of jumps leads to.
+  bool is_in_line(size_t target) const {
+    translate::Instruction instruction;
+    size_t at = 0;
+    while (at < target && decode(at, instruction)) at += instruction.length;
+    return at == target;
+  }
+
+  // Whether the carry flag is looked at soon behind `at`: it says whether there is a value.
+  bool is_tested(size_t at) const {
+    constexpr int kSoon = 8;
+    translate::Instruction instruction;
+    for (int i = 0; i < kSoon && decode(at, instruction); ++i, at += instruction.length) {
+      const bool conditional = instruction.map == 0
+                                   ? (instruction.opcode & 0xfe) == 0x72
+                                   : instruction.map == 1 && is_conditional(instruction.opcode);
+      if (conditional) return true;
+      if (instruction.kind != translate::InstructionClass::kOrdinary) return false;
+    }
+    return false;
+  }
+
+  // CMOVcc, Jcc and SETcc of the conditions below, and not below.
+  static bool is_conditional(uint8_t opcode) {
+    const uint8_t condition = opcode & 0x0e, group = opcode & 0xf0;
+    return condition == 2 && (group == 0x40 || group == 0x80 || group == 0x90);
+  }
+
+  std::vector<uint8_t> code_;
+};
+
+bool is_random_at(const FileDescriptor& file, const Functions& functions, uint64_t candidate) {
+  const auto function = functions.around(candidate);
+  if (!function) return false;
+  const auto [begin, end] = *function;
+  if (end - begin > kLongestFunctionBytes) return false;
+  std::vector<uint8_t> code(end - begin);
+  code.resize(read_file(file, begin, code));
+  return FunctionCode(std::move(code)).has_random(candidate - begin);
+}
+
+uint64_t* general_register(Registers& registers, unsigned number) {
+  uint64_t* const order[] = {&registers.rax, &registers.rcx, &registers.rdx, &registers.rbx,
+                             &registers.rsp, &registers.rbp, &registers.rsi, &registers.rdi,
+                             &registers.r8,  &registers.r9,  &registers.r10, &registers.r11,
+                             &registers.r12, &registers.r13, &registers.r14, &registers.r15};
+  return order[number & 15];
+}
+
+template <typename T>
+bool draw(trace::TrappedInstruction kind, uint64_t& out) {
+  T value = 0;
+  bool success = false;
+  if (kind == trace::TrappedInstruction::kRdrand) {
+    asm volatile("rdrand %0" : "=r"(value), "=@ccc"(success));
+  } else {
+    asm volatile("rdseed %0" : "=r"(value), "=@ccc"(success));
+  }
+  out = value;
+  return success;
+}
+
+}  // namespace
+
+std::optional<RandomInstruction> decode_random(std::span<const uint8_t> code) {
+  translate::Instruction decoded;
+  if (translate::decode(code.data(), code.size(), decoded) != translate::DecodeStatus::kOk ||
+      !translate::is_random(decoded)) {
+    return std::nullopt;
+  }
+  RandomInstruction out;
+  out.kind =
+      decoded.reg() == 6 ? trace::TrappedInstruction::kRdrand : trace::TrappedInstruction::kRdseed;
+  out.length = decoded.length;
+  constexpr uint8_t kRexB = 1, kRexW = 8;
+  out.destination = static_cast<uint8_t>(decoded.rm() | (decoded.rex & kRexB) << 3);
+  out.size_bytes = (decoded.rex & kRexW) != 0 ? 8 : decoded.operand_size_16 ? 2 : 4;
+  return out;
+}
+
+Registers perform_random(const RandomInstruction& instruction, const Registers& before) {
+  Registers after = before;
+  after.rip += instruction.length;
+  uint64_t value = 0;
+  bool success = false;
+  uint64_t kept = 0;  // of the register
+  uint64_t& destination = *general_register(after, instruction.destination);
+  switch (instruction.size_bytes) {
+    case 2:
+      success = draw<uint16_t>(instruction.kind, value);
+      kept = destination & ~uint64_t{0xffff};
+      break;
+    case 4:
+      success = draw<uint32_t>(instruction.kind, value);
+      break;
+    default:
+      success = draw<uint64_t>(instruction.kind, value);
+      break;
+  }
+  destination = kept | value;
+  after.rflags = (before.rflags & ~kWrittenFlags) | (success ? kCarry : 0);
+  return after;
+}
+
+bool processor_has(trace::TrappedInstruction kind) {
+  constexpr uint32_t kRdrandInEcx = 1u << 30, kRdseedInEbx = 1u << 18;
+  uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (kind == trace::TrappedInstruction::kRdrand) {
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & kRdrandInEcx) != 0;
+  }
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx & kRdseedInEbx) != 0;
+}
+
+const std::vector<uint64_t>& RandomInstructionFinder::find(snapshot::FileId id,
+                                                           const FileDescriptor& file,
+                                                           uint64_t offset_bytes,
+                                                           uint64_t size_bytes) {
+  const auto [known, is_new] = known_.try_emplace(Part{id, offset_bytes, size_bytes});
+  std::vector<uint64_t>& found = known->second;
+  if (!is_new) return found;
+  const std::vector<uint64_t> candidates = find_candidates(file, offset_bytes, size_bytes);
+  if (candidates.empty()) return found;
+  const Functions functions(file);
+  for (const uint64_t candidate : candidates) {
+    if (is_random_at(file, functions, candidate)) found.push_back(candidate);
+  }
+  return found;
+}
+
+}  // namespace rchk::record
