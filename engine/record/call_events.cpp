@@ -97,14 +97,11 @@ Result<void> Recorder::Impl::add_writes(const PendingCall& call, const Registers
                                         trace::SyscallEvent& event) {
   const Call& made = call.entry.call;
   const auto result = static_cast<int64_t>(after.rax);
-  if (!call.answer && made.number == nr::sched_getaffinity && result > 0 &&
-      syscalls::is_self(made.arguments[0], task_->tid)) {
-    // What the guest was started with, not the one core that it was pinned to.
-    std::vector<uint8_t> mask(static_cast<size_t>(result));
-    for (const int cpu : allowed_cpus_) {
-      const auto byte = static_cast<size_t>(cpu) / 8;
-      if (byte < mask.size()) mask[byte] |= static_cast<uint8_t>(1u << (cpu % 8));
-    }
+  const bool asks_for_cpus = !call.answer && made.number == nr::sched_getaffinity && result > 0;
+  if (const Task* asked = asks_for_cpus ? task_named(made.arguments[0]) : nullptr) {
+    // What the guest was started with or has set, not the one core that it was pinned to.
+    CpuMask mask = asked->affinity.empty() ? mask_of(allowed_cpus_) : asked->affinity;
+    mask.resize(static_cast<size_t>(result));
     RCHK_TRY(task_->tracee.write_memory({made.arguments[2]}, mask));
   }
   if (!call.answer && made.number == nr::prctl && made.arguments[0] == PR_GET_TSC && result == 0) {

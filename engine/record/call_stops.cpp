@@ -106,11 +106,40 @@ bool may_feed_others(const Call& call) {
 
 std::optional<int64_t> Recorder::Impl::own_answer(const Call& call) const {
   if (const std::optional<int> refused = syscalls::refusal(call)) return -*refused;
-  // The guest stays on the recorder's core, whatever it believes.
-  if (call.number == nr::sched_setaffinity && syscalls::is_self(call.arguments[0], task_->tid))
-    return 0;
   if (call.number == nr::arch_prctl && call.arguments[0] == kArchGetCpuid) return 1;
   return std::nullopt;
+}
+
+// The guest stays on the recorder's core, whatever it believes.
+std::optional<int64_t> Recorder::Impl::answer_about_affinity(const Call& call) {
+  if (call.number != nr::sched_setaffinity) return std::nullopt;
+  Task* const task = task_named(call.arguments[0]);
+  if (task == nullptr) return std::nullopt;
+  CpuMask mask(std::min<uint64_t>(call.arguments[1], kMostCpuMaskBytes));
+  if (task_->tracee.read_memory({call.arguments[2]}, mask) != mask.size()) return -EFAULT;
+  const CpuMask allowed = mask_of(allowed_cpus_);
+  mask.resize(allowed.size());
+  bool any = false;
+  for (size_t i = 0; i < mask.size(); ++i) any |= (mask[i] &= allowed[i]) != 0;
+  if (!any) return -EINVAL;
+  task->affinity = std::move(mask);
+  return 0;
+}
+
+// As calls about tasks name them; null for one that is not recorded.
+Task* Recorder::Impl::task_named(uint64_t argument) const {
+  if (syscalls::is_self(argument, task_->tid)) return task_;
+  const auto found = tasks_.find(static_cast<pid_t>(argument));
+  return found == tasks_.end() ? nullptr : found->second.get();
+}
+
+CpuMask mask_of(const std::vector<int>& cpus) {
+  CpuMask mask(kMostCpuMaskBytes);
+  for (const int cpu : cpus) {
+    const auto byte = static_cast<size_t>(cpu) / 8;
+    if (byte < mask.size()) mask[byte] |= static_cast<uint8_t>(1u << (cpu % 8));
+  }
+  return mask;
 }
 
 std::string Recorder::Impl::obstacle(const Call& call, const Registers& registers) {
@@ -213,7 +242,9 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
     return MaybeStop(std::move(stop));
   }
   const bool last_of_all = live_tasks_of(*task_->process) == 1;
-  const bool exits = number == nr::exit_group || (number == nr::exit && last_of_all);
+  const syscalls::Verdict verdict = judge(made, registers);
+  const bool allowed = verdict.action == SECCOMP_RET_ALLOW || verdict.action == SECCOMP_RET_LOG;
+  const bool exits = allowed && (number == nr::exit_group || (number == nr::exit && last_of_all));
   if (exits && limits.stop_before_exit && !exit_reported_ && debugged(*task_)) {
     exit_reported_ = true;
     task_->call = std::move(call);
@@ -227,6 +258,19 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
     task_->call = std::move(call);
     RCHK_TRY(take_call_back());
     return MaybeStop(RecorderStop{.cause = StopCause::kSyscallEntry, .number = number});
+  }
+  if (!allowed && verdict.action == SECCOMP_RET_KILL_THREAD && !last_of_all) {
+    // It ends alone.
+    registers.orig_rax = static_cast<uint64_t>(nr::exit);
+    registers.rdi = 0;
+    RCHK_TRY(task_->tracee.set_registers(registers));
+    RCHK_TRY(prepare_call(call, syscalls::call_of(nr::exit, registers), registers, limits));
+  } else if (!allowed) {
+    RCHK_TRY(carry_out(verdict, call, made, registers));
+  }
+  if (!allowed) {
+    task_->call = std::move(call);
+    return MaybeStop();
   }
   if (syscalls::class_of(made) == syscalls::Class::kAddressSpace) {
     RCHK_TRY_ASSIGN(const bool again, clear_the_way_for(call, made));
@@ -250,7 +294,12 @@ Result<void> Recorder::Impl::prepare_call(PendingCall& call, const Call& made, R
   save_remainder(call);
   const GuestReader memory(task_->tracee);
   call.entry = syscalls::at_entry(made, memory);
-  call.answer = own_answer(made);
+  if (made.number == nr::ptrace) {
+    say_once("The program uses ptrace, which is refused with EPERM: it is traced already.");
+  }
+  call.answer = answer_about_sandbox(made);
+  if (!call.answer) call.answer = answer_about_affinity(made);
+  if (!call.answer) call.answer = own_answer(made);
   if (!call.answer && is_in_the_way_of(made)) {
     say_once(fmt::format("{} fails with ENOMEM: rchk has memory there that a call is storing to.",
                          syscalls::describe_call(made)));
@@ -385,6 +434,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
   RCHK_TRY(append(std::move(event)));
   RCHK_TRY(add_foreign_changes(call, result));
   RCHK_TRY(end_redirection(call));
+  RCHK_TRY(raise_trap(call));
   ++calls_done_;
   if (call.entry.call.number == nr::sched_yield) yielded_ = true;
   fed_others_ = may_feed_others(call.entry.call);

@@ -148,7 +148,11 @@ Result<void> Recorder::Impl::undo_force(int signal) {
     RCHK_TRY_ASSIGN(const uint64_t mask, task_->tracee.signal_mask());
     RCHK_TRY(task_->tracee.set_signal_mask(mask | signal_bit(signal)));
   }
-  if (handler == 0) return {};
+  return handler == 0 ? Result<void>() : set_handler(signal, handler);
+}
+
+// Changes what the guest does at a signal, and nothing else of it.
+Result<void> Recorder::Impl::set_handler(int signal, uint64_t handler) {
   constexpr uint64_t kActionBytes = 32, kHandlerBytes = 8, kSetBytes = 8, kRedZoneBytes = 128;
   RCHK_TRY_ASSIGN(const Registers registers, task_->tracee.registers());
   const GuestAddress room{(registers.rsp - kRedZoneBytes - kActionBytes) & ~15ull};

@@ -77,6 +77,8 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task(const RunLimits& l
   const SpawnRequest request = request_of(*parent.call, parent.tracee);
   const bool thread = (request.flags & CLONE_THREAD) != 0;
   const bool same_memory = (request.flags & CLONE_VM) != 0;
+  child->sandbox = parent.sandbox;
+  child->affinity = parent.affinity;
   child->process = parent.process;
   if (!thread) {
     child->process = std::make_shared<Process>(*parent.process);

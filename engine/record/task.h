@@ -17,6 +17,7 @@
 #include "engine/record/scratch.h"
 #include "engine/record/snapshot_pace.h"
 #include "engine/syscalls/outputs.h"
+#include "engine/syscalls/seccomp.h"
 #include "engine/trace/event.h"
 #include "engine/tracee/tracee.h"
 #include "snapshot/dirty_tracker.h"
@@ -58,6 +59,9 @@ struct PendingCall {
   // The new task that it has made, whose SpawnEvent comes behind the call's own.
   pid_t spawned = -1;
   pid_t vforked = 0;  // a process that the call has made, and waits for
+  // A filter of the guest's keeps it from being made, and raises this behind it.
+  std::optional<siginfo_t> trap;
+  bool trap_kills = false;  // whatever the guest has set for the signal
 };
 
 // A call that a signal with a handler ended. Whether the guest sees EINTR, or the call is made anew
@@ -135,6 +139,11 @@ struct Delivery {
   bool reported = false;  // as kSignal
 };
 
+// A set of cores, as sched_setaffinity(2) takes it.
+using CpuMask = std::vector<uint8_t>;
+inline constexpr size_t kMostCpuMaskBytes = 1024;
+CpuMask mask_of(const std::vector<int>& cpus);
+
 // What a task does, as the scheduler sees it.
 enum class TaskState : uint8_t {
   kStopped,  // in a ptrace stop that has been dealt with: it can go on
@@ -149,6 +158,8 @@ struct Task {
   std::shared_ptr<Process> process;
   std::shared_ptr<Space> space;
   std::shared_ptr<OutputStreams> streams;
+  syscalls::Sandbox sandbox;
+  CpuMask affinity;  // that it has been given; empty: all of the recorder's
 
   TaskState state = TaskState::kStopped;
   bool announced = true;  // its SpawnEvent is in the log

@@ -23,6 +23,7 @@ class ContentStore {
   Result<Puppet::Contents> contents_besides_snapshot(const snapshot::Mapping& mapping);
 
  private:
+  Result<void> store(ByteView bytes, uint64_t offset_bytes);
   struct Key {
     snapshot::FileId file;
     uint64_t offset_bytes;
