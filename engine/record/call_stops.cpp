@@ -241,10 +241,11 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
     RCHK_TRY_ASSIGN(RecorderStop stop, stop_recording(reason));
     return MaybeStop(std::move(stop));
   }
-  const bool last_of_all = live_tasks_of(*task_->process) == 1;
+  // Counts them: not to be asked at each call.
+  const auto is_last_of_all = [this] { return live_tasks_of(*task_->process) == 1; };
   const syscalls::Verdict verdict = judge(made, registers);
   const bool allowed = verdict.action == SECCOMP_RET_ALLOW || verdict.action == SECCOMP_RET_LOG;
-  const bool exits = allowed && (number == nr::exit_group || (number == nr::exit && last_of_all));
+  const bool exits = allowed && (number == nr::exit_group || (number == nr::exit && is_last_of_all()));
   if (exits && limits.stop_before_exit && !exit_reported_ && debugged(*task_)) {
     exit_reported_ = true;
     task_->call = std::move(call);
@@ -259,7 +260,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
     RCHK_TRY(take_call_back());
     return MaybeStop(RecorderStop{.cause = StopCause::kSyscallEntry, .number = number});
   }
-  if (!allowed && verdict.action == SECCOMP_RET_KILL_THREAD && !last_of_all) {
+  if (!allowed && verdict.action == SECCOMP_RET_KILL_THREAD && !is_last_of_all()) {
     // It ends alone.
     registers.orig_rax = static_cast<uint64_t>(nr::exit);
     registers.rdi = 0;

@@ -46,7 +46,8 @@ Result<std::vector<uint8_t>> read_proc_file(pid_t pid, const std::string& name) 
 }
 
 std::string stat_fields(pid_t pid) {
-  const auto contents = read_proc_file(pid, "stat");
+  // That of /proc/PID adds up the times of all threads.
+  const auto contents = read_proc_file(pid, fmt::format("task/{}/stat", pid));
   if (!contents) return {};
   const std::string text(contents->begin(), contents->end());
   const size_t name_end = text.rfind(')');
