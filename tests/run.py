@@ -27,6 +27,7 @@ PARTS = {
     "searches": "record_replay.searches",
     "programs": "record_replay.programs",
     "e2e": "e2e.tests",
+    "suites": "record_replay.suites",  # only when asked for
 }
 
 

@@ -245,7 +245,8 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
   const auto is_last_of_all = [this] { return live_tasks_of(*task_->process) == 1; };
   const syscalls::Verdict verdict = judge(made, registers);
   const bool allowed = verdict.action == SECCOMP_RET_ALLOW || verdict.action == SECCOMP_RET_LOG;
-  const bool exits = allowed && (number == nr::exit_group || (number == nr::exit && is_last_of_all()));
+  const bool exits =
+      allowed && (number == nr::exit_group || (number == nr::exit && is_last_of_all()));
   if (exits && limits.stop_before_exit && !exit_reported_ && debugged(*task_)) {
     exit_reported_ = true;
     task_->call = std::move(call);
