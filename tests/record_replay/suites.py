@@ -15,8 +15,7 @@ from harness.report import Failed, Skipped, Test
 
 PYTHON_TESTS = pathlib.Path("/usr/lib/python3.11/test")
 # What fills the disk or memory of whoever else is here, or needs what is refused (AIO, ptrace).
-STRESSORS_LEFT_OUT = {"aiol", "bigheap", "forkheavy", "hdd", "oom-pipe", "resources", "rlimit",
-                      "vm-segv"}
+STRESSORS_LEFT_OUT = {"aiol", "forkheavy", "oom-pipe", "resources", "rlimit", "vm-segv"}
 # Natively longer than this they say nothing new.
 LONGEST_NATIVE_S = 25
 
