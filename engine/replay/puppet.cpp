@@ -264,6 +264,13 @@ Result<void> Puppet::protect(AddressRange range, uint8_t protection) {
 Result<void> Puppet::remap(const trace::RemapChange& change) {
   ++moves_;
   RCHK_TRY(move_gadget(change.to));
+  // A page that the engine has made read-only would stay so at its new place, unknown to the
+  // engine.
+  std::vector<GuestAddress> read_only;
+  for (const auto& [page, contents] : translation_.protected_pages) {
+    if (change.from.contains(page)) read_only.push_back(page);
+  }
+  for (const GuestAddress page : read_only) RCHK_TRY(protect_code_page(page, false));
   touch_code(change.from);
   touch_code(change.to);
   const bool moved = change.from.begin != change.to.begin;
