@@ -239,12 +239,14 @@ Result<RecorderStop> Recorder::Impl::step(const RunLimits& limits) {
         instruction.kind == InstructionKind::kPushFlags && mode == ResumeMode::kStep) {
       RCHK_TRY_ASSIGN(*result, end_of_stepped_pushf(**result));
     }
-    if (*result) return **result;
-    if (!alive) return RecorderStop{.cause = StopCause::kStepped};
-    if (task_ != stepped) continue;
-    const bool trapped = event_count_ != events && instruction.kind == InstructionKind::kTrapped;
-    const bool ended = calls_done_ != calls && !task_->call;
-    if (ended || trapped) return RecorderStop{.cause = StopCause::kStepped};
+    const bool here = alive && task_ == stepped;
+    const bool trapped =
+        here && event_count_ != events && instruction.kind == InstructionKind::kTrapped;
+    const bool ended = here && calls_done_ != calls && !task_->call;
+    // The stop that was asked for may be the one that the instruction itself makes.
+    const bool interrupted = *result && (*result)->cause == StopCause::kInterrupted;
+    if (*result && !(interrupted && (ended || trapped))) return **result;
+    if (!alive || ended || trapped) return RecorderStop{.cause = StopCause::kStepped};
   }
 }
 
