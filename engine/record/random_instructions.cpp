@@ -1,6 +1,8 @@
 #include "engine/record/random_instructions.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 
@@ -143,6 +145,7 @@ class FunctionCode {
 
   // Whether an RDRAND or RDSEED has its opcode at `candidate`.
   bool has_random(size_t candidate) const {
+    if (candidate + kOpcodeBytes > code_.size()) return false;  // the file has become shorter
     // An instruction has 15 bytes at most, prefixes among them.
     for (size_t at = candidate - std::min(candidate, kMaxInstructionBytes); at <= candidate; ++at) {
       const auto random = decode_random(from(at));

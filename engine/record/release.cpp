@@ -75,6 +75,9 @@ Result<void> Recorder::Impl::set_task_free(Task& task) {
   if (task.mask_while_held) RCHK_TRY(task.tracee.set_signal_mask(*task.mask_while_held));
   if (!task.signal && holds()) task.signal = task.held.begin()->second.front();
   take_patches_out(task);
+  if (task.sandbox.mode() != syscalls::Sandbox::Mode::kNone) {
+    say_once("The program's seccomp filters are not in force any more: rchk carried them out.");
+  }
   RCHK_TRY(set_free(task.tracee, task.space->confinement));
   RCHK_TRY(restore_signal_stop());
   cpu_set_t cpus;

@@ -1,8 +1,9 @@
 // The guest's own seccomp filters (docs/notes/seccomp.md).
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <cstring>
+#include <cstdlib>
 
 #include <linux/audit.h>
 #include <linux/capability.h>

@@ -116,8 +116,12 @@ Result<bool> Recorder::Impl::emulate_trapped(const Registers& before) {
   if (instruction.kind != InstructionKind::kTrapped) return false;
   const Confinement& confinement = task_->space->confinement;
   const bool is_cpuid = instruction.trapped == trace::TrappedInstruction::kCpuid;
-  const bool trapped =
-      instruction.is_patched || (is_cpuid ? confinement.cpuid_trapped : confinement.tsc_trapped);
+  // A guest may hold the patched bytes on a processor without the instruction: what they raise
+  // there is its own.
+  const bool is_rdrand = instruction.trapped == trace::TrappedInstruction::kRdrand;
+  const bool trapped = instruction.is_patched ? (is_rdrand ? has_rdrand_ : has_rdseed_)
+                       : is_cpuid             ? confinement.cpuid_trapped
+                                              : confinement.tsc_trapped;
   if (!trapped) return false;
   trace::TrapEvent event;
   event.instruction = instruction.trapped;

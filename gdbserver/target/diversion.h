@@ -45,8 +45,8 @@ class Diversion {
   Result<Outcome> run(const Command& command);
 
  private:
-  // Carries the system call out at which the guest stands. True if it ends the guest.
   Result<void> skip_trapped();
+  // Carries the system call out at which the guest stands. True if it ends the guest.
   Result<bool> system_call(const Command& command);
 
   replay::Replayer& replayer_;

@@ -153,12 +153,13 @@ size_t TimelineTarget::read_as_it_is(GuestAddress address, std::span<uint8_t> by
 // RDRAND and RDSEED in code as the program has them, not as the recorder has patched them.
 void TimelineTarget::show_unpatched(GuestAddress address, std::span<uint8_t> bytes) {
   constexpr size_t kPatternBytes = 3;
-  constexpr uint8_t kOpcode = 0x0f;
+  constexpr uint8_t kOpcode = 0x0f, kSecondOpcode = 0xc7;
   for (size_t at = 0; at < bytes.size(); ++at) {
     const auto* found = static_cast<const uint8_t*>(
         std::memchr(bytes.data() + at, translate::kPatchedRandom, bytes.size() - at));
     if (found == nullptr) return;
     at = static_cast<size_t>(found - bytes.data());
+    if (at + 1 < bytes.size() && bytes[at + 1] != kSecondOpcode) continue;
     uint8_t code[kPatternBytes] = {};
     translate::Instruction instruction;
     const size_t got = read_as_it_is(address + at, code);
