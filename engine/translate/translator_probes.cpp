@@ -58,19 +58,24 @@ void Translator::emit_code_check(const Trace& trace) {
   save_flags();
   for (const TraceStep& step : trace.steps) {
     size_t at = 0;
-    auto operand = [&](size_t behind) {
-      out_.dword(static_cast<uint32_t>(step.pc + at - (out_.here() + 4 + behind)));
+    // An opcode with the code at `at` as its operand, and `behind` bytes behind that. rax is free.
+    auto with_operand = [&](std::initializer_list<uint8_t> opcode, uint8_t reg, size_t behind) {
+      const uint64_t operand = step.pc + at;
+      const bool near = reaches(operand);
+      if (!near) out_.move_imm64(kRax, operand);
+      for (const uint8_t byte : opcode) out_.byte(byte);
+      constexpr uint8_t kRipRelative = 5, kInRax = 0;
+      out_.byte(static_cast<uint8_t>(reg << 3 | (near ? kRipRelative : kInRax)));
+      if (near) out_.dword(static_cast<uint32_t>(operand - (out_.here() + 4 + behind)));
     };
     for (; at + 8 <= step.instruction.length; at += 8) {
       uint64_t expected;
       std::memcpy(&expected, step.bytes.data() + at, 8);
-      out_.bytes(0x48, 0x8b, 0x05);  // mov rax, [rip + d]
-      operand(0);
+      with_operand({0x48, 0x8b}, kRax, 0);  // mov rax, operand
       emit_compare(kRax, expected, failures);
     }
     for (; at < step.instruction.length; ++at) {
-      out_.bytes(0x80, 0x3d);  // cmp byte [rip + d], imm8
-      operand(1);
+      with_operand({0x80}, 7, 1);  // cmp byte operand, imm8
       out_.byte(step.bytes[at]);
       failures.push_back(out_.jump_if(kNotEqual, out_.here()));
     }
