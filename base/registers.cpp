@@ -75,6 +75,15 @@ ExtendedState normalised(ExtendedState state) {
 
 }  // namespace
 
+uint64_t Registers::*general_register(unsigned number) {
+  static constexpr uint64_t Registers::*kOrder[] = {
+      &Registers::rax, &Registers::rcx, &Registers::rdx, &Registers::rbx,
+      &Registers::rsp, &Registers::rbp, &Registers::rsi, &Registers::rdi,
+      &Registers::r8,  &Registers::r9,  &Registers::r10, &Registers::r11,
+      &Registers::r12, &Registers::r13, &Registers::r14, &Registers::r15};
+  return kOrder[number & 15];
+}
+
 bool same_guest_state(const Registers& a, const Registers& b) {
   return std::all_of(std::begin(kRegisters), std::end(kRegisters), [&](const NamedRegister& e) {
     return !counts_as_state(e) || value_of(a, e) == value_of(b, e);

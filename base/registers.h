@@ -33,6 +33,10 @@ std::string describe_difference(const Registers& expected, const Registers& foun
 // All registers, four to a line.
 std::string describe(const Registers& registers);
 
+// The general register that instructions number so: rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, and r8
+// to r15 (SDM vol. 2, table 3-1).
+uint64_t Registers::*general_register(unsigned number);
+
 // x87, SSE, AVX and later state: the XSAVE area in standard format, as PTRACE_GETREGSET with
 // NT_X86_XSTATE gives it (SDM vol. 1, 13.4). Empty means unknown.
 using ExtendedState = std::vector<uint8_t>;

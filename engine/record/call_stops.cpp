@@ -110,38 +110,6 @@ std::optional<int64_t> Recorder::Impl::own_answer(const Call& call) const {
   return std::nullopt;
 }
 
-// The guest stays on the recorder's core, whatever it believes.
-std::optional<int64_t> Recorder::Impl::answer_about_affinity(const Call& call) {
-  if (call.number != nr::sched_setaffinity) return std::nullopt;
-  Task* const task = task_named(call.arguments[0]);
-  if (task == nullptr) return std::nullopt;
-  CpuMask mask(std::min<uint64_t>(call.arguments[1], kMostCpuMaskBytes));
-  if (task_->tracee.read_memory({call.arguments[2]}, mask) != mask.size()) return -EFAULT;
-  const CpuMask allowed = mask_of(allowed_cpus_);
-  mask.resize(allowed.size());
-  bool any = false;
-  for (size_t i = 0; i < mask.size(); ++i) any |= (mask[i] &= allowed[i]) != 0;
-  if (!any) return -EINVAL;
-  task->affinity = std::move(mask);
-  return 0;
-}
-
-// As calls about tasks name them; null for one that is not recorded.
-Task* Recorder::Impl::task_named(uint64_t argument) const {
-  if (syscalls::is_self(argument, task_->tid)) return task_;
-  const auto found = tasks_.find(static_cast<pid_t>(argument));
-  return found == tasks_.end() ? nullptr : found->second.get();
-}
-
-CpuMask mask_of(const std::vector<int>& cpus) {
-  CpuMask mask(kMostCpuMaskBytes);
-  for (const int cpu : cpus) {
-    const auto byte = static_cast<size_t>(cpu) / 8;
-    if (byte < mask.size()) mask[byte] |= static_cast<uint8_t>(1u << (cpu % 8));
-  }
-  return mask;
-}
-
 std::string Recorder::Impl::obstacle(const Call& call, const Registers& registers) {
   const GuestReader memory(task_->tracee);
   // Reading the instruction each time would cost more than the rest of the entry.
@@ -241,12 +209,10 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
     RCHK_TRY_ASSIGN(RecorderStop stop, stop_recording(reason));
     return MaybeStop(std::move(stop));
   }
-  // Counts them: not to be asked at each call.
-  const auto is_last_of_all = [this] { return live_tasks_of(*task_->process) == 1; };
   const syscalls::Verdict verdict = judge(made, registers);
   const bool allowed = verdict.action == SECCOMP_RET_ALLOW || verdict.action == SECCOMP_RET_LOG;
-  const bool exits =
-      allowed && (number == nr::exit_group || (number == nr::exit && is_last_of_all()));
+  const bool exits = allowed && (number == nr::exit_group ||
+                                 (number == nr::exit && live_tasks_of(*task_->process) == 1));
   if (exits && limits.stop_before_exit && !exit_reported_ && debugged(*task_)) {
     exit_reported_ = true;
     task_->call = std::move(call);
@@ -261,16 +227,8 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
     RCHK_TRY(take_call_back());
     return MaybeStop(RecorderStop{.cause = StopCause::kSyscallEntry, .number = number});
   }
-  if (!allowed && verdict.action == SECCOMP_RET_KILL_THREAD && !is_last_of_all()) {
-    // It ends alone.
-    registers.orig_rax = static_cast<uint64_t>(nr::exit);
-    registers.rdi = 0;
-    RCHK_TRY(task_->tracee.set_registers(registers));
-    RCHK_TRY(prepare_call(call, syscalls::call_of(nr::exit, registers), registers, limits));
-  } else if (!allowed) {
-    RCHK_TRY(carry_out(verdict, call, made, registers));
-  }
   if (!allowed) {
+    RCHK_TRY(carry_out(verdict, call, made, registers, limits));
     task_->call = std::move(call);
     return MaybeStop();
   }

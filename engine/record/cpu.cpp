@@ -137,7 +137,7 @@ Instruction instruction_at(GuestAddress pc, const tracee::Tracee& tracee) {
   if (opcode == translate::kPatchedRandom) {
     const auto random = decode_random({bytes, got});
     if (!random) return {};
-    return {InstructionKind::kTrapped, random->kind, random->length, true, *random};
+    return {InstructionKind::kTrapped, random->kind, random->length, random};
   }
   const uint8_t second = at + 1 < got ? bytes[at + 1] : 0;
   if (opcode == 0x9c) return is(InstructionKind::kPushFlags, 1);
@@ -163,7 +163,7 @@ Instruction instruction_at(GuestAddress pc, const tracee::Tracee& tracee) {
 
 Registers emulate(const Instruction& instruction, const Registers& before, bool mask_cpuid) {
   constexpr uint64_t kLow = 0xffffffff;
-  if (instruction.is_patched) return perform_random(instruction.random, before);
+  if (instruction.random) return perform_random(*instruction.random, before);
   Registers after = before;
   after.rip += instruction.length;
   switch (instruction.trapped) {

@@ -38,8 +38,7 @@ struct Instruction {
   InstructionKind kind = InstructionKind::kOther;
   trace::TrappedInstruction trapped = trace::TrappedInstruction::kCpuid;  // for kTrapped
   uint8_t length = 0;                                                     // unless kOther
-  bool is_patched = false;                                                // `random` says more
-  RandomInstruction random{};
+  std::optional<RandomInstruction> random{};                              // if that is what it is
 };
 Instruction instruction_at(GuestAddress pc, const tracee::Tracee& tracee);
 

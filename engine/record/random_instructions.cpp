@@ -236,14 +236,6 @@ bool is_random_at(const FileDescriptor& file, const Functions& functions, uint64
   return FunctionCode(std::move(code)).has_random(candidate - begin);
 }
 
-uint64_t* general_register(Registers& registers, unsigned number) {
-  uint64_t* const order[] = {&registers.rax, &registers.rcx, &registers.rdx, &registers.rbx,
-                             &registers.rsp, &registers.rbp, &registers.rsi, &registers.rdi,
-                             &registers.r8,  &registers.r9,  &registers.r10, &registers.r11,
-                             &registers.r12, &registers.r13, &registers.r14, &registers.r15};
-  return order[number & 15];
-}
-
 template <typename T>
 bool draw(trace::TrappedInstruction kind, uint64_t& out) {
   T value = 0;
@@ -281,7 +273,7 @@ Registers perform_random(const RandomInstruction& instruction, const Registers& 
   uint64_t value = 0;
   bool success = false;
   uint64_t kept = 0;  // of the register
-  uint64_t& destination = *general_register(after, instruction.destination);
+  uint64_t& destination = after.*general_register(instruction.destination);
   switch (instruction.size_bytes) {
     case 2:
       success = draw<uint16_t>(instruction.kind, value);

@@ -45,8 +45,8 @@ bool asks_to_wait_for_more(const syscalls::Call& call, const syscalls::MemoryRea
 
 // The recorder's state and loop. Its parts: recorder.cpp (start, the debugger's requests),
 // run_loop.cpp, schedule.cpp (whose turn it is), call_stops.cpp, redirect.cpp (where calls
-// store), restarts.cpp (interrupted calls), sandbox.cpp (seccomp filters of the guest's own),
-// signal_stops.cpp, handlers.cpp, random_patches.cpp (RDRAND and RDSEED), spawns.cpp,
+// store), restarts.cpp (interrupted calls), affinity.cpp, sandbox.cpp (seccomp filters of the
+// guest's own), signal_stops.cpp, handlers.cpp, random_patches.cpp (RDRAND and RDSEED), spawns.cpp,
 // foreign_memory.cpp, ending.cpp, release.cpp (the recording ends before the guest), by_state.cpp
 // (what changed since; fork snapshots), page_snapshots.cpp (when they are taken),
 // snapshot_pages.cpp (what is copied for them), beginnings.cpp (history that is dropped).
@@ -163,8 +163,6 @@ class Recorder::Impl {
   Result<MaybeStop> on_call_exit(const RunLimits& limits);
   // What the recorder answers itself; also the errno of what is refused.
   std::optional<int64_t> own_answer(const syscalls::Call& call) const;
-  std::optional<int64_t> answer_about_affinity(const syscalls::Call& call);
-  Task* task_named(uint64_t argument) const;
   // Why the recording cannot go on with this call; empty if it can.
   std::string obstacle(const syscalls::Call& call, const Registers& registers);
   Result<void> prepare_call(PendingCall& call, const syscalls::Call& made, Registers registers,
@@ -178,13 +176,17 @@ class Recorder::Impl {
   MaybeStop watchpoint_changed_by(const std::vector<trace::MemoryWrite>& writes,
                                   const RunLimits& limits);
 
+  // affinity.cpp
+  std::optional<int64_t> answer_about_affinity(const syscalls::Call& call);
+  Task* task_named(uint64_t argument) const;
+
   // sandbox.cpp
   std::optional<int64_t> answer_about_sandbox(const syscalls::Call& call);
   int64_t set_strict();
   int64_t add_filter(uint32_t flags, GuestAddress program);
   syscalls::Verdict judge(const syscalls::Call& call, const Registers& registers) const;
   Result<void> carry_out(const syscalls::Verdict& verdict, PendingCall& call,
-                         const syscalls::Call& made, Registers registers);
+                         const syscalls::Call& made, Registers registers, const RunLimits& limits);
   Result<void> raise_trap(const PendingCall& call);
 
   // redirect.cpp

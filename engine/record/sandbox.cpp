@@ -145,7 +145,14 @@ Verdict Recorder::Impl::judge(const Call& call, const Registers& registers) cons
 
 // Keeps a call from being made. `registers`: at its entry.
 Result<void> Recorder::Impl::carry_out(const Verdict& verdict, PendingCall& call, const Call& made,
-                                       Registers registers) {
+                                       Registers registers, const RunLimits& limits) {
+  if (verdict.action == SECCOMP_RET_KILL_THREAD && live_tasks_of(*task_->process) > 1) {
+    // It ends alone.
+    registers.orig_rax = static_cast<uint64_t>(nr::exit);
+    registers.rdi = 0;
+    RCHK_TRY(task_->tracee.set_registers(registers));
+    return prepare_call(call, syscalls::call_of(nr::exit, registers), registers, limits);
+  }
   call.entered_ns = now_ns();
   call.entry = syscalls::at_entry(made, GuestReader(task_->tracee));
   const bool strict = task_->sandbox.mode() == Sandbox::Mode::kStrict;

@@ -119,9 +119,9 @@ Result<bool> Recorder::Impl::emulate_trapped(const Registers& before) {
   // A guest may hold the patched bytes on a processor without the instruction: what they raise
   // there is its own.
   const bool is_rdrand = instruction.trapped == trace::TrappedInstruction::kRdrand;
-  const bool trapped = instruction.is_patched ? (is_rdrand ? has_rdrand_ : has_rdseed_)
-                       : is_cpuid             ? confinement.cpuid_trapped
-                                              : confinement.tsc_trapped;
+  const bool trapped = instruction.random ? (is_rdrand ? has_rdrand_ : has_rdseed_)
+                       : is_cpuid         ? confinement.cpuid_trapped
+                                          : confinement.tsc_trapped;
   if (!trapped) return false;
   trace::TrapEvent event;
   event.instruction = instruction.trapped;

@@ -47,7 +47,7 @@ std::optional<int> process_advice_refusal(int advice) {
 
 std::optional<int> prctl_refusal(const Call& call) {
   switch (static_cast<int>(call.arguments[0])) {
-    case PR_SET_SECCOMP:                // as seccomp()
+    case PR_SET_SECCOMP:                // the recorder has answered it (docs/notes/seccomp.md)
     case PR_SET_SYSCALL_USER_DISPATCH:  // calls would become signals before a tracer sees them
     case PR_SET_TSC:                    // the recorder has it set
       return EINVAL;

@@ -46,43 +46,6 @@ uint32_t mxcsr_of(const ExtendedState& state) {
   return value;
 }
 
-uint64_t general_register(const Registers& registers, unsigned number) {
-  switch (number) {
-    case 0:
-      return registers.rax;
-    case 1:
-      return registers.rcx;
-    case 2:
-      return registers.rdx;
-    case 3:
-      return registers.rbx;
-    case 4:
-      return registers.rsp;
-    case 5:
-      return registers.rbp;
-    case 6:
-      return registers.rsi;
-    case 7:
-      return registers.rdi;
-    case 8:
-      return registers.r8;
-    case 9:
-      return registers.r9;
-    case 10:
-      return registers.r10;
-    case 11:
-      return registers.r11;
-    case 12:
-      return registers.r12;
-    case 13:
-      return registers.r13;
-    case 14:
-      return registers.r14;
-    default:
-      return registers.r15;
-  }
-}
-
 template <typename T>
 void put(std::vector<uint8_t>& out, T value) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(&value);
@@ -125,13 +88,13 @@ std::optional<XsavecInstruction> decode_xsavec(std::span<const uint8_t> code,
     ++at;
     base = sib & 7;
     const unsigned index = (sib >> 3 & 7u) | (rex & 2u) << 2;
-    if (index != 4) address += general_register(registers, index) << (sib >> 6);
+    if (index != 4) address += (registers.*general_register(index)) << (sib >> 6);
     has_base = !(mod == 0 && base == 5);
   } else if (mod == 0 && base == 5) {
     has_base = false;
     rip_relative = true;
   }
-  if (has_base) address += general_register(registers, base | (rex & 1u) << 3);
+  if (has_base) address += registers.*general_register(base | (rex & 1u) << 3);
   const size_t displacement_bytes = mod == 1 ? 1 : (mod == 2 || !has_base) ? 4 : 0;
   if (at + displacement_bytes > code.size()) return std::nullopt;
   if (displacement_bytes == 1) {

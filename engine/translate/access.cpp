@@ -112,15 +112,6 @@ bool is_pop(const Instruction& i) {
                         op == 0xc3 || op == 0xc9);
 }
 
-uint64_t general(const Registers& r, unsigned number) {
-  uint64_t Registers::*const order[] = {
-      &Registers::rax, &Registers::rcx, &Registers::rdx, &Registers::rbx,
-      &Registers::rsp, &Registers::rbp, &Registers::rsi, &Registers::rdi,
-      &Registers::r8,  &Registers::r9,  &Registers::r10, &Registers::r11,
-      &Registers::r12, &Registers::r13, &Registers::r14, &Registers::r15};
-  return r.*order[number & 15];
-}
-
 uint64_t segment_base(const Instruction& i, const Registers& r) {
   return i.segment == 0x64 ? r.fs_base : i.segment == 0x65 ? r.gs_base : 0;
 }
@@ -141,10 +132,10 @@ uint64_t operand_address(const TraceStep& step, const Registers& r, int32_t disp
     const uint8_t sib = step.bytes[i.modrm_offset + 1];
     const unsigned index = ((sib >> 3) & 7) | (i.rex & 2) << 2;
     const unsigned base = (sib & 7) | (i.rex & 1) << 3;
-    if (!((sib & 7) == 5 && i.mod() == 0)) address = general(r, base);
-    if (index != 4) address += general(r, index) << (sib >> 6);
+    if (!((sib & 7) == 5 && i.mod() == 0)) address = r.*general_register(base);
+    if (index != 4) address += r.*general_register(index) << (sib >> 6);
   } else {
-    address = general(r, i.rm() | (i.rex & 1) << 3);
+    address = r.*general_register(i.rm() | (i.rex & 1) << 3);
   }
   address += static_cast<uint64_t>(int64_t{displacement});
   if (i.address_size_32) address &= 0xffffffff;
