@@ -33,7 +33,7 @@ class Tally:
     passed: int = 0
     failed: int = 0
     skipped: int = 0
-    failures: List[str] = field(default_factory=list)
+    failures: List[str] = field(default_factory=list)  # name and what was seen
 
 
 def known_failures():
@@ -97,15 +97,15 @@ class Runner:
                 print(f"skip  {name}: {text}")
             else:
                 self.tally.failed += 1
-                self.tally.failures.append(name)
+                self.tally.failures.append(f"{name}\n{first_lines(text, 10)}")
                 print(f"FAIL  {name}  ({seconds:.1f} s)\n{first_lines(text)}")
                 print(f"      shown by: ./dev test {name}")
             sys.stdout.flush()
 
     def summary(self):
         tally = self.tally
-        for name in tally.failures:
-            print(f"failed: {name}")
+        for failure in tally.failures:
+            print(f"failed: {failure}")
         print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped")
         return 1 if tally.failed or not tally.passed else 0
 

@@ -9,7 +9,7 @@ import re
 import shutil
 import threading
 
-from harness import guests, process
+from harness import guests, process, unit
 from harness.report import Failed, Skipped, Test, require, scratch
 from kernel import machine
 
@@ -96,14 +96,14 @@ def check_soft_dirty():
     require(re.search(r"^yes +dirty tracker: soft-dirty", output, re.M), output)
     status, output = result_of("soft_dirty")
     skipped = set(re.findall(r"\[  SKIPPED \] .*?Test\.(\w+)/soft_dirty", output))
-    require(status == 0, output)
+    require(status == 0, unit.failing_cases(output))
     require(skipped <= MAY_SKIP, f"skipped: {sorted(skipped - MAY_SKIP)}\n{output[-2000:]}")
     return count_passed(output)
 
 
 def check_trackers():
     status, output = result_of("trackers")
-    require(status == 0, output)
+    require(status == 0, unit.failing_cases(output))
     return count_passed(output)
 
 

@@ -311,11 +311,17 @@ TEST_P(DirtyTrackerTest, FindsWrittenPagesThatWereSwappedOut) {
   });
 }
 
+uint64_t number_in(const char* file) {
+  uint64_t number = 0;
+  std::ifstream(file) >> number;
+  return number;
+}
+
 // Equal pages that the kernel merges (KSM) lose what their entries said.
 TEST_P(DirtyTrackerTest, FindsWrittenPagesThatTheKernelMerged) {
-  int merging = 0;
-  std::ifstream("/sys/kernel/mm/ksm/run") >> merging;
-  if (merging != 1) GTEST_SKIP() << "the kernel does not merge pages here";
+  if (number_in("/sys/kernel/mm/ksm/run") != 1) {
+    GTEST_SKIP() << "the kernel does not merge pages here";
+  }
   run([&] {
     Interval interval(kind(), [](GuestSide& side) {
       side.map(0, 8);
@@ -323,14 +329,13 @@ TEST_P(DirtyTrackerTest, FindsWrittenPagesThatTheKernelMerged) {
       madvise(at_page(0), 8 * kPageSize, MADV_MERGEABLE);
       side.fork_reference();
       fill(3, 2, 0xee);
-      int merged = 0;
-      for (int i = 0; i < 1000 && merged == 0; ++i) {
-        usleep(10000);
-        std::ifstream("/proc/self/ksm_merging_pages") >> merged;
-      }
-      side.tell(static_cast<uint64_t>(merged));
+      // It takes a page that did not change between two scans, and merges it in a later one.
+      const auto scans = [] { return number_in("/sys/kernel/mm/ksm/full_scans"); };
+      const auto merged = [] { return number_in("/proc/self/ksm_merging_pages"); };
+      for (const uint64_t first = scans(); merged() == 0 && scans() < first + 1000;) usleep(10000);
+      side.tell(merged());
     });
-    EXPECT_GT(interval.go_and_hear(), 0u) << "not merged within 10 s";
+    EXPECT_GT(interval.go_and_hear(), 0u) << "not merged in 1,000 scans";
     const DirtyPages dirty = interval.collect();
     EXPECT_TRUE(contains(dirty.pages, page(3)));
     EXPECT_TRUE(contains(dirty.pages, page(4)));
@@ -423,10 +428,9 @@ TEST_P(DirtyTrackerTest, AfterExecAllThatIsTouchedCounts) {
     });
     const int pid = interval.guest().pid();
     interval.guest().go();
-    for (int i = 0; i < 5000; ++i) {
-      std::string name;
-      std::getline(std::ifstream(fmt::format("/proc/{}/comm", pid)), name);
-      if (name == "sleep") break;
+    std::string name;
+    while (std::getline(std::ifstream(fmt::format("/proc/{}/comm", pid)), name) &&
+           name != "sleep") {
       usleep(1000);
     }
     stop(pid);

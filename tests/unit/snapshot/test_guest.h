@@ -77,15 +77,13 @@ class GuestSide {
 // Stops a process and waits until it has stopped. The test need not be its parent.
 inline void stop(int pid) {
   ASSERT_EQ(kill(pid, SIGSTOP), 0);
-  for (int tries = 0; tries < 10000; ++tries) {
-    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-    std::string stat;
-    std::getline(file, stat);
+  std::string stat;
+  while (std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/stat"), stat)) {
     // The state follows the name, which is in parentheses (proc(5)).
     if (stat.find(") T ") != std::string::npos) return;
     usleep(100);
   }
-  FAIL() << "process " << pid << " did not stop";
+  FAIL() << "process " << pid << " is gone";
 }
 
 // A child process that runs `body` step by step.
