@@ -32,6 +32,22 @@ std::optional<int64_t> Recorder::Impl::answer_about_affinity(const syscalls::Cal
   return 0;
 }
 
+// `address` is where the kernel has stored which core task_ runs on: to the guest one of its own.
+Result<void> Recorder::Impl::keep_in_affinity(GuestAddress address) {
+  const CpuMask& mask = task_->affinity;
+  uint32_t cpu = 0;
+  const std::span<uint8_t> bytes(reinterpret_cast<uint8_t*>(&cpu), sizeof(cpu));
+  if (mask.empty() || task_->tracee.read_memory(address, bytes) != bytes.size()) return {};
+  const auto has = [&](uint32_t which) {
+    return which / 8 < mask.size() && (mask[which / 8] >> (which % 8) & 1) != 0;
+  };
+  if (has(cpu)) return {};
+  for (cpu = 0; cpu < 8 * mask.size(); ++cpu) {
+    if (has(cpu)) return task_->tracee.write_memory(address, bytes);
+  }
+  return {};
+}
+
 // As calls about tasks name them; null for one that is not recorded.
 Task* Recorder::Impl::task_named(uint64_t argument) const {
   if (syscalls::is_self(argument, task_->tid)) return task_;

@@ -247,6 +247,32 @@ bool Recorder::Impl::is_caught(int number, const RunLimits& limits) const {
   return limits.catches_syscall && debugged(*task_) && limits.catches_syscall(number);
 }
 
+// Calls that programs do without where they fail are left out: many try them at each start.
+void Recorder::Impl::say_what_is_refused(const Call& made) {
+  const std::optional<int> refused = syscalls::refusal(made);
+  if (!refused) return;
+  switch (made.number) {
+    case nr::ptrace:
+      return say_once(
+          "The program uses ptrace, which is refused with EPERM: it is traced already.");
+    case nr::modify_ldt:
+    case nr::perf_event_open:
+    case nr::fanotify_init:
+    case nr::bpf:
+    case nr::userfaultfd:
+    case nr::memfd_secret:
+      return say_once(fmt::format("The program uses {}, which is refused with {}.",
+                                  syscalls::name(made.number), strerrorname_np(*refused)));
+    case nr::prctl:
+      if (made.arguments[0] != PR_SET_SYSCALL_USER_DISPATCH || made.arguments[1] == 0) return;
+      return say_once(
+          "The program wants some of its calls to become signals (prctl, "
+          "PR_SET_SYSCALL_USER_DISPATCH), which is refused with EINVAL.");
+    default:
+      return;
+  }
+}
+
 // What has to be known of before the kernel runs a call, and done.
 Result<void> Recorder::Impl::prepare_call(PendingCall& call, const Call& made, Registers registers,
                                           const RunLimits& limits) {
@@ -254,9 +280,7 @@ Result<void> Recorder::Impl::prepare_call(PendingCall& call, const Call& made, R
   save_remainder(call);
   const GuestReader memory(task_->tracee);
   call.entry = syscalls::at_entry(made, memory);
-  if (made.number == nr::ptrace) {
-    say_once("The program uses ptrace, which is refused with EPERM: it is traced already.");
-  }
+  say_what_is_refused(made);
   call.answer = answer_about_sandbox(made);
   if (!call.answer) call.answer = answer_about_affinity(made);
   if (!call.answer) call.answer = own_answer(made);

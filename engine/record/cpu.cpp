@@ -141,6 +141,7 @@ Instruction instruction_at(GuestAddress pc, const tracee::Tracee& tracee) {
   }
   const uint8_t second = at + 1 < got ? bytes[at + 1] : 0;
   if (opcode == 0x9c) return is(InstructionKind::kPushFlags, 1);
+  if (opcode == 0x9d || opcode == 0xcf) return is(InstructionKind::kPopFlags, 1);
   if (opcode == 0xcd && second == 0x80) return is(InstructionKind::kInt80, 2);
   if (rep && is_string_opcode(opcode)) return is(InstructionKind::kRepString, 1);
   if (opcode != 0x0f) return {};

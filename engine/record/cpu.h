@@ -32,6 +32,7 @@ enum class InstructionKind : uint8_t {
   kInt80,      // a 32-bit system call
   kTrapped,    // CPUID, RDTSC, RDTSCP, or an RDRAND or RDSEED that was patched
   kPushFlags,  // stores the trap flag, which a single step sets
+  kPopFlags,   // or IRET: loads it
   kRepString,  // a string instruction with a rep prefix: a single step does one iteration
 };
 struct Instruction {

@@ -38,12 +38,12 @@ constexpr int kHandlerSetUp = SIGTRAP;
 constexpr uint64_t kContextInFrame = 8, kInfoInFrame = 8 + 304;
 constexpr uint64_t kStackInFrame = 8 + 16, kRegistersInFrame = 8 + 40;
 constexpr uint64_t kAxInFrame = kRegistersInFrame + 13 * 8, kIpInFrame = kRegistersInFrame + 16 * 8;
-constexpr uint64_t kFrameHeadBytes = kIpInFrame + 8;
+constexpr uint64_t kFlagsInFrame = kIpInFrame + 8, kFrameHeadBytes = kFlagsInFrame + 8;
 // More than any frame on a stack that goes on below the old stack pointer.
 constexpr uint64_t kMostFrameBytes = 1 << 20;
 
 struct FrameHead {
-  uint64_t rax = 0, rip = 0;
+  uint64_t rax = 0, rip = 0, rflags = 0;
   AddressRange stack;  // the alternate one
 };
 
@@ -61,6 +61,7 @@ Result<FrameHead> read_frame_head(const tracee::Tracee& tracee, GuestAddress fra
   FrameHead head;
   head.rax = word(kAxInFrame);
   head.rip = word(kIpInFrame);
+  head.rflags = word(kFlagsInFrame);
   head.stack = range_of({word(kStackInFrame)}, word(kStackInFrame + 16));
   return head;
 }
@@ -229,6 +230,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::enter_handler(const RunLimits&
     // No room for the frame: a SIGSEGV comes in the same place. Or it is gone.
     if (!task.interrupted) task.place_now = event.place;
     task.without_frame = true;
+    if (!stop.is_gone()) RCHK_TRY(drop_trap_flag(task));
     task.unread = stop;
     return read_stop(task, limits);
   }
@@ -276,6 +278,12 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::at_handler(trace::SignalEvent 
   RCHK_TRY_ASSIGN(entry.extended_state, task.tracee.extended_state());
   const GuestAddress frame{entry.registers.rsp};
   RCHK_TRY_ASSIGN(const FrameHead head, read_frame_head(task.tracee, frame));
+  if ((head.rflags & ~event.registers.rflags & kTrapFlag) != 0) {
+    // The single step's: at POPF and IRET the kernel takes it for the guest's.
+    uint64_t rflags = head.rflags & ~kTrapFlag;
+    const std::span<uint8_t> bytes{reinterpret_cast<uint8_t*>(&rflags), sizeof(rflags)};
+    RCHK_TRY(task.tracee.write_memory(frame + kFlagsInFrame, bytes));
+  }
   const GuestAddress end = end_of_frame(frame, {event.registers.rsp}, head);
   trace::MemoryWrite write{frame, Bytes(end - frame)};
   write.bytes.resize(task.tracee.read_memory(frame, write.bytes));

@@ -94,6 +94,7 @@ class Recorder::Impl {
   Result<bool> is_dying(const Task& task);
   Result<RecorderStop> recover(const Error& error);
   Result<MaybeStop> end_of_stepped_pushf(MaybeStop result);
+  Result<void> drop_trap_flag(Task& task);
   Result<MaybeStop> end_of_interrupted_step(Result<MaybeStop> result, const RunLimits& limits);
   void insert_breakpoints();
   void remove_breakpoints();
@@ -165,6 +166,7 @@ class Recorder::Impl {
   std::optional<int64_t> own_answer(const syscalls::Call& call) const;
   // Why the recording cannot go on with this call; empty if it can.
   std::string obstacle(const syscalls::Call& call, const Registers& registers);
+  void say_what_is_refused(const syscalls::Call& made);
   Result<void> prepare_call(PendingCall& call, const syscalls::Call& made, Registers registers,
                             const RunLimits& limits);
   Result<void> take_call_back();
@@ -178,6 +180,7 @@ class Recorder::Impl {
 
   // affinity.cpp
   std::optional<int64_t> answer_about_affinity(const syscalls::Call& call);
+  Result<void> keep_in_affinity(GuestAddress address);
   Task* task_named(uint64_t argument) const;
 
   // sandbox.cpp

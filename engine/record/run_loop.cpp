@@ -240,6 +240,10 @@ Result<RecorderStop> Recorder::Impl::step(const RunLimits& limits) {
       RCHK_TRY_ASSIGN(*result, end_of_stepped_pushf(**result));
     }
     const bool here = alive && task_ == stepped;
+    if (here && instruction.kind == InstructionKind::kPopFlags && *result &&
+        (*result)->cause == StopCause::kInterrupted) {
+      RCHK_TRY(drop_trap_flag(*stepped));
+    }
     const bool trapped =
         here && event_count_ != events && instruction.kind == InstructionKind::kTrapped;
     const bool ended = here && calls_done_ != calls && !task_->call;

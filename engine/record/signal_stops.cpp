@@ -30,7 +30,17 @@ bool is_synchronous(const siginfo_t& info) {
 
 }  // namespace
 
+// At POPF and IRET the kernel takes the trap flag of a single step for the guest's
+// (arch/x86/kernel/step.c, enable_single_step), and leaves it there when they have not run.
+Result<void> Recorder::Impl::drop_trap_flag(Task& task) {
+  RCHK_TRY_ASSIGN(Registers registers, task.tracee.registers());
+  if ((registers.rflags & kTrapFlag) == 0) return {};
+  registers.rflags &= ~kTrapFlag;
+  return task.tracee.set_registers(registers);
+}
+
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_signal(int signal, const RunLimits& limits) {
+  if (stepping_ && signal != SIGTRAP) RCHK_TRY(drop_trap_flag(*task_));
   RCHK_TRY_ASSIGN(siginfo_t info, task_->tracee.signal_info());
   RCHK_TRY_ASSIGN(const Registers registers, task_->tracee.registers());
   const bool without_frame = std::exchange(task_->without_frame, false);
@@ -180,13 +190,17 @@ Result<void> Recorder::Impl::set_handler(int signal, uint64_t handler) {
 // Where task_ is, for a signal that is delivered before its next instruction.
 trace::Place Recorder::Impl::place_of(const siginfo_t& info, const Registers& registers) const {
   if (task_->place_now) return *task_->place_now;
-  if (is_synchronous(info)) return trace::Place::kAtFault;
+  const bool pending = (task_->pending_at_event & signal_bit(info.si_signo)) != 0;
+  if (is_synchronous(info)) {
+    // Behind a sigreturn whose frame the kernel could not take, and no instruction raised it.
+    const bool forced = pending && same_guest_state(registers, task_->last_registers);
+    return forced ? trace::Place::kAtEvent : trace::Place::kAtFault;
+  }
   if (task_->behind_event) return trace::Place::kAtEvent;
   if (!same_guest_state(registers, task_->last_registers)) return trace::Place::kByState;
   // One that was pending for all threads may have been taken by another one meanwhile, so that the
   // registers have to be those of the event as well. They prove it alone behind a system call: only
   // the instruction itself leaves the pc in rcx and the flags in r11 (SDM vol. 2B, SYSCALL).
-  const bool pending = (task_->pending_at_event & signal_bit(info.si_signo)) != 0;
   const bool behind_call = registers.rcx == registers.rip && registers.r11 == registers.rflags;
   if (pending || behind_call) return trace::Place::kAtEvent;
   return trace::Place::kByState;

@@ -121,6 +121,7 @@ struct Space {
 
 // Signals that the recorder's own traps raise.
 constexpr SignalSet kTrapSignals = signal_bit(SIGSEGV) | signal_bit(SIGTRAP);
+constexpr uint64_t kTrapFlag = 0x100;  // of rflags: a single step sets it
 
 constexpr uint64_t kIgnored = 1;  // SIG_IGN
 

@@ -43,6 +43,13 @@ std::optional<StopReason> stop_at(const trace::EventBody& body) {
   return is_call ? std::optional(StopReason::kSyscall) : std::nullopt;
 }
 
+// True for an instruction that the translator does not know, and this processor did not either.
+bool faults_at(const trace::Event* event, GuestAddress pc) {
+  const auto* signal = event != nullptr ? std::get_if<trace::SignalEvent>(&event->body) : nullptr;
+  return signal != nullptr && signal->place == trace::Place::kAtFault &&
+         signal->registers.pc() == pc;
+}
+
 }  // namespace
 
 std::string describe_stop(const translate::Stop& stop) {
@@ -101,7 +108,9 @@ Result<std::optional<Outcome>> Replayer::at_engine_stop(Guest& guest, const Adva
   const bool stopped_here = last != nullptr &&
                             last->reason == trace::ExitReason::kRecorderStopped &&
                             last->registers.pc() == guest.registers.pc();
-  if (segment.event == nullptr || (stop.reason == StopReason::kUnsupported && !stopped_here)) {
+  const bool unsupported = stop.reason == StopReason::kUnsupported;
+  const bool faulted_here = unsupported && faults_at(segment.event.get(), guest.registers.pc());
+  if (segment.event == nullptr || (unsupported && !stopped_here && !faulted_here)) {
     return divergence(guest, describe_stop(stop) + "\n");
   }
   const trace::EventBody& body = segment.event->body;
@@ -112,7 +121,7 @@ Result<std::optional<Outcome>> Replayer::at_engine_stop(Guest& guest, const Adva
   }
   const bool fits = last != nullptr
                         ? stopped_here || last->reason != trace::ExitReason::kRecorderStopped
-                        : stop_at(body) == stop.reason;
+                        : faulted_here || stop_at(body) == stop.reason;
   if (!fits) {
     return divergence(guest, fmt::format("{}, which was not recorded here{}\n", describe_stop(stop),
                                          unrecorded_hint(guest)));

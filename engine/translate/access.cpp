@@ -258,6 +258,10 @@ std::optional<std::vector<MemoryAccess>> memory_accesses(const TraceStep& step,
     return result;
   }
   const uint64_t word = i.operand_size_16 && (i.rex & 8) == 0 ? 2 : 8;
+  if (i.kind == InstructionClass::kFarReturn) {
+    result.push_back({range_of({r.rsp}, far_return_word(i) * far_return_words(i)), true, false});
+    return result;
+  }
   if (is_push(i)) result.push_back({range_of({r.rsp - word}, word), false, true});
   if (is_pop(i)) {
     const uint64_t from = legacy && i.map == 0 && i.opcode == 0xc9 ? r.rbp : r.rsp;

@@ -15,6 +15,7 @@ enum class InstructionClass : uint8_t {
   kIndirectJump,
   kIndirectCall,
   kReturn,
+  kFarReturn,  // or IRET; Instruction::detail names where it goes when it cannot be carried out
   kSyscall,
   kTrapped,      // cpuid, rdtsc, rdtscp, rdrand, rdseed, xsavec
   kUnsupported,  // Instruction::detail names it
@@ -64,6 +65,10 @@ struct Instruction {
   uint8_t reg() const { return (modrm >> 3) & 7; }
   uint8_t rm() const { return modrm & 7; }
 };
+
+// Of a kFarReturn: the size in bytes of what it pops, and how many of that.
+size_t far_return_word(const Instruction& instruction);
+size_t far_return_words(const Instruction& instruction);
 
 // RDRAND and RDSEED, whose reg() is 6 and 7.
 bool is_random(const Instruction& instruction);

@@ -182,9 +182,11 @@ void describe_one_byte_high(Instruction& out) {
       return;
     case 0xca:
     case 0xcb:
-      return unsupported(out, "a far return");
     case 0xcf:
-      return unsupported(out, "IRET");
+      out.kind = InstructionClass::kFarReturn;
+      out.detail = op == 0xcf ? "IRET to a 32-bit segment, or to be traced"
+                              : "a far return to a 32-bit segment";
+      return;
     case 0xcc:
     case 0xf1:
       out.kind = InstructionClass::kTrap;
@@ -414,6 +416,16 @@ void describe_two_byte(Instruction& out) {
 }
 
 }  // namespace
+
+size_t far_return_word(const Instruction& instruction) {
+  if ((instruction.rex & 8) != 0) return 8;
+  return instruction.operand_size_16 ? 2 : 4;
+}
+
+size_t far_return_words(const Instruction& instruction) {
+  constexpr uint8_t kIret = 0xcf;
+  return instruction.opcode == kIret ? 5 : 2;
+}
 
 bool is_random(const Instruction& instruction) {
   constexpr uint8_t kGroup9 = 0xc7;

@@ -60,6 +60,8 @@ class Engine::Impl final : public ProbeView {
   Result<std::optional<Stop>> signalled(Progress& progress, const HostStop& stop, int64_t budget);
   void note_inline_hit(const Progress& progress, int64_t budget);
   std::optional<Stop> probe_here(Progress& progress, uint64_t left);
+  // `stop` is what an instruction that is not translated led to: nothing when it was carried out.
+  std::optional<Stop> far_return(Progress& progress, const Stop& stop);
   bool state_matches(const Registers& registers);
 
   // engine_blocks.cpp

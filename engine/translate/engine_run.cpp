@@ -93,7 +93,9 @@ Result<std::optional<Stop>> Engine::Impl::advance(Progress& progress) {
     } else {
       RCHK_TRY_ASSIGN(entry, entry_for(key, 1));
     }
-    if (entry.block == nullptr) return entry.stop;
+    if (entry.block == nullptr) {
+      return watches_reads_ ? watched_step(progress) : far_return(progress, entry.stop);
+    }
     block = entry.block;
   }
   last_direct_exit_ = 0;
@@ -104,7 +106,9 @@ Result<std::optional<Stop>> Engine::Impl::advance(Progress& progress) {
     budget = 0;
     key = BlockKey{pc, partial, static_cast<uint8_t>(left)};
     RCHK_TRY_ASSIGN(const Entry entry, entry_for(key, 1));
-    if (entry.block == nullptr) return entry.stop;
+    if (entry.block == nullptr) {
+      return watches_reads_ ? watched_step(progress) : far_return(progress, entry.stop);
+    }
     block = entry.block;
   }
   return enter(progress, *block, static_cast<int64_t>(budget));

@@ -108,8 +108,12 @@ Result<std::optional<Stop>> Engine::Impl::watched_step(Progress& progress) {
     if (auto known = memory_accesses(*step, progress.registers)) accesses = std::move(*known);
   }
   RCHK_TRY_ASSIGN(const Entry entry, entry_for({progress.registers.rip, Flavour::kPartial, 1}, 1));
-  if (entry.block == nullptr) return entry.stop;
-  RCHK_TRY_ASSIGN(std::optional<Stop> stop, enter(progress, *entry.block, 0));
+  std::optional<Stop> stop;
+  if (entry.block == nullptr) {
+    stop = far_return(progress, entry.stop);
+  } else {
+    RCHK_TRY_ASSIGN(stop, enter(progress, *entry.block, 0));
+  }
   while (!stop && progress.store_once) {
     RCHK_TRY_ASSIGN(stop, store_to_code(progress));
     progress.counts_here = true;

@@ -10,7 +10,7 @@ namespace {
 
 bool runs_in_cache(InstructionClass kind) {
   return kind != InstructionClass::kSyscall && kind != InstructionClass::kTrapped &&
-         kind != InstructionClass::kUnsupported;
+         kind != InstructionClass::kFarReturn && kind != InstructionClass::kUnsupported;
 }
 
 // What follows the conditional jump `step` in the trace; false when the trace ends with it.

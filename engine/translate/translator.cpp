@@ -175,6 +175,7 @@ void Translator::emit_step(const TraceStep& step) {
     case InstructionClass::kTrap:
     case InstructionClass::kSyscall:
     case InstructionClass::kTrapped:
+    case InstructionClass::kFarReturn:
     case InstructionClass::kUnsupported:
       if (compares()) {
         emit_watched_copy(step);

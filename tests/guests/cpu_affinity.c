@@ -42,8 +42,13 @@ int main(void) {
   CHECK(sched_setaffinity(0, sizeof first, &first) == 0);
   now = set_of(0);
   CHECK(CPU_EQUAL(&now, &first));
+  unsigned cpu = 0;
+  CHECK(syscall(SYS_getcpu, &cpu, NULL, NULL) == 0 && CPU_ISSET(cpu, &first));
   now = set_of(other);
   CHECK(CPU_EQUAL(&now, &all));
+  CHECK(sched_setaffinity(0, sizeof last, &last) == 0);
+  CHECK(syscall(SYS_getcpu, &cpu, NULL, NULL) == 0 && CPU_ISSET(cpu, &last));
+  CHECK(sched_setaffinity(0, sizeof first, &first) == 0);
   CHECK(sched_setaffinity(other, sizeof last, &last) == 0);
   now = set_of(other);
   CHECK(CPU_EQUAL(&now, &last));

@@ -71,13 +71,14 @@ class Generator {
   }
 
   void statement(int depth) {
-    const int kind = pick(22);
+    const int kind = pick(23);
     if (kind == 0 && depth < 3) return loop(depth);
     if (kind == 1) return skip(depth);
     if (kind == 2 && callable_from_ < function_count_) return call();
     if (kind == 3) return string();
     if (kind == 4) return counter_jump();
     if (kind == 5) return indirect_jump();
+    if (kind == 22) return far_return();
     if (kind == 6 && options_.faults && chance(4)) return fault();
     if (kind == 7 && options_.self_modifying) return modify();
     if (kind < 11 && options_.vectors) return vector();
@@ -219,6 +220,41 @@ class Generator {
     bytes({0x48, 0x01, 0xc2});
     instruction();
     bytes({0xe2, static_cast<int>(around - (out_.size() + 2)) & 0xff});
+  }
+
+  // lretq or iretq to what follows.
+  void far_return() {
+    const int r = reg();
+    const int wide = 0x48 | (r >> 3) << 2;
+    const auto push = [&] {
+      instruction();
+      bytes({0x40 | r >> 3, 0x50 | (r & 7)});
+    };
+    const auto push_segment = [&](int segment) {
+      instruction();
+      bytes({0x40 | r >> 3, 0x8c, 0xc0 | segment << 3 | (r & 7)});
+      push();
+    };
+    const bool iret = chance(2);
+    if (iret) {
+      push_segment(2);
+      instruction();
+      bytes({wide, 0x8d, 0x44 | (r & 7) << 3, 0x24, 8});  // lea r, [rsp + 8]
+      push();
+      instruction();
+      bytes({0x68});
+      dword(0x202 | (static_cast<uint32_t>(random_()) & 0x8d5));
+    }
+    push_segment(1);
+    instruction();
+    bytes({wide, 0x8d, (r & 7) << 3 | 5});
+    const size_t place = out_.size();
+    dword(0);
+    push();
+    instruction();
+    bytes({0x48, iret ? 0xcf : 0xcb});
+    for (int i = 0, n = pick(3); i < n; ++i) integer();
+    patch(place);
   }
 
   void indirect_jump() {
