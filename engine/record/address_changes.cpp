@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cinttypes>
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <optional>
 #include <set>
@@ -14,6 +16,7 @@
 
 #include "engine/record/process.h"
 #include "engine/syscalls/descriptors.h"
+#include "snapshot/memory_reader.h"
 
 namespace rchk::record {
 
@@ -233,6 +236,20 @@ Result<void> Collector::compare_with_maps(const snapshot::RangeSet& hidden) {
   return {};
 }
 
+uint64_t page_end(uint64_t bytes) { return (bytes + kPageSize - 1) & ~(kPageSize - 1); }
+
+// The path at `address` of the memory of process `pid`, as another process can open it.
+std::string path_seen_by(pid_t pid, GuestAddress address) {
+  std::string path(PATH_MAX, '\0');
+  const auto memory = snapshot::MemoryReader::open(pid);
+  if (!memory) return {};
+  const std::span<uint8_t> bytes{reinterpret_cast<uint8_t*>(path.data()), path.size()};
+  const auto got = memory->read(address, bytes);
+  if (!got) return {};
+  path.resize(std::min<size_t>(*got, strnlen(path.data(), path.size())));
+  return fmt::format("/proc/{}/{}/{}", pid, path.starts_with('/') ? "root" : "cwd", path);
+}
+
 }  // namespace
 
 void apply_change(const trace::AddressSpaceChange& change, snapshot::AddressSpace& space) {
@@ -284,17 +301,19 @@ Result<void> add_file_changes(const syscalls::Call& call, int64_t result, pid_t 
                               const tracee::Tracee& tracee, FileStore& files,
                               snapshot::AddressSpace& space, AddressChanges& found) {
   const std::optional<int32_t> descriptor = syscalls::changed_file(call, result);
-  if (!descriptor) return {};
+  const std::optional<GuestAddress> path = syscalls::changed_path(call, result);
+  if (!descriptor && !path) return {};
+  const bool resizes = syscalls::only_resizes(call);
   std::vector<Mapping> mapped;
   for (const auto& [begin, mapping] : space.mappings()) {
     if (!mapping.backing) continue;
     // A private one follows the file's size, and what it holds where nothing was written.
-    const bool follows = mapping.shared || call.number == syscalls::nr::ftruncate ||
-                         files.may_be_written(mapping.backing->file);
+    const bool follows = mapping.shared || resizes || files.may_be_written(mapping.backing->file);
     if (follows) mapped.push_back(mapping);
   }
   if (mapped.empty()) return {};
-  const std::string link = fmt::format("/proc/{}/fd/{}", writer, *descriptor);
+  const std::string link =
+      descriptor ? fmt::format("/proc/{}/fd/{}", writer, *descriptor) : path_seen_by(writer, *path);
   struct stat status;
   if (stat(link.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return {};
   std::erase_if(mapped, [&](const Mapping& mapping) {
@@ -311,11 +330,14 @@ Result<void> add_file_changes(const syscalls::Call& call, int64_t result, pid_t 
     const bool inside =
         !mapping.shared && first + mapping.range.size() <= std::min(known_bytes, size_bytes);
     const bool same_pages = inside || known_bytes == size_bytes;
-    if (!mapping.shared && same_pages && call.number == syscalls::nr::ftruncate) continue;
-    if (offset_bytes && same_pages) {
-      const uint64_t begin = std::max(first, *offset_bytes);
-      const uint64_t end =
-          std::min(first + mapping.range.size(), *offset_bytes + static_cast<uint64_t>(result));
+    if (!mapping.shared && same_pages && resizes) continue;
+    if ((offset_bytes || resizes) && same_pages) {
+      // To the same size: the rest of the last page may have become zero.
+      const uint64_t changed = resizes ? size_bytes : *offset_bytes;
+      const uint64_t bytes_changed =
+          resizes ? page_end(size_bytes) - size_bytes : static_cast<uint64_t>(result);
+      const uint64_t begin = std::max(first, changed);
+      const uint64_t end = std::min(first + mapping.range.size(), changed + bytes_changed);
       if (begin >= end) continue;
       Bytes bytes(end - begin);
       const GuestAddress at = mapping.range.begin + (begin - first);
@@ -324,7 +346,7 @@ Result<void> add_file_changes(const syscalls::Call& call, int64_t result, pid_t 
       continue;
     }
     // Its size is what decides where the mapping faults: mapped anew, as it is now.
-    RCHK_TRY_ASSIGN(const FileDescriptor file, open_guest_file(writer, *descriptor));
+    RCHK_TRY_ASSIGN(const FileDescriptor file, open_guest_file(link));
     files.mark_changeable(mapping.backing->file);
     RCHK_TRY_ASSIGN(mapping.backing->file, files.add(file, mapping.name));
     RCHK_TRY(files.add_range(mapping.backing->file, file, first, mapping.range.size()));

@@ -32,7 +32,10 @@ Result<FileDescriptor> open_mapped_file(pid_t pid, const snapshot::ProcMapsEntry
 }
 
 Result<FileDescriptor> open_guest_file(pid_t pid, int fd) {
-  const std::string path = fmt::format("/proc/{}/fd/{}", pid, fd);
+  return open_guest_file(fmt::format("/proc/{}/fd/{}", pid, fd));
+}
+
+Result<FileDescriptor> open_guest_file(const std::string& path) {
   FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file.is_open()) return fail_errno(path);
   return file;

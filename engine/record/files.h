@@ -22,6 +22,8 @@ Result<FileDescriptor> open_mapped_file(pid_t pid, const snapshot::ProcMapsEntry
 // Opens anew, for reading, what descriptor `fd` of a process refers to. The guest's own file
 // offset is not touched.
 Result<FileDescriptor> open_guest_file(pid_t pid, int fd);
+// The same by a path that leads there.
+Result<FileDescriptor> open_guest_file(const std::string& path);
 
 // Gives files that a guest maps to the recording, each version of a file once, and of each only
 // the ranges that are mapped.

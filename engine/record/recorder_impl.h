@@ -112,6 +112,7 @@ class Recorder::Impl {
   Result<void> on_tick(const RunLimits& limits, bool contended, bool waited);
   Result<void> interrupt_if_asked(const RunLimits& limits);
   bool others_can_run() const;
+  Task* woken_in_front();
   bool sleeps(const Task& task) const;
   void let_fed_tasks_finish() const;
   // Writes the events of other tasks' calls that have come to their end; true if there was one.
@@ -385,6 +386,10 @@ class Recorder::Impl {
   uint64_t slice_end_ns_ = 0;
   uint64_t switch_cost_ns_ = 0;  // of the last switch by state
   bool yielded_ = false;
+  pid_t woken_tid_ = 0;  // whose call has just ended
+  pid_t runs_tid_ = 0;   // whose slice it is
+  uint64_t runs_since_ns_ = 0;
+  uint64_t next_preemption_ns_ = 0;
   bool fed_others_ = false;  // the last call may have ended other tasks' calls
   std::optional<std::mt19937_64> chaos_;
   Ticker ticker_;

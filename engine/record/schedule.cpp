@@ -32,6 +32,10 @@ constexpr uint64_t kPageCopyNs = 5'000;
 constexpr uint64_t kShortestChaosSliceNs = 20'000, kLongestChaosSliceNs = 20'000'000;
 constexpr uint64_t kChaosTickNs = 500'000, kHoldTickNs = 1'000'000, kTickNs = 5'000'000;
 constexpr uint64_t kSnapshotTickNs = 250'000'000;
+// A task that is woken comes first when it has run for so much less than the one that runs. However
+// long it slept, it has no more than so much of that to its credit (as with kernel/sched/fair.c of
+// Linux 6.1), and no such change comes sooner after the last.
+constexpr uint64_t kLeadNs = 2'000'000, kMostCreditNs = 4'000'000, kPreemptionNs = 10'000'000;
 // With random choices one point in so many at which a task could leave, it does.
 constexpr uint64_t kChaosLeaveOneIn = 6;
 
@@ -85,6 +89,11 @@ uint64_t Recorder::Impl::whole_slice_ns() const {
 }
 
 void Recorder::Impl::begin_slice(Task& task) {
+  const uint64_t now_ns = monotonic_ns();
+  const auto before = tasks_.find(runs_tid_);
+  if (before != tasks_.end()) before->second->run_ns += now_ns - runs_since_ns_;
+  runs_tid_ = task.tid;
+  runs_since_ns_ = now_ns;
   task_ = &task;
   yielded_ = false;
   uint64_t slice_ns = whole_slice_ns();
@@ -94,7 +103,7 @@ void Recorder::Impl::begin_slice(Task& task) {
     const double span = static_cast<double>(kLongestChaosSliceNs) / kShortestChaosSliceNs;
     slice_ns = static_cast<uint64_t>(kShortestChaosSliceNs * std::pow(span, exponent(*chaos_)));
   }
-  task.computes_since_ns = monotonic_ns();
+  task.computes_since_ns = now_ns;
   slice_end_ns_ = task.computes_since_ns + slice_ns;
 }
 
@@ -191,9 +200,29 @@ bool Recorder::Impl::sleeps(const Task& task) const {
   return state == 'S' || state == 'D' || ((state == 't' || state == 'T') && task.in_group_stop);
 }
 
+// The task that has just been woken, if it goes before task_. As a kernel does it on one core:
+// tasks that always woke each other too late would go round for ever (docs/notes/tasks.md).
+Task* Recorder::Impl::woken_in_front() {
+  const auto found = tasks_.find(std::exchange(woken_tid_, 0));
+  if (found == tasks_.end() || found->second.get() == task_ || !found->second->can_run()) {
+    return nullptr;
+  }
+  Task& woken = *found->second;
+  const uint64_t now_ns = monotonic_ns();
+  uint64_t own_ns = task_->run_ns;
+  if (runs_tid_ == task_->tid) own_ns += now_ns - runs_since_ns_;
+  woken.run_ns = std::max(woken.run_ns, own_ns - std::min(own_ns, kMostCreditNs));
+  if (woken.run_ns + kLeadNs > own_ns || now_ns < next_preemption_ns_) return nullptr;
+  next_preemption_ns_ = now_ns + kPreemptionNs;
+  return &woken;
+}
+
 Task* Recorder::Impl::next_in_turn() {
   const bool here = task_->can_run();
   bool stays = here && !yielded_ && !slice_is_over();
+  if (stays && !chaos_) {
+    if (Task* const woken = woken_in_front()) return woken;
+  }
   if (chaos_ && stays && (*chaos_)() % kChaosLeaveOneIn == 0) stays = false;
   if (stays) return task_;
   std::vector<Task*> ready;
@@ -284,6 +313,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::schedule(const RunLimits& limi
     if (unread != nullptr) {
       Task* const current = task_;
       const pid_t current_tid = task_->tid;
+      woken_tid_ = unread->tid;
       RCHK_TRY_ASSIGN(MaybeStop stop, read_stop(*unread, limits));
       if (stop || finished_) return stop;
       const auto found = tasks_.find(current_tid);

@@ -174,6 +174,7 @@ struct Task {
   // For how long it may compute without a call, where it seems to spin until others act; 0: for its
   // whole slice.
   uint64_t patience_ns = 0;
+  uint64_t run_ns = 0;             // in its slices that are over
   uint64_t computes_since_ns = 0;  // valid while it has a patience, or has left_at
   // Where it left the processor computing, if it has made no call since.
   std::optional<Registers> left_at;

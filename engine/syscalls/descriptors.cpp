@@ -181,6 +181,21 @@ void add_messages(const Call& call, uint64_t count, const MemoryReader& memory, 
   }
 }
 
+// May cut a file off when it opens it.
+bool truncates(const Call& call) {
+  switch (call.number) {
+    case nr::open:
+      return (call.arguments[1] & O_TRUNC) != 0;
+    case nr::openat:
+      return (call.arguments[2] & O_TRUNC) != 0;
+    case nr::creat:
+    case nr::openat2:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 std::vector<DescriptorChange> descriptor_changes(const EntryState& entry, int64_t result,
@@ -292,6 +307,15 @@ std::optional<DataWritten> data_written(const Call& call, int64_t result,
   return std::nullopt;
 }
 
+std::optional<GuestAddress> changed_path(const Call& call, int64_t result) {
+  if (is_error(result) || call.number != nr::truncate) return std::nullopt;
+  return GuestAddress{call.arguments[0]};
+}
+
+bool only_resizes(const Call& call) {
+  return call.number == nr::ftruncate || call.number == nr::truncate || truncates(call);
+}
+
 std::optional<int32_t> changed_file(const Call& call, int64_t result) {
   if (is_error(result)) return std::nullopt;
   switch (call.number) {
@@ -307,6 +331,11 @@ std::optional<int32_t> changed_file(const Call& call, int64_t result) {
     case nr::splice:
     case nr::copy_file_range:
       return call.descriptor(2);
+    case nr::open:
+    case nr::openat:
+    case nr::creat:
+    case nr::openat2:
+      return truncates(call) ? std::optional(static_cast<int32_t>(result)) : std::nullopt;
     case nr::ioctl: {
       const auto request = static_cast<uint32_t>(call.arguments[1]);
       const bool clones = request == 0x40049409 || request == 0x4020940d;  // FICLONE, FICLONERANGE

@@ -62,8 +62,14 @@ std::optional<DataWritten> data_written(const Call& call, int64_t result,
                                         const MemoryReader& memory);
 
 // The descriptor of the file whose contents the call may have changed: data_written() calls,
-// ftruncate, fallocate, the cloning ioctls. Where the guest has that file mapped, its memory
-// changed too, though no output names it. (truncate and O_TRUNC do the same by path.)
+// ftruncate, fallocate, the cloning ioctls, opening with O_TRUNC (and openat2, whose flags are in
+// memory). Where the guest has that file mapped, its memory changed too, though no output names it.
 std::optional<int32_t> changed_file(const Call& call, int64_t result);
+
+// The path of the file that truncate changed.
+std::optional<GuestAddress> changed_path(const Call& call, int64_t result);
+
+// True for calls of the two kinds that change nothing but a file's size, if anything.
+bool only_resizes(const Call& call);
 
 }  // namespace rchk::syscalls
