@@ -176,7 +176,4 @@ StopStatus decode_wait_status(int status);
 // before.
 Result<std::vector<int>> pin_to_cpu(int cpu);
 
-// Lets threads of the same core that have been woken run, before it returns.
-void yield_to_woken();
-
 }  // namespace rchk::tracee
