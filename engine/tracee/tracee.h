@@ -172,8 +172,7 @@ class Tracee {
 // Decodes waitpid's status of a seized tracee.
 StopStatus decode_wait_status(int status);
 
-// Pins the calling thread to a core, where it is woken soon, and returns the set it was allowed
-// before.
+// Pins the calling thread to a core, and returns the set it was allowed before.
 Result<std::vector<int>> pin_to_cpu(int cpu);
 
 }  // namespace rchk::tracee
