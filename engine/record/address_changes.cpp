@@ -330,7 +330,6 @@ Result<void> add_file_changes(const syscalls::Call& call, int64_t result, pid_t 
     const bool inside =
         !mapping.shared && first + mapping.range.size() <= std::min(known_bytes, size_bytes);
     const bool same_pages = inside || known_bytes == size_bytes;
-    if (!mapping.shared && same_pages && resizes) continue;
     if ((offset_bytes || resizes) && same_pages) {
       // To the same size: the rest of the last page may have become zero.
       const uint64_t changed = resizes ? size_bytes : *offset_bytes;

@@ -42,11 +42,10 @@ Result<std::vector<trace::PageContents>> Recorder::Impl::writable_pages() const 
 
 // True for a call of which nothing says what it writes.
 bool Recorder::Impl::is_doubtful(const PendingCall& call) const {
-  const syscalls::Syscall* row = syscalls::find(call.entry.call.number);
-  // No kernel has calls of such numbers, but for those of the x32 ABI.
+  // No kernel has calls of higher numbers, but for those of the x32 ABI.
   constexpr int32_t kEndOfNumbers = 1024;
   const int32_t number = call.entry.call.number;
-  if (row == nullptr) return number >= 0 && number < kEndOfNumbers;
+  if (syscalls::find(number) == nullptr) return number >= 0 && number < kEndOfNumbers;
   switch (number) {
     case nr::ioctl:
     case nr::fcntl:

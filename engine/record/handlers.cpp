@@ -230,8 +230,8 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::enter_handler(const RunLimits&
     // No room for the frame: a SIGSEGV comes in the same place. Or it is gone.
     if (!task.interrupted) task.place_now = event.place;
     task.without_frame = true;
-    if (!stop.is_gone()) RCHK_TRY(drop_trap_flag(task));
     task.unread = stop;
+    if (!stop.is_gone()) RCHK_TRY(drop_trap_flag(task));
     return read_stop(task, limits);
   }
   return at_handler(std::move(event), limits);

@@ -1,5 +1,4 @@
 #include <csignal>
-#include <cstring>
 
 #include "engine/translate/engine_impl.h"
 
@@ -29,28 +28,23 @@ std::optional<Stop> Engine::Impl::far_return(Progress& progress, const Stop& sto
   if (!step || step->instruction.kind != InstructionClass::kFarReturn) return stop;
   const Instruction& instruction = step->instruction;
   Registers& guest = progress.registers;
-  const bool is_iret = instruction.opcode == 0xcf;
+  const bool is_iret = far_return_words(instruction) == 5;
   const size_t word = far_return_word(instruction);
   const size_t words = far_return_words(instruction);
   uint64_t popped[5] = {};  // rip, cs; of IRET also rflags, rsp, ss
+  Stop fault{.reason = StopReason::kFault, .signal = SIGSEGV};
   for (size_t i = 0; i < words; ++i) {
     const GuestAddress at = {guest.rsp + i * word};
-    std::span<uint8_t> bytes(reinterpret_cast<uint8_t*>(&popped[i]), word);
-    if (host_->read_memory(at, bytes) != word) {
-      Stop fault{.reason = StopReason::kFault};
-      fault.signal = SIGSEGV;
-      fault.signal_code = SEGV_MAPERR;
-      fault.fault_address = at;
-      return fault;
-    }
+    if (host_->read_memory(at, {reinterpret_cast<uint8_t*>(&popped[i]), word}) == word) continue;
+    fault.signal_code = SEGV_MAPERR;
+    fault.fault_address = at;
+    return fault;
   }
   const uint64_t cs = popped[1] & 0xffff;
   const uint64_t ss = is_iret ? popped[4] & 0xffff : guest.ss;
   const bool traps = is_iret && (popped[2] & (kTrapFlag | kNestedTaskFlag)) != 0;
   if (cs == kCompatibilityMode || traps) return stop;
   if (cs != guest.cs || ss != guest.ss || !is_canonical(popped[0])) {
-    Stop fault{.reason = StopReason::kFault};
-    fault.signal = SIGSEGV;
     fault.signal_code = SI_KERNEL;
     return fault;
   }

@@ -178,6 +178,13 @@ TEST_F(DescriptorsTest, ChangedFilesAreNamed) {
   EXPECT_EQ(changed_file({nr::ftruncate, {6, 0}}, 0), 6);
   EXPECT_EQ(changed_file({nr::copy_file_range, {6, 0, 7}}, 10), 7);
   EXPECT_EQ(changed_file({nr::read, {6}}, 10), std::nullopt);
+  EXPECT_EQ(changed_file({nr::openat, {6, 0, O_RDWR | O_TRUNC}}, 7), 7);
+  EXPECT_EQ(changed_file({nr::openat, {6, 0, O_RDWR}}, 7), std::nullopt);
+  EXPECT_EQ(changed_file({nr::creat, {0}}, -EACCES), std::nullopt);
+  EXPECT_EQ(changed_path({nr::truncate, {0x1000, 5}}, 0), GuestAddress{0x1000});
+  EXPECT_EQ(changed_path({nr::truncate, {0x1000, 5}}, -ENOENT), std::nullopt);
+  EXPECT_TRUE(only_resizes({nr::ftruncate, {6, 0}}));
+  EXPECT_FALSE(only_resizes({nr::fallocate, {6, 0}}));
 }
 
 TEST(Describe, ShowsArgumentsByKind) {
