@@ -159,6 +159,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::resume_interrupted(const Regis
   PendingCall call = std::move(std::exchange(task_->interrupted, std::nullopt)->call);
   if (call.remainder) {
     RCHK_TRY(task_->tracee.write_memory(call.remainder->address, call.remainder->bytes));
+    RCHK_TRY(add_call_made_again(*task_, call, {*call.remainder}));
   }
   call.continued = true;
   call.again = call.before;
@@ -400,6 +401,10 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
   if (call.breakpoints_were_in) task_->space->breakpoints.insert_all(task_->tracee);
   if (end == CallEnd::kForHandler) {
     put_back.dismiss();
+    // Others may compute before the handler begins, and find what it has stored.
+    if (!event.writes.empty()) {
+      RCHK_TRY(add_call_made_again(*task_, call, std::exchange(event.writes, {})));
+    }
     task_->interrupted = InterruptedCall{std::move(call), std::move(event)};
     return MaybeStop();
   }

@@ -301,8 +301,6 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::at_handler(trace::SignalEvent 
       event.place = Place::kAtEvent;
       note_thread_words(interrupted.call, static_cast<int64_t>(head.rax));
       RCHK_TRY(append(std::move(interrupted.event)));
-    } else if (!interrupted.call.remainder) {
-      RCHK_TRY(add_stores_of_interrupted(task, interrupted.call));
     }
   }
   event.registers.orig_rax = ~0ull;

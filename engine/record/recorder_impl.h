@@ -153,6 +153,8 @@ class Recorder::Impl {
   // The event of a call of `task` that has stored something without coming to its end.
   Result<void> add_call_made_again(Task& task, const PendingCall& call,
                                    const std::vector<AddressRange>& stored);
+  Result<void> add_call_made_again(Task& task, const PendingCall& call,
+                                   std::vector<trace::MemoryWrite> writes);
   Result<void> add_end_of_killed_call(Task& task);
   Result<void> add_end_of_call(Registers after);
   // Of one that has come back, and that the guest sees made anew.

@@ -445,15 +445,22 @@ Result<bool> Recorder::Impl::wait_for_stop(const RunLimits& limits) {
 // As one that comes back to its own instruction.
 Result<void> Recorder::Impl::add_call_made_again(Task& task, const PendingCall& call,
                                                  const std::vector<AddressRange>& stored) {
+  std::vector<trace::MemoryWrite> writes;
+  for (const AddressRange& range : stored) {
+    trace::MemoryWrite write{range.begin, Bytes(range.size())};
+    write.bytes.resize(task.tracee.read_memory(range.begin, write.bytes));
+    if (!write.bytes.empty()) writes.push_back(std::move(write));
+  }
+  return add_call_made_again(task, call, std::move(writes));
+}
+
+Result<void> Recorder::Impl::add_call_made_again(Task& task, const PendingCall& call,
+                                                 std::vector<trace::MemoryWrite> writes) {
   trace::SyscallEvent event;
   event.number = call.entry.call.number;
   event.before = call.before;
   event.after = call.before;
-  for (const AddressRange& range : stored) {
-    trace::MemoryWrite write{range.begin, Bytes(range.size())};
-    write.bytes.resize(task.tracee.read_memory(range.begin, write.bytes));
-    if (!write.bytes.empty()) event.writes.push_back(std::move(write));
-  }
+  event.writes = std::move(writes);
   task.last_registers = call.before;
   return append_of(task, std::move(event));
 }

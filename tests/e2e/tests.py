@@ -65,7 +65,8 @@ def recorded(source, path):
                 os.kill(each, signal.SIGTERM)
                 return
 
-    command = [process.RCHK, "record", "-o", path, "--", program(source)]
+    options = guests.parse(HERE / "programs" / source).record
+    command = [process.RCHK, "record", *options, "-o", path, "--", program(source)]
     done = process.run(command, timeout=30, during=kill_guest if endless else None)
     if done.timed_out or not path.exists():
         path.unlink(missing_ok=True)

@@ -7,6 +7,7 @@
     // kill: SIGTERM             sent to it from outside once it has written "ready"
     // stops: reason             what makes rchk stop recording it; it then runs on natively
     // needs: flag               of /proc/cpuinfo; skipped on a processor without it
+    // record: --snapshots 50    options of `rchk record` (tests/e2e/programs only)
     // varies: why               its output differs from run to run; a replay must still repeat it
 """
 
@@ -24,7 +25,7 @@ from harness.report import Failed, Skipped
 
 FOLDER = process.ROOT / "tests" / "guests"
 COMPILERS = {".c": "gcc", ".cpp": "g++", ".S": "gcc"}
-KEYS = ("build", "args", "stdin", "status", "kill", "stops", "needs", "varies")
+KEYS = ("build", "args", "stdin", "status", "kill", "stops", "needs", "record", "varies")
 
 
 @dataclass
@@ -37,6 +38,7 @@ class Guest:
     kill: Optional[int] = None
     stops: Optional[str] = None
     needs: Optional[str] = None
+    record: List[str] = field(default_factory=list)
     varies: bool = False
 
     @property
@@ -93,7 +95,7 @@ def parse(source):
         value = value.strip()
         if not separator or key not in KEYS:
             continue
-        if key in ("build", "args"):
+        if key in ("build", "args", "record"):
             setattr(guest, key, shlex.split(value))
         elif key == "stdin":
             guest.stdin = value.encode().decode("unicode_escape").encode("latin-1")

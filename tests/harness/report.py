@@ -47,10 +47,12 @@ def known_failures():
     return known
 
 
-def first_lines(text, count=40):
+def shortened(text, first, last):
+    """The first and the last lines of a text, indented: what was run, and what was wrong."""
     lines = text.rstrip().splitlines()
-    if len(lines) > count:
-        lines = lines[:count] + [f"... {len(lines) - count} more lines"]
+    left_out = len(lines) - first - last
+    if left_out > 1:
+        lines[first : first + left_out] = [f"... {left_out} more lines"]
     return "\n".join("      " + line for line in lines)
 
 
@@ -97,8 +99,8 @@ class Runner:
                 print(f"skip  {name}: {text}")
             else:
                 self.tally.failed += 1
-                self.tally.failures.append(f"{name}\n{first_lines(text, 10)}")
-                print(f"FAIL  {name}  ({seconds:.1f} s)\n{first_lines(text)}")
+                self.tally.failures.append(f"{name}\n{shortened(text, 3, 12)}")
+                print(f"FAIL  {name}  ({seconds:.1f} s)\n{shortened(text, 20, 40)}")
                 print(f"      shown by: ./dev test {name}")
             sys.stdout.flush()
 

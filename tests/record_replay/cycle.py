@@ -94,7 +94,8 @@ class Cycle:
         own, guest_stderr = split_stderr(done.stderr)
         self.own_messages = own
         notes = f"{done.shell()}\n{own}"
-        check_equal("record: exit status", native.status, done.status, notes)
+        printed = (done.stdout[-500:] + guest_stderr[-500:]).decode(errors="replace")
+        check_equal("record: exit status", native.status, done.status, f"{notes}\n{printed}")
         if not self.subject.varies:
             check_equal("record: output", native.stdout, done.stdout, notes)
             check_equal("record: errors", split_stderr(native.stderr)[1], guest_stderr, notes)

@@ -1,4 +1,5 @@
-#define _GNU_SOURCE
+// build: -O0 -D_GNU_SOURCE
+// record: --snapshots 100
 // Runs for a while, dirtying memory all the time, and writes to some variables seldom: their last
 // changes lie far back, in stretches of history that need not be run for them.
 #include <stdint.h>
