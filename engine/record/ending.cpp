@@ -50,6 +50,7 @@ bool belongs_to_others(const trace::Mapping& mapping) {
 
 // Checksums of all that a replay must reproduce. Breakpoints must not be in memory.
 Result<std::vector<trace::MemoryChecksum>> Recorder::Impl::checksum_memory() {
+  say_what_outsiders_changed();
   RCHK_TRY(grow_stacks(task_->tid, task_->space->memory));
   snapshot::AddressSpace replayed;
   for (const auto& [begin, mapping] : task_->space->memory.mappings()) {

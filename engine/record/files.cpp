@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include <fcntl.h>
-#include <sys/stat.h>
 
 namespace rchk::record {
 
@@ -41,6 +40,10 @@ Result<FileDescriptor> open_guest_file(const std::string& path) {
   return file;
 }
 
+int64_t modified_ns(const struct stat& status) {
+  return status.st_mtim.tv_sec * 1'000'000'000ll + status.st_mtim.tv_nsec;
+}
+
 Result<snapshot::FileId> FileStore::add(const FileDescriptor& file, const std::string& path) {
   struct stat status;
   if (fstat(file.get(), &status) != 0) return fail_errno(path);
@@ -51,7 +54,7 @@ Result<snapshot::FileId> FileStore::add(const FileDescriptor& file, const std::s
   info.path = path;
   info.device = status.st_dev;
   info.inode = status.st_ino;
-  info.mtime_ns = status.st_mtim.tv_sec * 1'000'000'000ll + status.st_mtim.tv_nsec;
+  info.mtime_ns = modified_ns(status);
   info.size_bytes = static_cast<uint64_t>(status.st_size);
   return add(info);
 }
@@ -89,7 +92,7 @@ Result<snapshot::FileId> FileStore::add(const trace::FileInfo& info) {
   RCHK_TRY_ASSIGN(const snapshot::FileId id, sink_.add_file(info));
   if (known != ids_.end()) changeable_.insert(id);  // it still is
   ids_[key] = id;
-  versions_[id] = {info.device, info.inode, info.size_bytes};
+  versions_[id] = {info.device, info.inode, info.size_bytes, info.mtime_ns};
   if (opened_for_writing_.count({info.device, info.inode}) != 0) writable_.insert(id);
   return id;
 }

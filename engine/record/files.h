@@ -7,6 +7,7 @@
 #include <tuple>
 #include <vector>
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "base/fd.h"
@@ -24,6 +25,9 @@ Result<FileDescriptor> open_mapped_file(pid_t pid, const snapshot::ProcMapsEntry
 Result<FileDescriptor> open_guest_file(pid_t pid, int fd);
 // The same by a path that leads there.
 Result<FileDescriptor> open_guest_file(const std::string& path);
+
+// When the file was modified last, in ns since the epoch.
+int64_t modified_ns(const struct stat& status);
 
 // Gives files that a guest maps to the recording, each version of a file once, and of each only
 // the ranges that are mapped.
@@ -50,10 +54,15 @@ class FileStore {
   // Whether calls may change the file: what of it is mapped, privately too, changes with it.
   bool any_may_be_written() const { return !writable_.empty(); }
   bool may_be_written(snapshot::FileId id) const { return writable_.count(id) != 0; }
+  // Whether the guest may change the file, by calls or through memory.
+  bool may_be_changed(snapshot::FileId id) const {
+    return may_be_written(id) || changeable_.count(id) != 0;
+  }
 
   // A file in one of its versions.
   struct Version {
     uint64_t device = 0, inode = 0, size_bytes = 0;
+    int64_t mtime_ns = 0;
   };
   // REQUIRES: add() returned `id`.
   const Version& version(snapshot::FileId id) const { return versions_.at(id); }

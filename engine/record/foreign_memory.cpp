@@ -96,6 +96,24 @@ void Recorder::Impl::note_descriptor(const std::string& path) {
   files_.note_opened_for_writing(status.st_dev, status.st_ino);
 }
 
+void Recorder::Impl::say_what_outsiders_changed() {
+  std::set<snapshot::FileId> seen;
+  for (const auto& [begin, mapping] : task_->space->memory.mappings()) {
+    if (!mapping.backing || !seen.insert(mapping.backing->file).second) continue;
+    if (files_.may_be_changed(mapping.backing->file)) continue;
+    const FileStore::Version& version = files_.version(mapping.backing->file);
+    struct stat now;
+    const std::string path = fmt::format("/proc/{}/root{}", task_->tid, mapping.name);
+    const bool same_file = stat(path.c_str(), &now) == 0 && now.st_dev == version.device &&
+                           now.st_ino == version.inode;
+    if (!same_file || modified_ns(now) == version.mtime_ns) continue;
+    say_once(
+        fmt::format("{} is mapped, and another program has changed it since. That is not recorded: "
+                    "a replay may differ.",
+                    mapping.name));
+  }
+}
+
 Space* Recorder::Impl::space_of(pid_t pid) {
   for (const auto& [tid, task] : tasks_) {
     if (tid == pid || task->process->pid == pid) return task->space.get();

@@ -278,6 +278,8 @@ class Recorder::Impl {
   void note_opened(const PendingCall& call, int64_t result);
   void note_descriptor(const std::string& path);
   void note_received_descriptors(const PendingCall& call, int64_t result);
+  // Of files that task_ has mapped and the guest does not write to.
+  void say_what_outsiders_changed();
   Space* space_of(pid_t pid);
   // What a fork did not copy as it was (MADV_DONTFORK, MADV_WIPEONFORK).
   Result<void> add_fork_differences(Task& child);

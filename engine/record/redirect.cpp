@@ -25,7 +25,9 @@ constexpr uint64_t kSmallestRegionBytes = 64 << 10;
 constexpr uint64_t kLargeRegionBytes = 4 << 20;
 constexpr uint64_t kRedZoneBytes = 128;  // psABI 3.2.2
 
-bool stores(const syscalls::CallBuffer& buffer) { return buffer.use != BufferUse::kRead; }
+bool stores(const syscalls::CallBuffer& buffer) {
+  return buffer.use == BufferUse::kCounted || buffer.use == BufferUse::kChanged;
+}
 
 bool is_readable(GuestAddress address, const tracee::Tracee& tracee) {
   uint8_t byte = 0;

@@ -107,12 +107,16 @@ Result<void> Recorder::Impl::shorten_time_out(PendingCall& call) {
   const uint64_t rest_ns = whole_ns > waited_ns ? whole_ns - waited_ns : 0;
   time.tv_sec = static_cast<time_t>(rest_ns / kNsPerSecond);
   time.tv_nsec = static_cast<long>(rest_ns % kNsPerSecond);
-  return task_->tracee.write_memory(pointer,
+  // In the guest's own memory others could see it.
+  const ScratchPiece* const piece = call.scratch ? call.scratch->piece_of(pointer) : nullptr;
+  return task_->tracee.write_memory(piece != nullptr ? piece->scratch : pointer,
                                     {reinterpret_cast<const uint8_t*>(&time), sizeof(time)});
 }
 
 Result<void> Recorder::Impl::restore_time_out(const PendingCall& call, Registers& after) {
-  if (call.time_out) {
+  const bool in_scratch =
+      call.time_out && call.scratch && call.scratch->piece_of(call.time_out->address) != nullptr;
+  if (call.time_out && !in_scratch) {
     // It may be in memory that the guest itself cannot write.
     RCHK_TRY(task_->tracee.write_memory(call.time_out->address, call.time_out->bytes));
   }

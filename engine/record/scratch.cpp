@@ -31,6 +31,13 @@ const trace::MemoryWrite* ScratchUse::stored_at(AddressRange range) const {
   return nullptr;
 }
 
+const ScratchPiece* ScratchUse::piece_of(GuestAddress own) const {
+  for (const ScratchPiece& piece : pieces) {
+    if (piece.own.begin == own) return &piece;
+  }
+  return nullptr;
+}
+
 uint64_t room_for(const syscalls::CallBuffers& buffers) {
   GuestAddress at{0};
   for (const syscalls::CallBuffer& buffer : buffers.buffers) {

@@ -39,6 +39,8 @@ struct ScratchUse {
 
   // Null unless that is all of `range`.
   const trace::MemoryWrite* stored_at(AddressRange range) const;
+  // What takes the place of the buffer that begins at `own`, or null.
+  const ScratchPiece* piece_of(GuestAddress own) const;
 };
 
 // The most that laid_out() may need.

@@ -242,6 +242,7 @@ void collect_polls(Collector& call, int32_t number) {
     case nr::epoll_pwait2: {
       const auto count = static_cast<int32_t>(call.argument(2));
       if (count <= 0) return call.refuse();
+      if (number == nr::epoll_pwait2) call.argument_is(3, kTimeBytes, BufferUse::kTimeOut);
       call.result_counts(0, kEpollEventBytes);
       return call.argument_is(1, static_cast<uint64_t>(count) * kEpollEventBytes,
                               BufferUse::kCounted);
@@ -260,7 +261,10 @@ void collect_waits(Collector& call, int32_t number) {
       call.argument_is(2, kSiginfoBytes, BufferUse::kChanged);
       return call.argument_is(4, kRusageBytes, BufferUse::kChanged);
     case nr::rt_sigtimedwait:
-      return call.argument_is(1, kSiginfoBytes, BufferUse::kChanged);
+      call.argument_is(1, kSiginfoBytes, BufferUse::kChanged);
+      return call.argument_is(2, kTimeBytes, BufferUse::kTimeOut);
+    case nr::semtimedop:
+      return call.argument_is(3, kTimeBytes, BufferUse::kTimeOut);
     default:
       return;
   }

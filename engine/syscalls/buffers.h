@@ -17,6 +17,7 @@ enum class BufferUse : uint8_t {
   kRead,     // only looks at them
   kCounted,  // stores as many as the result counts, and looks at none
   kChanged,  // may store to some, and may look at them
+  kTimeOut,  // only looks at them; a call that is made again is to wait for less
 };
 
 struct CallBuffer {

@@ -40,6 +40,7 @@ def tests(_options):
         Test("recordings/damaged", damaged),
         Test("recordings/not_recordings", not_recordings),
         Test("recordings/recorder_killed", recorder_killed),
+        Test("recordings/changed_by_outsiders", changed_by_outsiders),
         Test("recordings/newest", newest),
         Test("recordings/misuse", misuse),
         Test("recordings/bookmarks", bookmarks),
@@ -212,6 +213,43 @@ def recorder_killed():
     dumped = run(process.RCHK, "dump", recording)
     require_status("dump", 0, dumped)
     require(b"write(1" in dumped.stdout, "the events are not there")
+    shutil.rmtree(folder)
+
+
+READER = r"""
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+int main(void) {
+  int file = open("mapped", O_RDONLY), ready = open("ready", O_WRONLY);
+  volatile char* byte = mmap(NULL, 4096, PROT_READ, MAP_SHARED, file, 0);
+  if (byte == MAP_FAILED || write(ready, "r", 1) != 1) return 1;
+  while (*byte == 'a') usleep(1000);
+  return 0;
+}
+"""
+
+
+def changed_by_outsiders():
+    """A file that the program has mapped is written by a program that is not recorded."""
+    folder = scratch("recordings/changed_by_outsiders")
+    (folder / "reader.c").write_text(READER)
+    program = compile_program(folder / "reader.c", folder / "reader", ["-O1"])
+    (folder / "mapped").write_text("a")
+    os.mkfifo(folder / "ready")
+
+    def write_to_it(_running):
+        with (folder / "ready").open("rb", buffering=0) as ready:
+            ready.read(1)
+        with (folder / "mapped").open("r+") as file:
+            file.write("b")
+
+    done = run(process.RCHK, "record", "-o", folder / "recording.rchk", "--", program, cwd=folder,
+               during=write_to_it)
+    require_status("record", 0, done)
+    require("mapped is mapped, and another program has changed it" in text_of(done),
+            f"no word about the change\n{text_of(done)}")
     shutil.rmtree(folder)
 
 
