@@ -242,7 +242,7 @@ void Recorder::Impl::let_fed_tasks_finish() const {
   const bool waited_for = std::any_of(tasks_.begin(), tasks_.end(), [this](const auto& other) {
     return other.second->state == TaskState::kRunning && other.second->space == task_->space;
   });
-  if (waited_for) tracee::yield_to_woken();
+  if (waited_for) sched_yield();
 }
 
 // Until no call but task_'s is in the middle of storing. One that the kernel is busy with for long
@@ -269,7 +269,7 @@ Result<void> Recorder::Impl::let_calls_come_to_rest() {
       have_run = have_run && (run_ns == UINT64_MAX || run_ns - first_ns >= kLongestSliceNs / 4);
     }
     wait = busy && waited_ns < (have_run ? kLongestSliceNs : kLongestWaitNs);
-    if (wait) tracee::yield_to_woken();
+    if (wait) sched_yield();
   }
   return {};
 }

@@ -96,36 +96,6 @@ std::vector<char*> c_strings(const std::vector<std::string>& strings) {
   return pointers;
 }
 
-// struct sched_attr of linux/sched/types.h, which cannot be included beside sched.h.
-struct SchedulingAttributes {
-  uint32_t size = sizeof(SchedulingAttributes), policy = 0;
-  uint64_t flags = 0;
-  int32_t nice = 0;
-  uint32_t priority = 0;
-  uint64_t runtime_ns = 0, deadline_ns = 0, period_ns = 0;
-  uint32_t least_use = 0, most_use = 0;
-};
-
-// The kernel's own is 0.7 ms on one core, and 2.8 ms on eight and more.
-constexpr uint64_t kShortSliceNs = 250'000, kCommonSliceNs = 3'000'000;
-thread_local std::optional<SchedulingAttributes> attributes;  // of a thread with short slices
-
-void set_slice(uint64_t slice_ns) {
-  attributes->runtime_ns = slice_ns;
-  syscall(SYS_sched_setattr, 0, &*attributes, 0);
-}
-
-// The calling thread and the tracees that it starts come soon when a stop wakes one of them, also
-// where others keep the core busy: Linux 6.12 and later let a thread with a short slice go before
-// (kernel/sched/fair.c, PREEMPT_SHORT). Older kernels leave the value alone.
-void ask_for_short_slices() {
-  SchedulingAttributes found;
-  if (syscall(SYS_sched_getattr, 0, &found, sizeof(found), 0) != 0) return;
-  if (found.policy != SCHED_OTHER) return;
-  attributes = found;
-  set_slice(kShortSliceNs);
-}
-
 }  // namespace
 
 StopStatus decode_wait_status(int status) {
@@ -153,15 +123,7 @@ Result<std::vector<int>> pin_to_cpu(int cpu) {
   CPU_ZERO(&cpus);
   CPU_SET(cpu, &cpus);
   if (sched_setaffinity(0, sizeof(cpus), &cpus) != 0) return fail_errno("sched_setaffinity");
-  ask_for_short_slices();
   return allowed;
-}
-
-void yield_to_woken() {
-  // By so much a thread that yields is put off.
-  if (attributes) set_slice(kCommonSliceNs);
-  sched_yield();
-  if (attributes) set_slice(kShortSliceNs);
 }
 
 Result<Tracee> Tracee::spawn(const SpawnOptions& options) {

@@ -175,7 +175,4 @@ StopStatus decode_wait_status(int status);
 // Pins the calling thread to a core, and returns the set it was allowed before.
 Result<std::vector<int>> pin_to_cpu(int cpu);
 
-// Lets threads of the same core that have been woken run, before it returns.
-void yield_to_woken();
-
 }  // namespace rchk::tracee
