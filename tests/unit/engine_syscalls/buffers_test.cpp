@@ -171,6 +171,21 @@ TEST_F(BuffersTest, EventsOfEpollAndMessagesOfQueuesHaveTheirSizes) {
   EXPECT_THAT(counted_parts(*message, 5), ElementsAre(bytes_at(kBuffer, 13)));
 }
 
+TEST_F(BuffersTest, TimeOutsThatAreOnlyLookedAtAreKnown) {
+  const CallBuffer time_out{bytes_at(kThird, 16), BufferUse::kTimeOut};
+  const auto waits = of({nr::rt_sigtimedwait, {kBuffer, 0, kThird, 8}});
+  ASSERT_TRUE(waits);
+  EXPECT_THAT(waits->buffers, ElementsAre(time_out));
+  EXPECT_THAT(waits->pointers, ElementsAre(in_argument(0, 2)));
+  const auto semaphores = of({nr::semtimedop, {1, kBuffer, 1, kThird}});
+  ASSERT_TRUE(semaphores);
+  EXPECT_THAT(semaphores->pointers, ElementsAre(in_argument(0, 3)));
+  EXPECT_FALSE(of({nr::semtimedop, {1, kBuffer, 1, 0}}));
+  const auto events = of({nr::epoll_pwait2, {3, kBuffer, 1, kThird, 0, 0}});
+  ASSERT_TRUE(events);
+  EXPECT_THAT(events->buffers, ElementsAre(time_out, counted(kBuffer, 12)));
+}
+
 TEST_F(BuffersTest, SetsOfDescriptorsAndTimesAreChanged) {
   const auto set = of({nr::select, {65, kBuffer, 0, kSecond, kThird}});
   ASSERT_TRUE(set);
