@@ -141,6 +141,12 @@ def bounded_time():
     shutil.rmtree(folder)
 
 
+def has_dropped(recording):
+    """Of a recording that is being made."""
+    done = process.run([process.RCHK, "info", recording], timeout=60)
+    return re.search(rb"^dropped ", done.stdout, re.M) is not None
+
+
 def recorder_killed(name, times):
     """kill -9 of the recorder, anywhere: what is on the disk is a recording."""
     folder = folder_of(f"killed_{name}")
@@ -148,7 +154,7 @@ def recorder_killed(name, times):
     recording = folder / "recording.rchk"
     chance = random.Random()
     dropped = 0
-    for _ in range(times):
+    for turn in range(times):
         recording.unlink(missing_ok=True)
         with subprocess.Popen([str(word) for word in [
                 process.RCHK, "record", "--keep", "100ms", "--snapshots", "30", "-o", recording,
@@ -158,7 +164,11 @@ def recorder_killed(name, times):
             while not recording.exists() or recording.stat().st_size < 1 << 20:
                 require(recorder.poll() is None, "the recorder ended by itself")
                 time.sleep(0.01)
-            time.sleep(chance.uniform(0, 1.5))
+            # Every second time behind the first history that was dropped.
+            while turn % 2 == 0 and not has_dropped(recording):
+                require(recorder.poll() is None, "the recorder ended by itself")
+                time.sleep(0.1)
+            time.sleep(chance.uniform(0, 1))
             recorder.send_signal(signal.SIGKILL)
             recorder.wait()
         said = verify(recording, "--restore")
