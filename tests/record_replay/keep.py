@@ -181,7 +181,7 @@ def recorder_killed(name, times):
 
 def saves(name, keep):
     folder = folder_of(f"saved_{name if keep else 'everything'}")
-    command, status = command_of(name, 12000)
+    command, status = command_of(name, 24000)
     recording = folder / "recording.rchk"
     own = folder / "own.rchk"
     with open(folder / "output", "wb") as output, open(folder / "errors", "wb") as errors:
