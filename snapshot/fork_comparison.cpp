@@ -4,6 +4,8 @@
 #include <set>
 #include <utility>
 
+#include <sys/mman.h>
+
 namespace rchk::snapshot {
 namespace {
 
@@ -64,8 +66,8 @@ void mark_zeros(AddressRange piece, const RangeSet& zeros, std::vector<PageEntry
 }  // namespace
 
 bool belongs_to_kernel(const ProcMapsEntry& entry) {
-  return entry.name == "[vdso]" || entry.name == "[vsyscall]" || entry.name == "[uprobes]" ||
-         entry.name.starts_with("[vvar");
+  if (entry.name == "[vdso]") return (entry.protection & PROT_WRITE) == 0;
+  return entry.name == "[vsyscall]" || entry.name == "[uprobes]" || entry.name.starts_with("[vvar");
 }
 
 std::vector<Segment> compare_maps(const std::vector<ProcMapsEntry>& now,

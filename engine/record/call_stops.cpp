@@ -328,7 +328,7 @@ Result<void> Recorder::Impl::note_pending_signals(const PendingCall& call, int64
   }
   if (made.number == nr::rt_sigaction && result == 0 && made.arguments[1] != 0) {
     const auto signal = static_cast<int>(made.arguments[0]);
-    const bool traps = signal == SIGSEGV || signal == SIGTRAP;
+    const bool traps = signal > 0 && signal < SIGRTMIN && (kTrapSignals & signal_bit(signal)) != 0;
     const auto handler =
         traps ? word_at({made.arguments[1]}, GuestReader(task_->tracee)) : std::nullopt;
     if (handler) task_->process->trap_handlers[signal] = *handler;

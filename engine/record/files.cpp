@@ -1,8 +1,10 @@
 #include "engine/record/files.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include <fcntl.h>
+#include <unistd.h>
 
 namespace rchk::record {
 
@@ -38,6 +40,18 @@ Result<FileDescriptor> open_guest_file(const std::string& path) {
   FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file.is_open()) return fail_errno(path);
   return file;
+}
+
+size_t read_at(const FileDescriptor& file, uint64_t offset, std::span<uint8_t> out) {
+  size_t got = 0;
+  while (got < out.size()) {
+    const ssize_t count =
+        pread(file.get(), out.data() + got, out.size() - got, static_cast<off_t>(offset + got));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) break;
+    got += static_cast<size_t>(count);
+  }
+  return got;
 }
 
 int64_t modified_ns(const struct stat& status) {

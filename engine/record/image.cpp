@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 
 #include "engine/record/process.h"
+#include "engine/record/vdso.h"
 #include "snapshot/pagemap.h"
 
 namespace rchk::record {
@@ -20,19 +21,17 @@ constexpr uint64_t kReadChunkBytes = 1 << 20;
 
 using snapshot::ProcMapsEntry;
 
-Result<GuestAddress> find_gadget(const tracee::Tracee& tracee,
-                                 const std::vector<ProcMapsEntry>& maps) {
+// Makes each function of the vDSO a system call. Returns where one is.
+Result<GuestAddress> replace_vdso(tracee::Tracee& tracee, const std::vector<ProcMapsEntry>& maps) {
   for (const ProcMapsEntry& entry : maps) {
     if (entry.name != "[vdso]") continue;
-    Bytes code(entry.range.size());
-    code.resize(tracee.read_memory(entry.range.begin, code));
-    const uint8_t instruction[] = {0x0f, 0x05};
-    const auto found =
-        std::search(code.begin(), code.end(), std::begin(instruction), std::end(instruction));
-    if (found == code.end()) break;
-    return entry.range.begin + static_cast<uint64_t>(found - code.begin());
+    Bytes image(entry.range.size());
+    image.resize(tracee.read_memory(entry.range.begin, image));
+    RCHK_TRY_ASSIGN(const uint64_t gadget, make_functions_calls(image));
+    RCHK_TRY(tracee.write_memory(entry.range.begin, image));
+    return entry.range.begin + gadget;
   }
-  return fail(ErrorKind::kMachine, "the kernel gives programs no vDSO with a system call in it");
+  return fail(ErrorKind::kMachine, "the kernel gives programs no vDSO (vdso=0)");
 }
 
 // The initial stack, upwards from rsp (psABI 3.4.1): argc, argv[], 0, envp[], 0, auxv pairs
@@ -50,21 +49,6 @@ Result<GuestAddress> find_auxv(const tracee::Tracee& tracee, GuestAddress stack)
   for (;; at = at + 8) {
     RCHK_TRY_ASSIGN(const uint64_t pointer, word(at));
     if (pointer == 0) return at + 8;
-  }
-}
-
-// Turns the vDSO's entry in the auxiliary vector into one that is passed over.
-Result<void> hide_vdso(tracee::Tracee& tracee, GuestAddress auxv) {
-  for (GuestAddress at = auxv;; at = at + sizeof(Elf64_auxv_t)) {
-    Elf64_auxv_t entry;
-    const std::span<uint8_t> bytes{reinterpret_cast<uint8_t*>(&entry), sizeof(entry)};
-    if (tracee.read_memory(at, bytes) != sizeof(entry)) {
-      return fail(ErrorKind::kUnsupported, "the auxiliary vector cannot be read");
-    }
-    if (entry.a_type == AT_NULL) return {};
-    if (entry.a_type != AT_SYSINFO_EHDR) continue;
-    entry.a_type = AT_IGNORE;
-    RCHK_TRY(tracee.write_memory(at, bytes));
   }
 }
 
@@ -152,17 +136,17 @@ Result<trace::Mapping> recorded_mapping(pid_t pid, const ProcMapsEntry& entry, F
 }  // namespace
 
 bool is_kernel_mapping(const ProcMapsEntry& entry) {
-  return entry.name == "[vdso]" || entry.name == "[vsyscall]" || entry.name.rfind("[vvar", 0) == 0;
+  return entry.name == "[vsyscall]" || entry.name.starts_with("[vvar");
 }
 
 Result<Confinement> confine(tracee::Tracee& tracee, bool trap_cpuid) {
   RCHK_TRY_ASSIGN(const std::vector<ProcMapsEntry> maps, snapshot::read_proc_maps(tracee.pid()));
-  RCHK_TRY_ASSIGN(const GuestAddress gadget, find_gadget(tracee, maps));
-  RCHK_TRY_ASSIGN(const Registers registers, tracee.registers());
-  RCHK_TRY_ASSIGN(const GuestAddress auxv, find_auxv(tracee, {registers.rsp}));
-  RCHK_TRY(hide_vdso(tracee, auxv));
+  RCHK_TRY_ASSIGN(const GuestAddress gadget, replace_vdso(tracee, maps));
   Confinement confinement;
   confinement.gadget = gadget;
+  confinement.vsyscall_page =
+      std::any_of(maps.begin(), maps.end(),
+                  [](const ProcMapsEntry& entry) { return entry.name == "[vsyscall]"; });
   RCHK_TRY_ASSIGN(const int64_t tsc,
                   tracee.remote_syscall(gadget, SYS_prctl, {PR_SET_TSC, PR_TSC_SIGSEGV}));
   confinement.tsc_trapped = tsc == 0;

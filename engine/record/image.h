@@ -13,19 +13,19 @@ namespace rchk::record {
 
 // How a guest is kept from what would escape the log.
 struct Confinement {
-  GuestAddress gadget;  // a `syscall` instruction in the guest's vDSO
+  GuestAddress gadget;  // a `syscall` instruction in the guest's vDSO (vdso.h)
   bool cpuid_trapped = false;
   bool tsc_trapped = false;
+  bool vsyscall_page = false;  // the kernel has one (vsyscall_page.h)
 };
 
 // Says something to the user.
 using Note = std::function<void(std::string_view)>;
 
-// Takes a program that execve just left at its first instruction out of reach of the vDSO, the
-// time stamp counter and CPUID. An execve undoes it.
+// Takes a program that execve just left at its first instruction out of reach of the kernel's clock
+// in the vDSO, the time stamp counter and CPUID. An execve undoes it.
 Result<Confinement> confine(tracee::Tracee& tracee, bool trap_cpuid);
-// Undoes it, for a guest that goes on without its recorder. The vDSO stays hidden: programs do
-// without.
+// Undoes it, for a guest that goes on without its recorder. The vDSO's functions stay system calls.
 Result<void> set_free(tracee::Tracee& tracee, const Confinement& confinement);
 
 // Describes a confined program at its first instruction. The contents of mapped files are added

@@ -1,7 +1,6 @@
 #include "engine/record/random_instructions.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -9,8 +8,8 @@
 #include <cpuid.h>
 #include <elfutils/libdw.h>
 #include <gelf.h>
-#include <unistd.h>
 
+#include "engine/record/files.h"
 #include "engine/translate/decode.h"
 
 namespace rchk::record {
@@ -26,18 +25,6 @@ constexpr uint8_t kFirstOpcode = 0x0f, kSecondOpcode = 0xc7;
 // The flags that the two write (SDM vol. 2B): CF says that there is a value, the others are clear.
 constexpr uint64_t kCarry = 1, kWrittenFlags = 0x8d5;
 
-size_t read_file(const FileDescriptor& file, uint64_t offset, std::span<uint8_t> out) {
-  size_t got = 0;
-  while (got < out.size()) {
-    const ssize_t count =
-        pread(file.get(), out.data() + got, out.size() - got, static_cast<off_t>(offset + got));
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) break;
-    got += static_cast<size_t>(count);
-  }
-  return got;
-}
-
 // Offsets of what looks like the opcode bytes and ModRM of one.
 std::vector<uint64_t> find_candidates(const FileDescriptor& file, uint64_t offset, uint64_t size) {
   constexpr uint64_t kPattern = 3;
@@ -46,7 +33,7 @@ std::vector<uint64_t> find_candidates(const FileDescriptor& file, uint64_t offse
   std::vector<uint8_t> piece(kPieceBytes);
   for (uint64_t at = 0; at + kPattern <= size; at += kPieceBytes - kPattern + 1) {
     const uint64_t wanted = std::min<uint64_t>(kPieceBytes, size - at);
-    const size_t got = read_file(file, offset + at, {piece.data(), wanted});
+    const size_t got = read_at(file, offset + at, {piece.data(), wanted});
     const uint8_t* const begin = piece.data();
     const uint8_t* const end = begin + got;
     for (const uint8_t* from = begin + 1; from + 1 < end; ++from) {
@@ -232,7 +219,7 @@ bool is_random_at(const FileDescriptor& file, const Functions& functions, uint64
   const auto [begin, end] = *function;
   if (end - begin > kLongestFunctionBytes) return false;
   std::vector<uint8_t> code(end - begin);
-  code.resize(read_file(file, begin, code));
+  code.resize(read_at(file, begin, code));
   return FunctionCode(std::move(code)).has_random(candidate - begin);
 }
 

@@ -174,6 +174,7 @@ Result<void> Recorder::Impl::take_image() {
   task.last_registers = event.registers;
   set_hooks(event);
   for (const trace::Mapping& mapping : event.mappings) patch_random(mapping, event.contents);
+  for (const trace::Mapping& mapping : event.mappings) RCHK_TRY(watch_vsyscalls_of(mapping));
   task.space->program = {event_count_};
   task.space->facts = std::make_shared<const ProgramFacts>(
       ProgramFacts{event.executable, trace::arguments_of(event), event.auxv});

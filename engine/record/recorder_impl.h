@@ -16,6 +16,7 @@
 #include "engine/record/task.h"
 #include "engine/record/ticker.h"
 #include "engine/record/tsc_mirror.h"
+#include "engine/record/vsyscall_page.h"
 #include "engine/syscalls/syscall.h"
 #include "engine/tracee/xsavec.h"
 
@@ -227,6 +228,7 @@ class Recorder::Impl {
   Result<MaybeStop> on_trap(const siginfo_t& info, Registers registers, const RunLimits& limits,
                             bool& ours);
   Result<bool> emulate_trapped(const Registers& before);
+  Result<void> append_trap(trace::EventBody event, const Registers& after);
   Result<void> undo_force(int signal);
   Result<void> set_handler(int signal, uint64_t handler);
   // xsavec_hooks.cpp: carries out the XSAVEC at `registers.pc()`, a hook.
@@ -259,6 +261,12 @@ class Recorder::Impl {
                        std::vector<trace::MemoryWrite>& writes);
   // For a guest that goes on without being recorded.
   void take_patches_out(Task& task);
+
+  // vsyscall_page.cpp Calls of that page become events, in processes that may make any.
+  Result<void> watch_vsyscalls_of(const trace::Mapping& mapping);
+  Result<void> trap_vsyscalls();
+  Result<void> say_vsyscalls(int error);
+  Result<bool> emulate_vsyscall(const siginfo_t& info, Registers after);
 
   // spawns.cpp
   Result<MaybeStop> on_new_task(const RunLimits& limits);
@@ -378,6 +386,7 @@ class Recorder::Impl {
   tracee::Xsavec xsavec_ = tracee::Xsavec::of_this_machine();
   bool has_rdrand_ = false, has_rdseed_ = false;  // the processor
   RandomInstructionFinder random_instructions_;
+  VsyscallFinder vsyscalls_;
   TscMirror tsc_mirror_;  // on while run() lets the guest run freely
   uint64_t start_ns_ = 0;
 

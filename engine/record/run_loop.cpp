@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "engine/record/recorder_impl.h"
+#include "engine/trace/vsyscall.h"
 
 namespace rchk::record {
 
@@ -244,8 +245,9 @@ Result<RecorderStop> Recorder::Impl::step(const RunLimits& limits) {
         (*result)->cause == StopCause::kInterrupted) {
       RCHK_TRY(drop_trap_flag(*stepped));
     }
-    const bool trapped =
-        here && event_count_ != events && instruction.kind == InstructionKind::kTrapped;
+    const bool traps = instruction.kind == InstructionKind::kTrapped ||
+                       trace::kVsyscallPage.contains(before.pc());
+    const bool trapped = here && event_count_ != events && traps;
     const bool ended = here && calls_done_ != calls && !task_->call;
     // The stop that was asked for may be the one that the instruction itself makes.
     const bool interrupted = *result && (*result)->cause == StopCause::kInterrupted;

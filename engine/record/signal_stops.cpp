@@ -48,6 +48,10 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_signal(int signal, const Ru
     RCHK_TRY_ASSIGN(const bool emulated, emulate_trapped(registers));
     if (emulated) return MaybeStop();
   }
+  if (signal == SIGSYS && task_->process->vsyscalls_trapped) {
+    RCHK_TRY_ASSIGN(const bool emulated, emulate_vsyscall(info, registers));
+    if (emulated) return MaybeStop();
+  }
   if (signal == SIGTRAP && info.si_code > 0) {
     bool ours = false;
     RCHK_TRY_ASSIGN(MaybeStop stop, on_trap(info, registers, limits, ours));
@@ -141,13 +145,20 @@ Result<bool> Recorder::Impl::emulate_trapped(const Registers& before) {
   event.after = emulate(instruction, event.before, task_->space->confinement.cpuid_trapped);
   RCHK_TRY(task_->tracee.set_registers(event.after));
   RCHK_TRY(undo_force(SIGSEGV));
-  task_->last_registers = event.after;
+  const Registers after = event.after;
+  RCHK_TRY(append_trap(std::move(event), after));
+  return true;
+}
+
+// The event of what came by a signal of the recorder's own.
+Result<void> Recorder::Impl::append_trap(trace::EventBody event, const Registers& after) {
+  task_->last_registers = after;
   RCHK_TRY(append(std::move(event)));
   // It came before signals that were released just now.
   if (task_->place_now) task_->place_now = trace::Place::kAtEvent;
   // Right behind an event is a better place for them than any by state.
   if (holds() && task_->mask_while_held) RCHK_TRY(release_held(trace::Place::kAtEvent));
-  return true;
+  return {};
 }
 
 // A trap unblocks its signal, and takes away its handler where it was blocked or ignored

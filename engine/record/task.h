@@ -120,7 +120,7 @@ struct Space {
 };
 
 // Signals that the recorder's own traps raise.
-constexpr SignalSet kTrapSignals = signal_bit(SIGSEGV) | signal_bit(SIGTRAP);
+constexpr SignalSet kTrapSignals = signal_bit(SIGSEGV) | signal_bit(SIGTRAP) | signal_bit(SIGSYS);
 constexpr uint64_t kTrapFlag = 0x100;  // of rflags: a single step sets it
 
 constexpr uint64_t kIgnored = 1;  // SIG_IGN
@@ -128,8 +128,9 @@ constexpr uint64_t kIgnored = 1;  // SIG_IGN
 // A group of tasks with one pid.
 struct Process {
   pid_t pid = -1;
-  // sa_handler of signals that the recorder's own traps raise (SIGSEGV, SIGTRAP), where one is set.
+  // sa_handler of signals that the recorder's own traps raise (kTrapSignals), where one is set.
   std::map<int, uint64_t> trap_handlers;
+  bool vsyscalls_trapped = false;  // by a filter in the kernel, which children inherit
   // Of a leader that ended before the others, as waitpid(2) will tell it when they have.
   std::optional<int> leader_status;
 };
@@ -204,7 +205,7 @@ struct Task {
   bool fatal_signal_recorded = false;
   bool signal_event_is_last = false;  // of its own events
   Registers last_registers;           // at its last event
-  SignalSet traps_blocked = 0;        // of SIGSEGV and SIGTRAP
+  SignalSet traps_blocked = 0;        // of kTrapSignals
   int signal_stop = 0;                // the number, while it stands at the stop of a signal
   bool place_lost = false;            // it was killed where no event can say
 

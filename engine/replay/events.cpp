@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "engine/replay/segment.h"
+#include "engine/trace/vsyscall.h"
 #include "engine/translate/decode.h"
 
 namespace rchk::replay {
@@ -41,6 +42,12 @@ std::optional<StopReason> stop_at(const trace::EventBody& body) {
   const bool is_call = std::holds_alternative<trace::SyscallEvent>(body) ||
                        std::holds_alternative<trace::ExecEvent>(body);
   return is_call ? std::optional(StopReason::kSyscall) : std::nullopt;
+}
+
+// True for a call of the vsyscall page, where there is no code to replay.
+bool is_vsyscall(const trace::Event* event, GuestAddress pc) {
+  const auto* call = event != nullptr ? std::get_if<trace::SyscallEvent>(&event->body) : nullptr;
+  return call != nullptr && trace::kVsyscallPage.contains(pc) && call->before.pc() == pc;
 }
 
 // True for an instruction that the translator does not know, and this processor did not either.
@@ -118,6 +125,10 @@ Result<std::optional<Outcome>> Replayer::at_engine_stop(Guest& guest, const Adva
   if (trap != nullptr && stop.reason != StopReason::kTrapped) {
     return divergence(guest, fmt::format("{}, but {} was recorded\n", describe_stop(stop),
                                          trap_name(trap->instruction)));
+  }
+  if (is_vsyscall(&*segment.event, guest.registers.pc())) {
+    guest.registers.rax = std::get<trace::SyscallEvent>(body).before.rax;
+    return take_event(guest, *segment.event);
   }
   const bool fits = last != nullptr
                         ? stopped_here || last->reason != trace::ExitReason::kRecorderStopped

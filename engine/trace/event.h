@@ -63,11 +63,11 @@ struct Resumed;
 // later execve is another.
 struct ExecEvent {
   std::string executable;             // absolute path as the kernel ran it
-  std::vector<Mapping> mappings;      // vdso, vvar and vsyscall are left out
+  std::vector<Mapping> mappings;      // vvar and vsyscall are left out
   std::vector<MemoryWrite> contents;  // where memory differs from the files, whole pages
   Registers registers;
   ExtendedState extended_state;
-  Bytes auxv;                      // as rchk shows it to the guest (no vDSO)
+  Bytes auxv;                      // as the guest sees it
   GuestAddress brk;                // the initial program break
   int32_t pid = 0;                 // of the recorded process
   uint64_t stack_limit_bytes = 0;  // RLIMIT_STACK, how far the stack may grow; 0 if not known
