@@ -111,6 +111,7 @@ std::optional<int64_t> Recorder::Impl::own_answer(const Call& call) const {
 }
 
 std::string Recorder::Impl::obstacle(const Call& call, const Registers& registers) {
+  if (!tracee::in_long_mode(registers)) return fmt::format("32-bit code, at {}", registers.pc());
   const GuestReader memory(task_->tracee);
   // Reading the instruction each time would cost more than the rest of the entry.
   if (task_->space->known_call_sites.count(registers.pc()) == 0) {

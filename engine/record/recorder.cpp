@@ -19,7 +19,6 @@ namespace {
 using tracee::ResumeMode;
 using tracee::StopStatus;
 
-constexpr uint64_t kLongModeCodeSegment = 0x33;  // arch/x86/include/asm/segment.h, __USER_CS
 
 uint64_t clock_ns(clockid_t clock) {
   timespec now{};
@@ -162,7 +161,7 @@ Result<void> Recorder::Impl::take_image() {
   RCHK_TRY_ASSIGN(Registers registers, task.tracee.registers());
   registers.orig_rax = ~0ull;
   RCHK_TRY(task.tracee.set_registers(registers));
-  if (registers.cs != kLongModeCodeSegment) {
+  if (!tracee::in_long_mode(registers)) {
     return fail(ErrorKind::kUnsupported, "a 32-bit program cannot be recorded");
   }
   RCHK_TRY_ASSIGN(task.space->confinement, confine(task.tracee, trap_cpuid_));

@@ -228,6 +228,8 @@ class Recorder::Impl {
   Result<MaybeStop> on_trap(const siginfo_t& info, Registers registers, const RunLimits& limits,
                             bool& ours);
   Result<bool> emulate_trapped(const Registers& before);
+  Result<MaybeStop> on_interrupt();
+  Result<MaybeStop> stop_at_32_bit_code(const Registers& registers);
   Result<void> append_trap(trace::EventBody event, const Registers& after);
   Result<void> undo_force(int signal);
   Result<void> set_handler(int signal, uint64_t handler);
@@ -266,6 +268,7 @@ class Recorder::Impl {
   Result<void> watch_vsyscalls_of(const trace::Mapping& mapping);
   Result<void> trap_vsyscalls();
   Result<void> say_vsyscalls(int error);
+  bool stands_in_vsyscall() const;
   Result<bool> emulate_vsyscall(const siginfo_t& info, Registers after);
 
   // spawns.cpp

@@ -149,7 +149,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::read_stop(Task& task, const Ru
   if (replaced && task_->call && task_->call->at_entry) task_->call->disturbed = true;
   const bool interrupted = replaced && interrupt_wanted_;
   if (*handled || !interrupted || task_->exit_recorded) return handled;
-  if (task_->call && !task_->call->at_entry) {
+  if ((task_->call && !task_->call->at_entry) || stands_in_vsyscall()) {
     interrupt_wanted_ = false;  // asked again
     return handled;
   }
@@ -270,6 +270,22 @@ Result<void> Recorder::Impl::resume(ResumeMode mode) {
   return {};
 }
 
+// A stop that the recorder asked for, in a computation.
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_interrupt() {
+  RCHK_TRY_ASSIGN(const Registers registers, this->registers());
+  if (!tracee::in_long_mode(registers)) return stop_at_32_bit_code(registers);
+  if (holds() && task_->mask_while_held && monotonic_ns() >= task_->hold_until_ns &&
+      !is_to_compute_on(task_->hold_until_ns)) {
+    RCHK_TRY(release_held(trace::Place::kByState));
+  } else if (others_can_run() && is_to_leave()) {
+    if (!stands_in_trap(registers)) RCHK_TRY(leave_processor());
+  } else if (snapshot_is_overdue()) {
+    RCHK_TRY(take_snapshot_in_computation());
+    if (task_->behind_event) RCHK_TRY(begin_anew_if_wanted());
+  }
+  return MaybeStop();
+}
+
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
                                                          const RunLimits& limits) {
   task_->in_group_stop = false;
@@ -297,17 +313,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
       return MaybeStop();
     case StopStatus::Kind::kInterrupted:  // or the end of a group stop
       if (task_->call || interrupt_wanted_ || !task_->interrupt_in_flight) return MaybeStop();
-      if (holds() && task_->mask_while_held && monotonic_ns() >= task_->hold_until_ns &&
-          !is_to_compute_on(task_->hold_until_ns)) {
-        RCHK_TRY(release_held(trace::Place::kByState));
-      } else if (others_can_run() && is_to_leave()) {
-        RCHK_TRY_ASSIGN(const Registers registers, this->registers());
-        if (!stands_in_trap(registers)) RCHK_TRY(leave_processor());
-      } else if (snapshot_is_overdue()) {
-        RCHK_TRY(take_snapshot_in_computation());
-        if (task_->behind_event) RCHK_TRY(begin_anew_if_wanted());
-      }
-      return MaybeStop();
+      return on_interrupt();
     case StopStatus::Kind::kExited:
     case StopStatus::Kind::kKilled:
       return on_gone(stop);

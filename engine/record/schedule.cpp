@@ -159,9 +159,10 @@ bool Recorder::Impl::is_to_compute_on(uint64_t due_ns) const {
 bool Recorder::Impl::slice_is_over() const { return monotonic_ns() >= slice_end_ns_; }
 
 // Whether task_ has executed an int3 of the recorder's, and the trap is yet to be heard of: a stop
-// that was asked for comes first (kernel/signal.c, get_signal). Or a call of the vsyscall page.
+// that was asked for comes first (kernel/signal.c, get_signal). Or so it is with a call of the
+// vsyscall page.
 bool Recorder::Impl::stands_in_trap(const Registers& now) const {
-  if (trace::kVsyscallPage.contains(now.pc())) return true;
+  if (trace::kVsyscallPage.contains(now.pc()) || stands_in_vsyscall()) return true;
   const Breakpoints& breakpoints = task_->space->breakpoints;
   const GuestAddress before{now.rip - 1};
   return breakpoints.inserted() && (breakpoints.contains(before) || breakpoints.is_hook(before));

@@ -43,6 +43,10 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_signal(int signal, const Ru
   if (stepping_ && signal != SIGTRAP) RCHK_TRY(drop_trap_flag(*task_));
   RCHK_TRY_ASSIGN(siginfo_t info, task_->tracee.signal_info());
   RCHK_TRY_ASSIGN(const Registers registers, task_->tracee.registers());
+  if (!tracee::in_long_mode(registers)) {
+    task_->signal = info;
+    return stop_at_32_bit_code(registers);
+  }
   const bool without_frame = std::exchange(task_->without_frame, false);
   if (signal == SIGSEGV && info.si_code == SI_KERNEL && !without_frame) {
     RCHK_TRY_ASSIGN(const bool emulated, emulate_trapped(registers));
@@ -88,6 +92,13 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_signal(int signal, const Ru
       return on_fatal_signal(info, registers, limits);
   }
   return MaybeStop();
+}
+
+// Nothing says when a program enters such code or leaves it, by a far jump.
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::stop_at_32_bit_code(const Registers& registers) {
+  RCHK_TRY_ASSIGN(RecorderStop stop, stop_recording(fmt::format("the program runs 32-bit code (at {})",
+                                                                registers.pc())));
+  return MaybeStop(std::move(stop));
 }
 
 // A SIGTRAP of the processor's. `ours` is set if the recorder asked for it.

@@ -44,6 +44,15 @@ bool ends_mov(std::span<const uint8_t> bytes, size_t at) {
   return false;
 }
 
+GuestAddress called_at(const siginfo_t& info) {
+  return {reinterpret_cast<uint64_t>(info.si_call_addr)};
+}
+
+bool is_of_vsyscall(const siginfo_t& info) {
+  return info.si_signo == SIGSYS && info.si_code == kSeccompCode &&
+         trace::kVsyscallPage.contains(called_at(info));
+}
+
 }  // namespace
 
 bool holds_vsyscall_address(std::span<const uint8_t> bytes) {
@@ -145,14 +154,20 @@ Result<void> Recorder::Impl::say_vsyscalls(int error) {
   return {};
 }
 
+// Whether task_ stands behind a call in that page that is yet to be made.
+bool Recorder::Impl::stands_in_vsyscall() const {
+  if (!task_->process->vsyscalls_trapped) return false;
+  const auto pending = task_->tracee.pending_signals();
+  return pending && std::any_of(pending->begin(), pending->end(), is_of_vsyscall);
+}
+
 // True if the signal came of a call in that page, which has been made now.
 Result<bool> Recorder::Impl::emulate_vsyscall(const siginfo_t& info, Registers after) {
-  const GuestAddress place{reinterpret_cast<uint64_t>(info.si_call_addr)};
-  if (info.si_code != kSeccompCode || !trace::kVsyscallPage.contains(place)) return false;
+  if (!is_of_vsyscall(info)) return false;
   // The kernel has returned from it.
   PendingCall call;
   call.before = after;
-  call.before.rip = place.value;
+  call.before.rip = called_at(info).value;
   call.before.rsp -= sizeof(uint64_t);
   call.before.rax = static_cast<uint64_t>(info.si_syscall);
   call.before.orig_rax = kNoCall;

@@ -361,7 +361,37 @@ std::vector<AddressRange> Puppet::stack_rooms() const {
 Result<void> Puppet::set_registers(const Registers& registers) {
   Registers hardware = registers;
   hardware.orig_rax = ~0ull;
+  Result<void> set = process_.set_registers(hardware);
+  if (set || set.error().kind != ErrorKind::kUnsupported) return set;
+  RCHK_TRY(execute_base_writes(hardware));
   return process_.set_registers(hardware);
+}
+
+// Addresses of the kernel's half: ptrace does not take them, the instructions do.
+Result<void> Puppet::execute_base_writes(const Registers& registers) {
+  constexpr size_t kInstructionBytes = 5;
+  const uint8_t code[2][kInstructionBytes] = {{0xf3, 0x48, 0x0f, 0xae, 0xd0},   // wrfsbase %rax
+                                              {0xf3, 0x48, 0x0f, 0xae, 0xd8}};  // wrgsbase %rax
+  const GuestAddress place = gadget_ + kScratchOffset;
+  for (const bool gs : {false, true}) {
+    const auto base = gs ? &Registers::gs_base : &Registers::fs_base;
+    RCHK_TRY_ASSIGN(Registers now, process_.registers());
+    if (now.*base == registers.*base) continue;
+    RCHK_TRY(process_.write_memory(place, code[gs ? 1 : 0]));
+    now.rip = place.value;
+    now.rax = registers.*base;
+    now.orig_rax = ~0ull;
+    RCHK_TRY(process_.set_registers(now));
+    RCHK_TRY(process_.resume(tracee::ResumeMode::kStep));
+    RCHK_TRY_ASSIGN(const tracee::StopStatus stop, process_.wait());
+    if (stop.is_gone()) return fail(ErrorKind::kGone, "the replay process was killed");
+    RCHK_TRY_ASSIGN(now, process_.registers());
+    if (now.*base == registers.*base) continue;
+    return fail(ErrorKind::kMachine,
+                fmt::format("this machine cannot set the base of {} to {:#x} (FSGSBASE)",
+                            gs ? "GS" : "FS", registers.*base));
+  }
+  return {};
 }
 
 Result<ExtendedState> Puppet::extended_state() const {

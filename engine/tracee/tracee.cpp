@@ -96,6 +96,14 @@ std::vector<char*> c_strings(const std::vector<std::string>& strings) {
   return pointers;
 }
 
+// A 64-bit system call works from 64-bit code alone.
+void enter_long_mode(Registers& registers) {
+  constexpr uint64_t kUserCode = 0x33, kUserData = 0x2b;
+  if (in_long_mode(registers)) return;
+  registers.cs = kUserCode;
+  registers.ss = kUserData;
+}
+
 }  // namespace
 
 StopStatus decode_wait_status(int status) {
@@ -209,7 +217,31 @@ Result<Registers> Tracee::registers() const {
 }
 
 Result<void> Tracee::set_registers(const Registers& registers) {
-  if (trace(PTRACE_SETREGS, pid_, 0, &registers) != 0) return ptrace_failed("registers", pid_);
+  if (trace(PTRACE_SETREGS, pid_, 0, &registers) == 0) return {};
+  if (errno != EIO) return ptrace_failed("registers", pid_);
+  return set_all_but_bases(registers);
+}
+
+// WRFSBASE and WRGSBASE take addresses of the kernel's half, ptrace does not, not even where one is
+// there already (arch/x86/kernel/ptrace.c, putreg).
+Result<void> Tracee::set_all_but_bases(const Registers& registers) {
+  RCHK_TRY_ASSIGN(const Registers now, this->registers());
+  const auto set = [this](size_t offset, uint64_t value) {
+    return trace(PTRACE_POKEUSER, pid_, offset, value) == 0;
+  };
+  const bool bases_set =
+      (now.fs_base == registers.fs_base || set(offsetof(Registers, fs_base), registers.fs_base)) &&
+      (now.gs_base == registers.gs_base || set(offsetof(Registers, gs_base), registers.gs_base));
+  if (!bases_set) {
+    return fail(ErrorKind::kUnsupported,
+                fmt::format("the base of FS {:#x} or GS {:#x} cannot be set: ptrace refuses addresses "
+                            "of the kernel's half",
+                            registers.fs_base, registers.gs_base));
+  }
+  // The first registers alone, without the bases and the segments behind them.
+  Registers first = registers;
+  iovec area{&first, offsetof(Registers, fs_base)};
+  if (trace(PTRACE_SETREGSET, pid_, NT_PRSTATUS, &area) != 0) return ptrace_failed("registers", pid_);
   return {};
 }
 
@@ -488,6 +520,7 @@ Result<int64_t> Tracee::remote_syscall(GuestAddress gadget, int64_t number,
   call.rip = gadget.value;
   call.rax = static_cast<uint64_t>(number);
   call.orig_rax = ~0ull;  // no system call to restart
+  enter_long_mode(call);
   call.rdi = arguments[0];
   call.rsi = arguments[1];
   call.rdx = arguments[2];
@@ -511,6 +544,7 @@ Result<Tracee> Tracee::fork(GuestAddress gadget, Kinship kinship) {
   call.rip = gadget.value;
   call.rax = SYS_clone;
   call.orig_rax = ~0ull;
+  enter_long_mode(call);
   // CLONE_PARENT brings the parent's children's exit signal along (kernel/fork.c); without it
   // there is none.
   call.rdi = kinship == Kinship::kSibling ? CLONE_PARENT : 0;

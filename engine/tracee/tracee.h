@@ -61,6 +61,9 @@ struct SpawnOptions {
   std::optional<int> cpu;  // the guest runs on this core only
 };
 
+// Whether a thread runs 64-bit code (__USER_CS, arch/x86/include/asm/segment.h).
+constexpr bool in_long_mode(const Registers& registers) { return registers.cs == 0x33; }
+
 // One traced thread. Owns the trace relation: a tracee that is still there when its owner goes
 // is killed, unless it was detached. All calls but interrupt() and wait() need it stopped. A
 // tracee that is gone makes any call fail with ErrorKind::kGone: an ordinary outcome.
@@ -153,6 +156,7 @@ class Tracee {
  private:
   explicit Tracee(pid_t pid) : pid_(pid) {}
   Result<void> open_memory() const;
+  Result<void> set_all_but_bases(const Registers& registers);
   void note(const StopStatus& stop);
   // Nothing can come between the stops of a remote system call while every signal is blocked.
   // Returns what unblock_signals() is to restore.
