@@ -78,6 +78,9 @@ Result<void> Recorder::Impl::set_task_free(Task& task) {
   if (task.sandbox.mode() != syscalls::Sandbox::Mode::kNone) {
     say_once("The program's seccomp filters are not in force any more: rchk carried them out.");
   }
+  if (task.process->vsyscalls_trapped) {
+    say_once("Should the program call the vsyscall page, SIGSYS ends it: a filter of rchk's stays.");
+  }
   RCHK_TRY(set_free(task.tracee, task.space->confinement));
   RCHK_TRY(restore_signal_stop());
   cpu_set_t cpus;

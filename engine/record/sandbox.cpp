@@ -22,7 +22,6 @@ using syscalls::Call;
 using syscalls::Sandbox;
 using syscalls::Verdict;
 
-constexpr int kSeccompCode = 1;  // SYS_SECCOMP, si_code of SIGSYS
 constexpr uint64_t kMostErrno = 4095;
 
 // What /proc/TID/status says behind `name`, a number to this base.

@@ -24,7 +24,6 @@ namespace {
 
 constexpr size_t kPieceBytes = 256 << 10;
 constexpr uint8_t kThirdByte = 0x60;  // of an address in little endian, between the varying ones
-constexpr int kSeccompCode = 1;       // SYS_SECCOMP, si_code of SIGSYS
 constexpr uint64_t kAllOnes = 0xffffffff;
 
 // Whether the 32 low bits of one of the three addresses begin at `at`.
