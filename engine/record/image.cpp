@@ -144,9 +144,9 @@ Result<Confinement> confine(tracee::Tracee& tracee, bool trap_cpuid) {
   RCHK_TRY_ASSIGN(const GuestAddress gadget, replace_vdso(tracee, maps));
   Confinement confinement;
   confinement.gadget = gadget;
-  confinement.vsyscall_page =
-      std::any_of(maps.begin(), maps.end(),
-                  [](const ProcMapsEntry& entry) { return entry.name == "[vsyscall]"; });
+  confinement.vsyscall_page = std::any_of(maps.begin(), maps.end(), [](const ProcMapsEntry& entry) {
+    return entry.name == "[vsyscall]";
+  });
   RCHK_TRY_ASSIGN(const int64_t tsc,
                   tracee.remote_syscall(gadget, SYS_prctl, {PR_SET_TSC, PR_TSC_SIGSEGV}));
   confinement.tsc_trapped = tsc == 0;

@@ -19,7 +19,6 @@ namespace {
 using tracee::ResumeMode;
 using tracee::StopStatus;
 
-
 uint64_t clock_ns(clockid_t clock) {
   timespec now{};
   clock_gettime(clock, &now);

@@ -79,7 +79,8 @@ Result<void> Recorder::Impl::set_task_free(Task& task) {
     say_once("The program's seccomp filters are not in force any more: rchk carried them out.");
   }
   if (task.process->vsyscalls_trapped) {
-    say_once("Should the program call the vsyscall page, SIGSYS ends it: a filter of rchk's stays.");
+    say_once(
+        "Should the program call the vsyscall page, SIGSYS ends it: a filter of rchk's stays.");
   }
   RCHK_TRY(set_free(task.tracee, task.space->confinement));
   RCHK_TRY(restore_signal_stop());

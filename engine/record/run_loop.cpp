@@ -245,8 +245,8 @@ Result<RecorderStop> Recorder::Impl::step(const RunLimits& limits) {
         (*result)->cause == StopCause::kInterrupted) {
       RCHK_TRY(drop_trap_flag(*stepped));
     }
-    const bool traps = instruction.kind == InstructionKind::kTrapped ||
-                       trace::kVsyscallPage.contains(before.pc());
+    const bool traps =
+        instruction.kind == InstructionKind::kTrapped || trace::kVsyscallPage.contains(before.pc());
     const bool trapped = here && event_count_ != events && traps;
     const bool ended = here && calls_done_ != calls && !task_->call;
     // The stop that was asked for may be the one that the instruction itself makes.

@@ -96,8 +96,8 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_signal(int signal, const Ru
 
 // Nothing says when a program enters such code or leaves it, by a far jump.
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::stop_at_32_bit_code(const Registers& registers) {
-  RCHK_TRY_ASSIGN(RecorderStop stop, stop_recording(fmt::format("the program runs 32-bit code (at {})",
-                                                                registers.pc())));
+  RCHK_TRY_ASSIGN(RecorderStop stop, stop_recording(fmt::format(
+                                         "the program runs 32-bit code (at {})", registers.pc())));
   return MaybeStop(std::move(stop));
 }
 

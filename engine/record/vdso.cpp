@@ -21,8 +21,11 @@ struct Function {
 // arch/x86/entry/vdso/vdso.lds.S. Each has a second name, without the prefix.
 constexpr std::string_view kPrefix = "__vdso_";
 constexpr Function kFunctions[] = {
-    {"clock_gettime", SYS_clock_gettime}, {"gettimeofday", SYS_gettimeofday}, {"time", SYS_time},
-    {"getcpu", SYS_getcpu},               {"clock_getres", SYS_clock_getres},
+    {"clock_gettime", SYS_clock_gettime},
+    {"gettimeofday", SYS_gettimeofday},
+    {"time", SYS_time},
+    {"getcpu", SYS_getcpu},
+    {"clock_getres", SYS_clock_getres},
 };
 
 std::optional<uint32_t> number_of(std::string_view name) {

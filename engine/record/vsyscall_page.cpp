@@ -59,8 +59,8 @@ bool holds_vsyscall_address(std::span<const uint8_t> bytes) {
   if (bytes.size() < kHalf) return false;
   const uint8_t* const end = bytes.data() + bytes.size() - 1;
   for (const uint8_t* from = bytes.data() + kBefore; from < end; ++from) {
-    from = static_cast<const uint8_t*>(
-        std::memchr(from, kThirdByte, static_cast<size_t>(end - from)));
+    from =
+        static_cast<const uint8_t*>(std::memchr(from, kThirdByte, static_cast<size_t>(end - from)));
     if (from == nullptr) return false;
     const auto at = static_cast<size_t>(from - bytes.data()) - kBefore;
     if (!is_low_half(bytes, at)) continue;
@@ -147,9 +147,10 @@ Result<void> Recorder::Impl::trap_vsyscalls() {
 }
 
 Result<void> Recorder::Impl::say_vsyscalls(int error) {
-  say_once(fmt::format("The program may call the vsyscall page, and a seccomp filter cannot be set "
-                       "for it ({}): a replay will stop where it does.",
-                       std::generic_category().message(error)));
+  say_once(
+      fmt::format("The program may call the vsyscall page, and a seccomp filter cannot be set "
+                  "for it ({}): a replay will stop where it does.",
+                  std::generic_category().message(error)));
   return {};
 }
 

@@ -233,15 +233,17 @@ Result<void> Tracee::set_all_but_bases(const Registers& registers) {
       (now.fs_base == registers.fs_base || set(offsetof(Registers, fs_base), registers.fs_base)) &&
       (now.gs_base == registers.gs_base || set(offsetof(Registers, gs_base), registers.gs_base));
   if (!bases_set) {
-    return fail(ErrorKind::kUnsupported,
-                fmt::format("the base of FS {:#x} or GS {:#x} cannot be set: ptrace refuses addresses "
-                            "of the kernel's half",
-                            registers.fs_base, registers.gs_base));
+    return fail(
+        ErrorKind::kUnsupported,
+        fmt::format("the base of FS {:#x} or GS {:#x} cannot be set: ptrace refuses addresses "
+                    "of the kernel's half",
+                    registers.fs_base, registers.gs_base));
   }
   // The first registers alone, without the bases and the segments behind them.
   Registers first = registers;
   iovec area{&first, offsetof(Registers, fs_base)};
-  if (trace(PTRACE_SETREGSET, pid_, NT_PRSTATUS, &area) != 0) return ptrace_failed("registers", pid_);
+  if (trace(PTRACE_SETREGSET, pid_, NT_PRSTATUS, &area) != 0)
+    return ptrace_failed("registers", pid_);
   return {};
 }
 

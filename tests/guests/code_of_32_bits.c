@@ -32,11 +32,10 @@ int main(void) {
   CHECK(setitimer(ITIMER_REAL, &soon, NULL) == 0);
   for (int i = 0; i < 1000000 && ticks == 0; ++i) {
     uint64_t result, count = 100000;
-    __asm__ volatile(
-        "mov %%rsp, %%rbx\n mov %3, %%rsp\n lcall *(%2)\n mov %%rbx, %%rsp"
-        : "=a"(result), "+c"(count)
-        : "r"(&target), "r"(page + 16384 - 64)
-        : "rbx", "memory", "cc");
+    __asm__ volatile("mov %%rsp, %%rbx\n mov %3, %%rsp\n lcall *(%2)\n mov %%rbx, %%rsp"
+                     : "=a"(result), "+c"(count)
+                     : "r"(&target), "r"(page + 16384 - 64)
+                     : "rbx", "memory", "cc");
     CHECK(result == 42 && count == 0);
   }
   CHECK(ticks == 1);

@@ -41,8 +41,8 @@ TEST(Vdso, ItsFunctionsBecomeCalls) {
   ASSERT_NE(place, MAP_FAILED);
   std::memcpy(place, image.data(), image.size());
   const auto call = [&](uint64_t offset, uint64_t first, void* second) {
-    auto* const function = reinterpret_cast<int64_t (*)(uint64_t, void*)>(
-        static_cast<char*>(place) + offset);
+    auto* const function =
+        reinterpret_cast<int64_t (*)(uint64_t, void*)>(static_cast<char*>(place) + offset);
     return function(first, second);
   };
   size_t calls = 0, refused = 0;
