@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 
+#include "engine/record/contention.h"
 #include "engine/record/cpu.h"
 #include "engine/record/files.h"
 #include "engine/record/image.h"
@@ -115,7 +116,9 @@ class Recorder::Impl {
   bool others_can_run() const;
   Task* woken_in_front();
   bool sleeps(const Task& task) const;
-  void let_fed_tasks_finish() const;
+  void let_run();
+  uint64_t program_ns() const;
+  Result<void> let_fed_tasks_finish();
   // Writes the events of other tasks' calls that have come to their end; true if there was one.
   Result<bool> log_ended_calls();
   Result<void> let_calls_come_to_rest();
@@ -409,6 +412,7 @@ class Recorder::Impl {
   bool fed_others_ = false;  // the last call may have ended other tasks' calls
   std::optional<std::mt19937_64> chaos_;
   Ticker ticker_;
+  CoreContention contention_{[this] { return program_ns(); }};
   // A process takes in orphans: it would hear of the end of a reference that is one.
   bool has_adopters_ = false;
   bool keep_states_ = false;               // fork snapshots are taken

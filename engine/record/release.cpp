@@ -84,6 +84,7 @@ Result<void> Recorder::Impl::set_task_free(Task& task) {
   }
   RCHK_TRY(set_free(task.tracee, task.space->confinement));
   RCHK_TRY(restore_signal_stop());
+  if (contention_.crowded()) ask_for_slices(task.tid, 0);
   cpu_set_t cpus;
   CPU_ZERO(&cpus);
   for (const int cpu : allowed_cpus_) CPU_SET(cpu, &cpus);

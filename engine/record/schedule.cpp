@@ -9,6 +9,7 @@
 
 #include <linux/futex.h>
 #include <sched.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/check.h"
@@ -239,13 +240,43 @@ Task* Recorder::Impl::next_in_turn() {
   return chaos_ ? ready[(*chaos_)() % ready.size()] : ready.front();
 }
 
+// How long its processes have had a processor (clock_getcpuclockid(3), as the kernel numbers them:
+// include/linux/posix-timers.h, process_cpuclock).
+uint64_t Recorder::Impl::program_ns() const {
+  constexpr clockid_t kScheduled = 2;
+  std::set<pid_t> done;
+  uint64_t total_ns = 0;
+  for (const auto& [tid, task] : tasks_) {
+    const pid_t process = task->process->pid;
+    timespec used{};
+    if (!done.insert(process).second) continue;
+    if (syscall(SYS_clock_gettime, ~process * 8 | kScheduled, &used) != 0) continue;
+    total_ns +=
+        static_cast<uint64_t>(used.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(used.tv_nsec);
+  }
+  return total_ns;
+}
+
+// Lets a task that the kernel is busy with run: all share the core.
+void Recorder::Impl::let_run() {
+  const bool was_crowded = contention_.crowded();
+  contention_.let_run();
+  const bool crowded = contention_.crowded();
+  if (crowded == was_crowded) return;
+  for (const auto& [tid, task] : tasks_) ask_for_slices(tid, crowded ? kCrowdedSliceNs : 0);
+}
+
 // Lets calls of task_'s fellows that its own call has ended come to their end, so that what they
 // store is in the log before task_ can look at it.
-void Recorder::Impl::let_fed_tasks_finish() const {
+Result<void> Recorder::Impl::let_fed_tasks_finish() {
   const bool waited_for = std::any_of(tasks_.begin(), tasks_.end(), [this](const auto& other) {
     return other.second->state == TaskState::kRunning && other.second->space == task_->space;
   });
-  if (waited_for) sched_yield();
+  if (!waited_for) return {};
+  // Beside other programs they need not have come to run.
+  if (contention_.crowded()) return let_calls_come_to_rest();
+  let_run();
+  return {};
 }
 
 // Until no call but task_'s is in the middle of storing. One that the kernel is busy with for long
@@ -272,7 +303,7 @@ Result<void> Recorder::Impl::let_calls_come_to_rest() {
       have_run = have_run && (run_ns == UINT64_MAX || run_ns - first_ns >= kLongestSliceNs / 4);
     }
     wait = busy && waited_ns < (have_run ? kLongestSliceNs : kLongestWaitNs);
-    if (wait) sched_yield();
+    if (wait) let_run();
   }
   return {};
 }
@@ -301,7 +332,7 @@ Result<bool> Recorder::Impl::log_ended_calls() {
 }
 
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::schedule(const RunLimits& limits) {
-  if (std::exchange(fed_others_, false)) let_fed_tasks_finish();
+  if (std::exchange(fed_others_, false)) RCHK_TRY(let_fed_tasks_finish());
   for (;;) {
     for (;;) {
       RCHK_TRY_ASSIGN(const bool got, wait_for_any(false));
@@ -434,7 +465,7 @@ Result<bool> Recorder::Impl::wait_for_stop(const RunLimits& limits) {
     if (soon) {
       RCHK_TRY_ASSIGN(got, wait_for_any(true));
     } else {
-      sched_yield();
+      let_run();
       RCHK_TRY_ASSIGN(got, wait_for_any(false));
     }
     if (got || !sleeps(*task_)) continue;

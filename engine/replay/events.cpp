@@ -82,6 +82,9 @@ std::string describe_stop(const translate::Stop& stop) {
 
 // What the user may want to know of an instruction that nobody recorded.
 std::string Replayer::unrecorded_hint(const Guest& guest) const {
+  if (trace::kVsyscallPage.contains(guest.registers.pc())) {
+    return ": a call of the vsyscall page, by an address that no file of the program holds";
+  }
   uint8_t code[translate::kMaxInstructionBytes] = {};
   const size_t got = guest.puppet->read_memory(guest.registers.pc(), code);
   translate::Instruction instruction;

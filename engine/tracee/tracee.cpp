@@ -363,8 +363,30 @@ Result<void> Tracee::write_memory(GuestAddress address, std::span<const uint8_t>
   while (done < bytes.size()) {
     const ssize_t put = pwrite(memory_fd_, bytes.data() + done, bytes.size() - done,
                                static_cast<off_t>(address.value + done));
+    if (put < 0 && errno == EIO) return poke_memory(address + done, bytes.subspan(done));
     if (put <= 0) return fail_errno(fmt::format("writing memory at {}", address + done));
     done += static_cast<size_t>(put);
+  }
+  return {};
+}
+
+// Slower, but for kernels that keep /proc/PID/mem from writing where the process may not
+// (proc_mem.force_override=never, Linux 6.12).
+Result<void> Tracee::poke_memory(GuestAddress address, std::span<const uint8_t> bytes) {
+  constexpr uint64_t kWordBytes = sizeof(long);
+  for (size_t done = 0; done < bytes.size();) {
+    const uint64_t at = address.value + done, word_at = at & ~(kWordBytes - 1);
+    const size_t first = at - word_at, count = std::min(kWordBytes - first, bytes.size() - done);
+    long word = 0;
+    const bool whole = count == kWordBytes;
+    if (!whole && read_memory({word_at}, {reinterpret_cast<uint8_t*>(&word), kWordBytes}) == 0) {
+      return fail_errno(fmt::format("reading memory at {:#x}", word_at), EFAULT);
+    }
+    std::memcpy(reinterpret_cast<uint8_t*>(&word) + first, bytes.data() + done, count);
+    if (trace(PTRACE_POKEDATA, pid_, word_at, word) != 0) {
+      return fail_errno(fmt::format("writing memory at {:#x}", word_at));
+    }
+    done += count;
   }
   return {};
 }

@@ -156,6 +156,7 @@ class Tracee {
  private:
   explicit Tracee(pid_t pid) : pid_(pid) {}
   Result<void> open_memory() const;
+  Result<void> poke_memory(GuestAddress address, std::span<const uint8_t> bytes);
   Result<void> set_all_but_bases(const Registers& registers);
   void note(const StopStatus& stop);
   // Nothing can come between the stops of a remote system call while every signal is blocked.
