@@ -25,7 +25,8 @@ struct Segment {
   bool operator==(const Segment&) const = default;
 };
 
-// Memory that the kernel or the processor keeps, and no guest writes (vdso, vvar).
+// Memory that the kernel or the processor keeps, and no guest writes (vvar; the vDSO, unless it has
+// been made writable).
 bool belongs_to_kernel(const ProcMapsEntry& entry);
 
 // Cuts the mappings of a process into segments. Leaves out the kernel's own.

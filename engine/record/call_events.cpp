@@ -217,11 +217,7 @@ Result<trace::SyscallEvent> Recorder::Impl::event_of(PendingCall& call, const Re
     std::move(changes.changes.begin(), changes.changes.end(), std::back_inserter(event.changes));
     std::move(changes.writes.begin(), changes.writes.end(), std::back_inserter(event.writes));
   }
-  patch_random_in(event.changes, event.writes);
-  for (const trace::AddressSpaceChange& change : event.changes) {
-    const auto* const map = std::get_if<trace::MapChange>(&change);
-    if (map != nullptr) RCHK_TRY(watch_vsyscalls_of(map->mapping));
-  }
+  RCHK_TRY(look_at_code_of(event.changes, event.writes));
   if (space.reference) note_changes(event.changes, *space.reference->tracker);
   RCHK_TRY(add_writes(call, after, event));
   add_output(call, result, event);

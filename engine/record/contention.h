@@ -16,6 +16,8 @@ namespace rchk::record {
 // a program whose threads hand over to each other all the time hardly runs. There the recorder
 // sleeps for moments instead, and it and its tracees ask for short slices, which go before longer
 // ones (Linux 6.12, PREEMPT_SHORT).
+//
+// Belongs to one thread.
 class CoreContention {
  public:
   // `program_ns`: how long the program has had a processor, all of its processes.

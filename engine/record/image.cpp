@@ -103,9 +103,7 @@ Result<void> add_contents(const tracee::Tracee& tracee, const trace::Mapping& ma
     Bytes base;
     if (file.is_open()) {
       base.resize(memory.size());
-      const ssize_t got = pread(file.get(), base.data(), base.size(),
-                                static_cast<off_t>(mapping.backing->offset_bytes + at));
-      base.resize(got > 0 ? static_cast<size_t>(got) : 0);
+      base.resize(read_at(file, mapping.backing->offset_bytes + at, base));
     }
     add_different_pages(mapping.range.begin + at, memory, base, out);
   }

@@ -45,19 +45,33 @@ void Recorder::Impl::patch_random(const trace::Mapping& mapping,
   }
 }
 
-void Recorder::Impl::patch_random_in(const std::vector<trace::AddressSpaceChange>& changes,
-                                     std::vector<trace::MemoryWrite>& writes) {
+Result<void> Recorder::Impl::look_at_code(const trace::Mapping& mapping,
+                                          std::vector<trace::MemoryWrite>& writes) {
+  patch_random(mapping, writes);
+  return watch_vsyscalls_of(mapping);
+}
+
+Result<void> Recorder::Impl::look_at_code_of(const std::vector<trace::AddressSpaceChange>& changes,
+                                             std::vector<trace::MemoryWrite>& writes) {
   const snapshot::AddressSpace& memory = task_->space->memory;
-  const auto patch = [&](AddressRange range) {
-    for (const trace::Mapping& mapping : memory.overlapping(range)) patch_random(mapping, writes);
+  const auto look = [&](AddressRange range) -> Result<void> {
+    for (const trace::Mapping& mapping : memory.overlapping(range)) {
+      RCHK_TRY(look_at_code(mapping, writes));
+    }
+    return {};
   };
   for (const trace::AddressSpaceChange& change : changes) {
-    if (const auto* map = std::get_if<trace::MapChange>(&change)) patch(map->mapping.range);
-    if (const auto* protect = std::get_if<trace::ProtectChange>(&change)) patch(protect->range);
-    if (const auto* moved = std::get_if<trace::RemapChange>(&change)) patch(moved->to);
-    // What comes to light is the file's.
-    if (const auto* discard = std::get_if<trace::DiscardChange>(&change)) patch(discard->range);
+    if (const auto* map = std::get_if<trace::MapChange>(&change)) {
+      RCHK_TRY(look(map->mapping.range));
+    } else if (const auto* protect = std::get_if<trace::ProtectChange>(&change)) {
+      RCHK_TRY(look(protect->range));
+    } else if (const auto* moved = std::get_if<trace::RemapChange>(&change)) {
+      RCHK_TRY(look(moved->to));
+    } else if (const auto* discard = std::get_if<trace::DiscardChange>(&change)) {
+      RCHK_TRY(look(discard->range));  // what comes to light is the file's
+    }
   }
+  return {};
 }
 
 void Recorder::Impl::take_patches_out(Task& task) {

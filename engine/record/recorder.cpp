@@ -171,8 +171,9 @@ Result<void> Recorder::Impl::take_image() {
   task.space->brk = event.brk;
   task.last_registers = event.registers;
   set_hooks(event);
-  for (const trace::Mapping& mapping : event.mappings) patch_random(mapping, event.contents);
-  for (const trace::Mapping& mapping : event.mappings) RCHK_TRY(watch_vsyscalls_of(mapping));
+  for (const trace::Mapping& mapping : event.mappings) {
+    RCHK_TRY(look_at_code(mapping, event.contents));
+  }
   task.space->program = {event_count_};
   task.space->facts = std::make_shared<const ProgramFacts>(
       ProgramFacts{event.executable, trace::arguments_of(event), event.auxv});

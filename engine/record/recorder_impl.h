@@ -262,8 +262,10 @@ class Recorder::Impl {
   // changed. What they store is added to `writes`.
   std::vector<GuestAddress> random_instructions_in(const trace::Mapping& mapping);
   void patch_random(const trace::Mapping& mapping, std::vector<trace::MemoryWrite>& writes);
-  void patch_random_in(const std::vector<trace::AddressSpaceChange>& changes,
-                       std::vector<trace::MemoryWrite>& writes);
+  // For that and for calls of the vsyscall page.
+  Result<void> look_at_code(const trace::Mapping& mapping, std::vector<trace::MemoryWrite>& writes);
+  Result<void> look_at_code_of(const std::vector<trace::AddressSpaceChange>& changes,
+                               std::vector<trace::MemoryWrite>& writes);
   // For a guest that goes on without being recorded.
   void take_patches_out(Task& task);
 

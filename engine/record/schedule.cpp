@@ -6,6 +6,7 @@
 #include <cmath>
 #include <csignal>
 #include <cstring>
+#include <ctime>
 
 #include <linux/futex.h>
 #include <sched.h>
@@ -240,17 +241,16 @@ Task* Recorder::Impl::next_in_turn() {
   return chaos_ ? ready[(*chaos_)() % ready.size()] : ready.front();
 }
 
-// How long its processes have had a processor (clock_getcpuclockid(3), as the kernel numbers them:
-// include/linux/posix-timers.h, process_cpuclock).
+// How long its processes have had a processor.
 uint64_t Recorder::Impl::program_ns() const {
-  constexpr clockid_t kScheduled = 2;
   std::set<pid_t> done;
   uint64_t total_ns = 0;
   for (const auto& [tid, task] : tasks_) {
     const pid_t process = task->process->pid;
+    clockid_t clock = 0;
     timespec used{};
-    if (!done.insert(process).second) continue;
-    if (syscall(SYS_clock_gettime, ~process * 8 | kScheduled, &used) != 0) continue;
+    if (!done.insert(process).second || clock_getcpuclockid(process, &clock) != 0) continue;
+    if (syscall(SYS_clock_gettime, clock, &used) != 0) continue;
     total_ns +=
         static_cast<uint64_t>(used.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(used.tv_nsec);
   }

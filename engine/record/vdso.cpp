@@ -38,14 +38,19 @@ std::optional<uint32_t> number_of(std::string_view name) {
 
 constexpr size_t kSyscallOffset = 5, kCodeBytes = 8;
 
-// With `number`: mov $number,%eax; syscall; ret. Else: mov $-ENOSYS,%rax; ret.
-void write_code(std::optional<uint32_t> number, uint8_t* out) {
-  const uint8_t call[kCodeBytes] = {0xb8, 0, 0, 0, 0, 0x0f, 0x05, 0xc3};
-  const uint8_t refusal[kCodeBytes] = {0x48, 0xc7, 0xc0, 0, 0, 0, 0, 0xc3};
-  std::memcpy(out, number ? call : refusal, kCodeBytes);
+// mov $number,%eax; syscall; ret
+void write_call(uint32_t number, uint8_t* out) {
+  const uint8_t code[kCodeBytes] = {0xb8, 0, 0, 0, 0, 0x0f, 0x05, 0xc3};
+  std::memcpy(out, code, kCodeBytes);
+  std::memcpy(out + 1, &number, sizeof(number));
+}
+
+// mov $-ENOSYS,%rax; ret
+void write_refusal(uint8_t* out) {
+  const uint8_t code[kCodeBytes] = {0x48, 0xc7, 0xc0, 0, 0, 0, 0, 0xc3};
   const int32_t error = -ENOSYS;
-  std::memcpy(out + (number ? 1 : 3), number ? static_cast<const void*>(&*number) : &error,
-              sizeof(error));
+  std::memcpy(out, code, kCodeBytes);
+  std::memcpy(out + 3, &error, sizeof(error));
 }
 
 struct End {
@@ -85,9 +90,13 @@ Result<uint64_t> make_functions_calls(Bytes& image) {
     if (symbol.st_size < kCodeBytes || symbol.st_value > image.size() - kCodeBytes) {
       return fail(ErrorKind::kMachine, fmt::format("{}: {} cannot be replaced", kWhat, name));
     }
-    const std::optional<uint32_t> number = number_of(name);
-    write_code(number, image.data() + symbol.st_value);
-    if (number) syscall = symbol.st_value + kSyscallOffset;
+    uint8_t* const code = image.data() + symbol.st_value;
+    if (const std::optional<uint32_t> number = number_of(name)) {
+      write_call(*number, code);
+      syscall = symbol.st_value + kSyscallOffset;
+    } else {
+      write_refusal(code);
+    }
   }
   if (!syscall) {
     return fail(ErrorKind::kMachine, fmt::format("{} has none of the known functions", kWhat));

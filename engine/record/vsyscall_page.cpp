@@ -107,7 +107,8 @@ Result<void> Recorder::Impl::watch_vsyscalls_of(const trace::Mapping& mapping) {
   return *found ? trap_vsyscalls() : Result<void>();
 }
 
-// Gives the process a filter for code in that page, which it and what it starts keep.
+// Gives the process a filter for code in that page, which it and what it starts keep. (libseccomp's
+// filters cannot ask for the place of a call.)
 Result<void> Recorder::Impl::trap_vsyscalls() {
   constexpr uint32_t kHighHalf = offsetof(seccomp_data, instruction_pointer) + sizeof(uint32_t);
   constexpr uint64_t kRedZoneBytes = 128;

@@ -129,7 +129,7 @@ Result<std::optional<Outcome>> Replayer::at_engine_stop(Guest& guest, const Adva
     return divergence(guest, fmt::format("{}, but {} was recorded\n", describe_stop(stop),
                                          trap_name(trap->instruction)));
   }
-  if (is_vsyscall(&*segment.event, guest.registers.pc())) {
+  if (is_vsyscall(segment.event.get(), guest.registers.pc())) {
     guest.registers.rax = std::get<trace::SyscallEvent>(body).before.rax;
     return take_event(guest, *segment.event);
   }

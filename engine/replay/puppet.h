@@ -141,8 +141,8 @@ class Puppet final : public translate::Host {
   void touch_code(AddressRange range);
   // Puts the gadget page where neither `range` nor anything else is, if it lies in `range`.
   Result<void> move_gadget(AddressRange range);
-  Result<void> execute_base_writes(const Registers& registers);
   Result<void> place_gadget(AddressRange avoided);
+  Result<void> execute_base_writes(const Registers& registers);
   uint64_t stack_room() const;
   AddressRange gadget_page() const { return range_of(gadget_.page_floor(), kPageSize); }
 

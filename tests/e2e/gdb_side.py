@@ -141,6 +141,24 @@ def state(*variables):
     return registers(), memory_checksum(regions)
 
 
+def step_there_and_back(end, areas, most):
+    """stepi to address `end`, back to the beginning, and there again: the same state at each place.
+    Returns the states, and their addresses."""
+    states, places = [], []
+    while pc() != end:
+        states.append((registers(), memory_checksum(areas)))
+        places.append(pc())
+        go("stepi")
+        check(len(states) < most, "it does not come to the end")
+    for expected in reversed(states):
+        go("reverse-stepi")
+        check_equal("backward", expected, (registers(), memory_checksum(areas)))
+    for expected in states[1:]:
+        go("stepi")
+        check_equal("forward", expected, (registers(), memory_checksum(areas)))
+    return states, places
+
+
 def check_same(what, expected, found):
     for name in expected[0]:
         check_equal(f"{what}: {name}", expected[0][name], found[0][name])

@@ -2,7 +2,7 @@
 
 import gdb
 
-from gdb_side import MODE, check, check_equal, go, memory_checksum, pc, registers, skip, value
+from gdb_side import MODE, check, check_equal, go, skip, step_there_and_back, value
 
 PROGRAM_SOURCE = "old_calls.c"
 PAGE = 0xffffffffff600000
@@ -17,20 +17,8 @@ def run():
     go("tbreak read_time")
     go("continue")
     areas = [(value("(long)&day"), 16), (value("(long)&now"), 16)]
-    states, places = [], []
-    end = value("(long)&at_return")
-    while pc() != end:
-        states.append((registers(), memory_checksum(areas)))
-        places.append(pc())
-        go("stepi")
-        check(len(states) < 8000, "it does not come to the end")
+    _, places = step_there_and_back(value("(long)&at_return"), areas, 8000)
     check_equal("calls of the page", [PAGE, PAGE + 0x400], [p for p in places if p >= PAGE])
-    for expected in reversed(states):
-        go("reverse-stepi")
-        check_equal("backward", expected, (registers(), memory_checksum(areas)))
-    for expected in states[1:]:
-        go("stepi")
-        check_equal("forward", expected, (registers(), memory_checksum(areas)))
     # In a function of the vDSO, which has a name.
     gdb.execute("break *__vdso_clock_gettime")
     go("reverse-continue")

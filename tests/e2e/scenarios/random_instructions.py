@@ -2,7 +2,8 @@
 
 import gdb
 
-from gdb_side import MODE, check, check_equal, go, memory_checksum, pc, registers, skip, value
+from gdb_side import (MODE, check, check_equal, go, memory_checksum, pc, registers, skip,
+                      step_there_and_back, value)
 
 PROGRAM_SOURCE = "random.c"
 
@@ -17,19 +18,8 @@ def run():
     go("continue")
     check("rdrand" in gdb.execute("x/8i $pc", to_string=True), "the code shows the patch")
     areas = [(value("(long)&numbers"), 16)]
-    states = []
-    end = value("(long)&at_return")
-    while pc() != end:
-        states.append((registers(), memory_checksum(areas)))
-        go("stepi")
-        check(len(states) < 40, "it does not come to the end")
+    states, _ = step_there_and_back(value("(long)&at_return"), areas, 40)
     check(value("numbers[0]") != value("numbers[1]"), "the same number twice")
-    for expected in reversed(states):
-        go("reverse-stepi")
-        check_equal("backward", expected, (registers(), memory_checksum(areas)))
-    for expected in states[1:]:
-        go("stepi")
-        check_equal("forward", expected, (registers(), memory_checksum(areas)))
     # A breakpoint on the first.
     lines = [line for line in gdb.execute("x/12i draw", to_string=True).splitlines()
              if "rdrand" in line]

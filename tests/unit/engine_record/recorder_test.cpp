@@ -29,7 +29,13 @@ TEST(Recorder, WritesTheImageFirst) {
   EXPECT_EQ(images[0].registers.rip, session.recorder().registers()->rip);
   EXPECT_FALSE(images[0].mappings.empty());
   EXPECT_FALSE(images[0].contents.empty());
-  for (const auto& mapping : images[0].mappings) EXPECT_NE(mapping.name, "[vvar]");
+  size_t vdsos = 0;
+  for (const auto& mapping : images[0].mappings) {
+    EXPECT_FALSE(mapping.name.starts_with("[vvar")) << mapping.name;
+    EXPECT_NE(mapping.name, "[vsyscall]");
+    vdsos += mapping.name == "[vdso]";
+  }
+  EXPECT_EQ(vdsos, 1u);
   EXPECT_NE(images[0].brk.value, 0u);
   EXPECT_EQ(images[0].pid, session.recorder().pid());
 }
