@@ -147,6 +147,12 @@ def has_dropped(recording):
     return re.search(rb"^dropped ", done.stdout, re.M) is not None
 
 
+def has_events(recording):
+    """Of a recording that is being made."""
+    done = process.run([process.RCHK, "info", recording], timeout=60)
+    return re.search(rb"^events +[1-9]", done.stdout, re.M) is not None
+
+
 def recorder_killed(name, times):
     """kill -9 of the recorder, anywhere: what is on the disk is a recording."""
     folder = folder_of(f"killed_{name}")
@@ -160,8 +166,9 @@ def recorder_killed(name, times):
                 process.RCHK, "record", "--keep", "100ms", "--snapshots", "30", "-o", recording,
                 "--", *command]],
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as recorder:
-            # Starting takes long on a machine that is busy.
-            while not recording.exists() or recording.stat().st_size < 1 << 20:
+            # The program's files come first, and its first events are on the disk 100 ms later, or
+            # more on a machine that is busy.
+            while not has_events(recording):
                 require(recorder.poll() is None, "the recorder ended by itself")
                 time.sleep(0.01)
             # Every second time behind the first history that was dropped.
