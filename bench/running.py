@@ -34,6 +34,14 @@ def stored_files(recording):
     return int(re.search(r"^files inside +\d+ \((\d+) bytes", done.stdout, re.MULTILINE).group(1))
 
 
+def stored_snapshots(recording):
+    """How many bytes of a recording are page snapshots."""
+    done = subprocess.run([process.RCHK, "info", recording], capture_output=True, text=True,
+                          check=True)
+    found = re.search(r"^page snapshots +\d+ \(\d+ pages, (\d+) bytes", done.stdout, re.MULTILINE)
+    return int(found.group(1)) if found else 0
+
+
 def timed(command, *, stdin=None, timeout=900):
     """Runs a command in the folder of the benchmarks; returns how long it took, in seconds."""
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -90,10 +98,12 @@ class Program:
     def rows(self, times, recording, failure):
         size = recording.stat().st_size
         without_files = size - stored_files(recording)
+        snapshots = stored_snapshots(recording)
         recording.unlink()
         # The fastest of each: what else the machine does only ever adds.
         native, record = (min(times[kind]) for kind in ("native", "record"))
-        note = f"{size / 1e6:.2f} MB recorded, {without_files / 1e6:.2f} without files"
+        note = (f"{size / 1e6:.2f} MB recorded, {without_files / 1e6:.2f} without files, "
+                f"{(without_files - snapshots) / 1e6:.2f} without page snapshots")
         if self.one_core:
             note += "; native on one core"
         if self.name == "true":

@@ -112,8 +112,9 @@ int command(int argc, char** argv, const std::string& self) {
       ->check(CLI::Range(0.0, 100.0));
   record_command
       ->add_option("--snapshot-disk", record.snapshot_disk_megabytes,
-                   "MB a second that page snapshots of a process may make the recording grow, as "
-                   "long as they are not over 10 s apart; else 1.25; 0 for any")
+                   "MB a second that page snapshots of a process may make the recording grow; "
+                   "else 1.25; 0 for any. This and what another core does for them keeps them no "
+                   "further than 2 s apart, or 10 s where one of the two options is given")
       ->check(CLI::Range(0.0, 1e6));
   record_command->add_option("--snapshots", record.snapshots_ms,
                              "Page snapshots so many ms apart, whatever they cost");

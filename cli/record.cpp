@@ -74,8 +74,12 @@ Result<int> record(const RecordOptions& options) {
     settings.checksum_interval = std::chrono::milliseconds(*options.checksums_ms);
     settings.checksum_share = 0;
   }
-  settings.snapshot_overhead_percent = options.snapshot_overhead_percent;
-  settings.snapshot_bytes_per_second = static_cast<uint64_t>(options.snapshot_disk_megabytes * 1e6);
+  settings.snapshot_overhead_percent = options.snapshot_overhead_percent.value_or(5);
+  settings.snapshot_bytes_per_second =
+      static_cast<uint64_t>(options.snapshot_disk_megabytes.value_or(1.25) * 1e6);
+  if (options.snapshot_overhead_percent || options.snapshot_disk_megabytes) {
+    settings.longest_snapshot_interval = std::chrono::seconds(10);
+  }
   if (options.snapshots_ms) {
     settings.snapshot_interval = std::chrono::milliseconds(*options.snapshots_ms);
     // Whatever they cost.

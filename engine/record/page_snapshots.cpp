@@ -18,6 +18,8 @@ constexpr uint64_t kMostPagesOfState = (32 << 20) / kPageSize;
 // What each page that a tracker looks at costs the guest at its next write to it: a fault, or a
 // copy where a fork holds on to it (docs/notes/dirty-trackers.md).
 constexpr uint64_t kFaultNs = 1'000, kCopyNs = 5'000;
+// How far apart they may be where there is but one core.
+constexpr uint64_t kLongestOnOneCoreNs = 10'000'000'000;
 
 uint64_t cpu_time_ns(pid_t pid) {
   clockid_t clock{};
@@ -39,11 +41,16 @@ void add_all(RangeSet& all, const RangeSet& more) {
 }  // namespace
 
 SnapshotRate Recorder::Impl::snapshot_rate() const {
-  SnapshotRate rate{options_.snapshot_overhead_percent, options_.snapshot_bytes_per_second, {}};
-  if (options_.snapshot_interval) {
-    const std::chrono::nanoseconds interval = *options_.snapshot_interval;
-    rate.interval_ns = static_cast<uint64_t>(interval.count());
-  }
+  const auto ns_of = [](std::chrono::nanoseconds time) {
+    return static_cast<uint64_t>(time.count());
+  };
+  SnapshotRate rate;
+  rate.overhead_percent = options_.snapshot_overhead_percent;
+  rate.bytes_per_second = options_.snapshot_bytes_per_second;
+  rate.longest_ns = ns_of(options_.longest_snapshot_interval);
+  // The sink's work is the program's own time where both have one core.
+  if (allowed_cpus_.size() == 1) rate.longest_ns = std::max(rate.longest_ns, kLongestOnOneCoreNs);
+  if (options_.snapshot_interval) rate.interval_ns = ns_of(*options_.snapshot_interval);
   return rate;
 }
 

@@ -32,9 +32,11 @@ struct RecorderOptions {
   uint64_t checksum_share = 100;
   // Page snapshots are taken so often that they cost at most this part of the time; 0: none.
   double snapshot_overhead_percent = 0;
-  // Those of one memory make the recording grow by no more than this, as long as that keeps them
-  // no further than 10 s apart; 0: any.
+  // Those of one memory make the recording grow by no more than this; 0: any.
   uint64_t snapshot_bytes_per_second = 0;
+  // What they take beside the program's own time (the recording's size, another core) keeps them no
+  // further apart than this.
+  std::chrono::milliseconds longest_snapshot_interval{2000};
   // How changed pages are told; without it, in the best way that works here.
   std::optional<snapshot::TrackerKind> dirty_tracker;
   // At least so far apart, and the first one so late. Without it, some 100 ms.

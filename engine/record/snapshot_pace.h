@@ -12,15 +12,18 @@ struct SnapshotRate {
   double overhead_percent = 0;          // of the time that they may cost; 0: there are none
   uint64_t bytes_per_second = 0;        // that they may make the recording grow; 0: any
   std::optional<uint64_t> interval_ns;  // so far apart at least, and the first one so late
+  uint64_t longest_ns = 2'000'000'000;  // further apart only for the program's own time
 
   uint64_t interval_or(uint64_t usual_ns) const { return interval_ns.value_or(usual_ns); }
 };
 
 // When the next page snapshot of a memory is due: so seldom that all of them together cost no more
-// than their share of the time, and that the recording does not grow too fast. The latter does not
-// keep them further than 10 s apart, which is what going back in a recording then replays at most.
+// than their share of the time, and that the recording does not grow too fast. What they take of the
+// program's own time (standing still, faults) may keep them any time apart; what they take
+// beside it, of another core and of the recording, so long as the rate says, which is what going
+// back in a recording then replays. There is none while the sink has yet to write the last one.
 // Times are of one clock that begins above 0. `work` is what the snapshots of that memory have
-// taken the sink so far; its time counts as well, for the program may want the other cores.
+// taken the sink so far; its time counts, for the program may want the other cores.
 class SnapshotPace {
  public:
   // The first one is counted from when this is asked first.
@@ -42,8 +45,12 @@ class SnapshotPace {
     return cost_ns_ + work.ns - work_.ns;
   }
   uint64_t room_ns(const SnapshotRate& rate, const trace::SnapshotWork& work) const;
-  bool is_due_for(uint64_t patience_ns, const SnapshotRate& rate, uint64_t now_ns,
-                  const trace::SnapshotWork& work);
+  struct Times {
+    uint64_t due_ns = 0;     // when the next one is to be taken, at the first event
+    uint64_t latest_ns = 0;  // when, whatever it takes beside the program
+  };
+  std::optional<Times> next(const SnapshotRate& rate, uint64_t now_ns,
+                            const trace::SnapshotWork& work);
 
   uint64_t next_ns_ = 0;  // when the next one is due, but for what the sink's work adds; 0: unknown
   uint64_t last_ns_ = 0;  // when the last one was complete

@@ -21,6 +21,7 @@ class ProcessMap;
 struct SnapshotWork {
   uint64_t ns = 0;     // processor time for comparing, compressing and writing
   uint64_t bytes = 0;  // of the recording
+  uint64_t waiting = 0;  // of the snapshots: those that are not written yet
 };
 
 // Takes a recording in, in the order in which it happens. The recorder calls it from one thread.
@@ -149,7 +150,7 @@ class TeeSink final : public EventSink {
   Result<void> add_snapshot(Snapshot snapshot, PageDelta delta) override;
   SnapshotWork snapshot_work(uint32_t space) const override {
     const SnapshotWork first = first_.snapshot_work(space), second = second_.snapshot_work(space);
-    return {first.ns + second.ns, first.bytes + second.bytes};
+    return {first.ns + second.ns, first.bytes + second.bytes, first.waiting + second.waiting};
   }
   Result<void> end_space(uint32_t space) override;
   Result<void> flush() override;

@@ -199,6 +199,7 @@ class TraceWriter::Impl {
     Draft draft;
     draft.snapshot = std::move(snapshot);
     draft.delta = std::move(delta);
+    ++snapshot_work_[draft.snapshot->image.space].waiting;
     push(lock, std::move(draft));
     return {};
   }
@@ -351,6 +352,7 @@ class TraceWriter::Impl {
         SnapshotWork& work = snapshot_work_[draft.snapshot->image.space];
         work.ns += work_ns;
         work.bytes += work_bytes;
+        --work.waiting;
       }
       if (draft.ended_space) snapshot_work_.erase(*draft.ended_space);
       if (!written) failure_ = written.error();

@@ -73,22 +73,49 @@ TEST(SnapshotPace, LeavesRoomForOneAsLargeAsTheLast) {
   const SnapshotRate rate{5, kMega, {}};
   EXPECT_FALSE(pace.is_due(rate, kStart, {}));
   pace.note(rate, {kStart + 500 * kMs, kStart + 501 * kMs, 0, {}});
-  // 3 MB so far, and 3 MB to come: 6 s at 1 MB/s.
-  EXPECT_FALSE(pace.is_due(rate, kStart + 5999 * kMs, {0, 3 * kMega}));
-  EXPECT_TRUE(pace.is_due(rate, kStart + 6000 * kMs, {0, 3 * kMega}));
-  pace.note(rate, {kStart + 6000 * kMs, kStart + 6001 * kMs, 0, {0, 3 * kMega}});
-  // 5 MB so far, of which 2 MB for the last one.
-  EXPECT_FALSE(pace.is_due(rate, kStart + 6999 * kMs, {0, 5 * kMega}));
-  EXPECT_TRUE(pace.is_due(rate, kStart + 7000 * kMs, {0, 5 * kMega}));
+  // 0.9 MB so far, and as much to come: 1.8 s at 1 MB/s.
+  EXPECT_FALSE(pace.is_due(rate, kStart + 1799 * kMs, {0, kMega * 9 / 10}));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 1800 * kMs, {0, kMega * 9 / 10}));
+  pace.note(rate, {kStart + 1800 * kMs, kStart + 1801 * kMs, 0, {0, kMega * 9 / 10}});
+  // 1.9 MB so far, of which 1 MB for the last one.
+  EXPECT_FALSE(pace.is_due(rate, kStart + 2899 * kMs, {0, kMega * 19 / 10}));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 2900 * kMs, {0, kMega * 19 / 10}));
 }
 
-TEST(SnapshotPace, DoesNotWaitForRoomForMoreThanTenSeconds) {
+TEST(SnapshotPace, WaitsNoLongerThanTwoSecondsForWhatTheSinkDoes) {
   SnapshotPace pace;
   const SnapshotRate rate{5, 1'000'000, {}};
   EXPECT_FALSE(pace.is_due(rate, kStart, {}));
   pace.note(rate, {kStart + 999 * kMs, kStart + 1000 * kMs, 0, {}});
-  EXPECT_FALSE(pace.is_due(rate, kStart + 10999 * kMs, {0, uint64_t{1} << 40}));
-  EXPECT_TRUE(pace.is_due(rate, kStart + 11000 * kMs, {0, uint64_t{1} << 40}));
+  const trace::SnapshotWork much{60'000 * kMs, uint64_t{1} << 40};
+  EXPECT_FALSE(pace.is_due(rate, kStart + 2999 * kMs, much));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 3000 * kMs, much));
+  // Then nor does it wait for a call.
+  EXPECT_TRUE(pace.is_overdue(rate, kStart + 3000 * kMs, much));
+  SnapshotRate patient = rate;
+  patient.longest_ns = 10'000 * kMs;
+  EXPECT_FALSE(pace.is_due(patient, kStart + 10999 * kMs, much));
+  EXPECT_TRUE(pace.is_due(patient, kStart + 11000 * kMs, much));
+}
+
+TEST(SnapshotPace, WaitsAsLongAsTheProgramsOwnTimeTakes) {
+  SnapshotPace pace;
+  const SnapshotRate rate{5, 0, {}};
+  // 150 ms are 5 % of 3 s.
+  pace.note(rate, {kStart - 100 * kMs, kStart, 50 * kMs, {}});
+  EXPECT_FALSE(pace.is_due(rate, kStart + 2999 * kMs, {}));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 3000 * kMs, {}));
+}
+
+TEST(SnapshotPace, WaitsForTheLastOneToBeWritten) {
+  SnapshotPace pace;
+  pace.note({5, 0, {}}, {kStart - kMs, kStart, 0, {}});
+  const trace::SnapshotWork waiting{0, 0, 1};
+  EXPECT_FALSE(pace.is_due({5, 0, {}}, kStart + 60'000 * kMs, waiting));
+  EXPECT_FALSE(pace.is_overdue({5, 0, {}}, kStart + 60'000 * kMs, waiting));
+  EXPECT_TRUE(pace.is_due({5, 0, {}}, kStart + 60'000 * kMs, {}));
+  // Unless they are asked for whatever they cost.
+  EXPECT_TRUE(pace.is_due({1e9, 0, kMs}, kStart + 60'000 * kMs, waiting));
 }
 
 snapshot::RangeSet pages(uint64_t first, uint64_t count) {
