@@ -36,12 +36,12 @@ struct RecordOptions {
   std::vector<std::string> program;
   std::string output;
   std::string chaos;  // random choices of the scheduler: "random", or their seed; empty: none
-  std::optional<uint32_t> checksums_ms;   // time between checksums of memory; 0 for none
+  std::optional<uint32_t> checksums_ms;             // time between checksums of memory; 0 for none
   std::optional<double> snapshot_overhead_percent;  // that page snapshots may cost; 0 for none
   std::optional<double> snapshot_disk_megabytes;    // a second, for those of one process; 0 for any
-  std::optional<uint32_t> snapshots_ms;   // at least so much time between them
-  std::string dirty_tracker;              // that tells what changed; empty: the best that works
-  std::string keep;                       // of its history: a time or a size; empty: everything
+  std::optional<uint32_t> snapshots_ms;             // at least so much time between them
+  std::string dirty_tracker;  // that tells what changed; empty: the best that works
+  std::string keep;           // of its history: a time or a size; empty: everything
 };
 int run_record(const RecordOptions& options);
 

@@ -90,6 +90,12 @@ bool Recorder::Impl::is_at_rest() const {
   });
 }
 
+bool Recorder::Impl::is_alone_in_memory() const {
+  return std::none_of(tasks_.begin(), tasks_.end(), [&](const auto& item) {
+    return item.second.get() != task_ && item.second->space == task_->space;
+  });
+}
+
 // Whether task_'s memory has snapshots, and may have one now.
 bool Recorder::Impl::has_snapshots() const {
   // Events of other tasks' calls are written while one is taken: no place for another one.
@@ -184,7 +190,9 @@ bool Recorder::Impl::snapshot_is_overdue() {
 }
 
 // The pages that changed since the last snapshot are all that can have changed since task_'s last
-// event: they are the state by which a replay finds the place.
+// event: they are the state by which a replay finds the place. Those of a task that has its memory
+// to itself are in the snapshot alone: where that is lost no other task's events depend on the
+// place.
 Result<void> Recorder::Impl::take_snapshot_in_computation() {
   Task& task = *task_;
   if (task.call || !is_undisturbed(task)) return {};
@@ -204,10 +212,18 @@ Result<void> Recorder::Impl::take_snapshot_in_computation() {
   RCHK_TRY_ASSIGN(const RangeSet ranges, changed_ranges(begun ? Copied::kChanges : Copied::kAll));
   const trace::SnapshotWork work = sink_.snapshot_work(space->number);
   const uint64_t pages = snapshot::total_pages(ranges);
-  if (pages <= kMostPagesOfState) {
-    trace::PageDelta delta = copy_changes(ranges);
-    for (const snapshot::PageRun& run : delta.pages) {
-      event.dirty.push_back({run.address, run.bytes});
+  const bool alone = is_alone_in_memory();
+  if (alone || pages <= kMostPagesOfState) {
+    trace::PageDelta delta;
+    if (alone) {
+      release_held_forks();
+      RCHK_TRY_ASSIGN(delta, take_changes(ranges));
+      event.place = trace::Place::kBySnapshot;
+    } else {
+      delta = copy_changes(ranges);
+      for (const snapshot::PageRun& run : delta.pages) {
+        event.dirty.push_back({run.address, run.bytes});
+      }
     }
     task.last_registers = event.registers;
     RCHK_TRY(append(std::move(event)));

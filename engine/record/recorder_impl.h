@@ -116,6 +116,7 @@ class Recorder::Impl {
   bool others_can_run() const;
   Task* woken_in_front();
   bool sleeps(const Task& task) const;
+  bool waits_for_disk(const Task& task) const;
   void let_run();
   uint64_t program_ns() const;
   Result<void> let_fed_tasks_finish();
@@ -337,6 +338,7 @@ class Recorder::Impl {
   Result<trace::Snapshot> describe_snapshot();
   void give_up_snapshots(Space& space, pid_t pid, const Error& error);
   bool is_at_rest() const;
+  bool is_alone_in_memory() const;
   static bool is_undisturbed(const Task& task);
   static bool is_in_order(const Task& task);
   static bool may_be_shared(const Space& space);

@@ -4,10 +4,12 @@
 #include <bit>
 #include <cerrno>
 
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 
 #include "engine/record/recorder_impl.h"
 #include "engine/syscalls/describe.h"
@@ -79,6 +81,27 @@ std::vector<AddressRange> ranges_named(const syscalls::Call& call) {
   }
 }
 
+// Whether what a file holds is asked of another program, or machine, that may take any time.
+bool is_served_by_others(const std::string& path) {
+  constexpr int64_t kCifs = 0xff534d42, kSmb2 = 0xfe534d42, kCeph = 0x00c36400;  // linux/magic.h
+  struct statfs system;
+  if (statfs(path.c_str(), &system) != 0) return true;
+  switch (system.f_type) {
+    case FUSE_SUPER_MAGIC:
+    case NFS_SUPER_MAGIC:
+    case SMB_SUPER_MAGIC:
+    case V9FS_MAGIC:
+    case AFS_SUPER_MAGIC:
+    case CODA_SUPER_MAGIC:
+    case kCifs:
+    case kSmb2:
+    case kCeph:
+      return true;
+    default:
+      return false;
+  }
+}
+
 // Where a call reads a regular file, the disk is all that it may wait for: to copy what is large
 // once more would cost a third of what recording it does.
 bool reads_much_of_file(const syscalls::Call& call, uint64_t bytes, pid_t pid) {
@@ -96,7 +119,7 @@ bool reads_much_of_file(const syscalls::Call& call, uint64_t bytes, pid_t pid) {
   }
   const std::string path = fmt::format("/proc/{}/fd/{}", pid, call.descriptor(0));
   struct stat status;
-  return stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+  return stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) && !is_served_by_others(path);
 }
 
 bool has_limited_memory(pid_t pid) {
@@ -140,7 +163,8 @@ Result<void> Recorder::Impl::redirect_stores(const Registers& registers) {
   auto buffers = syscalls::buffers_of(call.entry.call, GuestReader(task_->tracee));
   if (!buffers || !may_be_looked_at(*buffers) || !can_store_to(*buffers, call)) return {};
   const uint64_t room = room_for(*buffers);
-  if (reads_much_of_file(call.entry.call, room, task_->tid)) return {};
+  call.holds_processor = reads_much_of_file(call.entry.call, room, task_->tid);
+  if (call.holds_processor) return {};
   auto region = pool.take(room);
   if (!region) {
     RCHK_TRY(take_call_back());

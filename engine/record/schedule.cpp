@@ -29,6 +29,8 @@ constexpr uint64_t kLongestSliceNs = 200'000'000, kSliceOverSwitchCost = 20;
 // For a task that may be about to store, on a machine where it gets no processor.
 constexpr uint64_t kLongestWaitNs = 10'000'000'000;
 constexpr uint64_t kLongestEntangledNs = 200'000'000;
+// How long others wait for a disk that one reads much from.
+constexpr uint64_t kLongestHoldNs = 1'000'000'000;
 constexpr uint64_t kShortestPatienceNs = 500'000, kPatienceOverCost = 4;
 // Copying a page that a reference shares, at the guest's first write to it (measured: 5 to 14 us).
 constexpr uint64_t kPageCopyNs = 5'000;
@@ -199,8 +201,16 @@ bool Recorder::Impl::others_can_run() const {
   return false;
 }
 
-// True if a task that was let go on waits in the kernel (proc(5), /proc/PID/stat).
+// Whether others are to wait for what a task reads.
+bool Recorder::Impl::waits_for_disk(const Task& task) const {
+  return task.call && task.call->holds_processor && state_in_kernel(task.tid) == 'D' &&
+         now_ns() < task.call->entered_ns + kLongestHoldNs;
+}
+
+// True if a task that was let go on waits in the kernel (proc(5), /proc/PID/stat), and others may
+// run meanwhile.
 bool Recorder::Impl::sleeps(const Task& task) const {
+  if (waits_for_disk(task)) return false;
   const char state = state_in_kernel(task.tid);
   return state == 'S' || state == 'D' || ((state == 't' || state == 'T') && task.in_group_stop);
 }
@@ -460,7 +470,7 @@ Result<bool> Recorder::Impl::wait_for_stop(const RunLimits& limits) {
       continue;
     }
     // Lets it run in the kernel until it stops or sleeps: all share the core.
-    const bool soon = task_->call && !may_block(*task_->call);
+    const bool soon = task_->call && (!may_block(*task_->call) || waits_for_disk(*task_));
     bool got = false;
     if (soon) {
       RCHK_TRY_ASSIGN(got, wait_for_any(true));
@@ -471,6 +481,11 @@ Result<bool> Recorder::Impl::wait_for_stop(const RunLimits& limits) {
     if (got || !sleeps(*task_)) continue;
     RCHK_TRY_ASSIGN(got, wait_for_any(false));
     if (got) continue;
+    if (task_->call && task_->call->holds_processor) {
+      say_once(
+          "A task waits long for a file that it reads, and others run meanwhile: a replay may "
+          "differ where they look at what it is about to get.");
+    }
     RCHK_TRY(leave_processor());
     return false;
   }

@@ -18,8 +18,8 @@ struct SnapshotRate {
 };
 
 // When the next page snapshot of a memory is due: so seldom that all of them together cost no more
-// than their share of the time, and that the recording does not grow too fast. What they take of the
-// program's own time (standing still, faults) may keep them any time apart; what they take
+// than their share of the time, and that the recording does not grow too fast. What they take of
+// the program's own time (standing still, faults) may keep them any time apart; what they take
 // beside it, of another core and of the recording, so long as the rate says, which is what going
 // back in a recording then replays. There is none while the sink has yet to write the last one.
 // Times are of one clock that begins above 0. `work` is what the snapshots of that memory have

@@ -50,6 +50,8 @@ struct PendingCall {
   // All that the call may change, where nothing says what it does.
   std::optional<std::vector<trace::PageContents>> pages_before;
 
+  // It stores where others may look, and waits for a disk alone: nobody runs meanwhile.
+  bool holds_processor = false;
   // It stores there, and not in the guest's buffers.
   std::optional<ScratchUse> scratch;
 

@@ -12,7 +12,7 @@ namespace {
 
 // The state in which something happened at a place that only its state names. It refers to `event`.
 template <typename StateEvent>
-StateTarget target_of(const StateEvent& event) {
+StateTarget target_in(const StateEvent& event) {
   StateTarget target;
   target.registers = event.registers;
   target.extended_state = event.extended_state;
@@ -40,6 +40,12 @@ std::optional<trace::Place> place_of(const trace::EventBody& body) {
   if (const auto* change = std::get_if<trace::SwitchEvent>(&body)) return change->place;
   if (const auto* end = std::get_if<trace::TaskEndEvent>(&body)) return end->place;
   return std::nullopt;
+}
+
+// Of an event by a state.
+GuestAddress pc_of_state(const trace::EventBody& body) {
+  if (const auto* signal = std::get_if<trace::SignalEvent>(&body)) return signal->registers.pc();
+  return std::get<trace::SwitchEvent>(body).registers.pc();
 }
 
 // Whether an event happens where the one before it left the guest, so that it needs no run.
@@ -149,19 +155,36 @@ Result<Replayer::Segment> Replayer::segment_behind(const Guest& guest) {
   if (next.value >= source_.event_count()) return segment;
   RCHK_TRY_ASSIGN(segment.event, source_.event(next));
   segment.end = Segment::End::kTrap;
-  if (place_of(segment.event->body) != trace::Place::kByState) return segment;
+  const std::optional<trace::Place> place = place_of(segment.event->body);
+  if (place != trace::Place::kByState && place != trace::Place::kBySnapshot) return segment;
+  segment.is_empty = is_without_snapshot(*segment.event, next);
+  if (segment.is_empty) return segment;
   if (std::holds_alternative<trace::TaskEndEvent>(segment.event->body)) {
     return fail(ErrorKind::kBadTrace, fmt::format("event {} ends a task at a state", next));
   }
   segment.end = Segment::End::kState;
+  bool is_needed = true;
   if (const auto known = distances_.find(next.value); known != distances_.end()) {
     segment.distance = known->second;
-  } else if (const auto* signal = std::get_if<trace::SignalEvent>(&segment.event->body)) {
-    segment.event_target = target_of(*signal);
-  } else if (const auto* change = std::get_if<trace::SwitchEvent>(&segment.event->body)) {
-    segment.event_target = target_of(*change);
+    // In the midst of a string instruction memory has to become as the target's.
+    is_needed = engine_->is_rep_string(pc_of_state(segment.event->body));
   }
+  if (!is_needed) return segment;
+  RCHK_TRY_ASSIGN(segment.event_target, target_at(*segment.event, next));
   return segment;
+}
+
+// REQUIRES: the event is by a state.
+Result<std::shared_ptr<const StateTarget>> Replayer::target_at(const trace::Event& event,
+                                                               EventNumber number) {
+  if (const auto* signal = std::get_if<trace::SignalEvent>(&event.body)) {
+    return std::make_shared<const StateTarget>(target_in(*signal));
+  }
+  const auto& change = std::get<trace::SwitchEvent>(event.body);
+  if (change.place == trace::Place::kBySnapshot) {
+    return target_of(change, *snapshot_behind(number, event.space));
+  }
+  return std::make_shared<const StateTarget>(target_in(change));
 }
 
 Result<void> Replayer::settle(Guest& guest) {
@@ -208,7 +231,9 @@ Result<std::optional<Outcome>> Replayer::run_segment(Guest& guest, const Advance
     return std::optional<Outcome>(Outcome{AdvanceStop::kEndOfLog});
   }
   const bool moved = at.instructions != 0 || at.rep_iterations != 0;
-  if (segment.event != nullptr && !moved && is_in_place(*segment.event, guest)) {
+  const bool in_place =
+      segment.event != nullptr && (segment.is_empty || is_in_place(*segment.event, guest));
+  if (in_place && !moved) {
     // A limit inside of this segment that lies behind its end means its end.
     if (limit_is_here) return std::optional<Outcome>(Outcome{AdvanceStop::kLimit});
     return take_event(guest, *segment.event);

@@ -140,6 +140,8 @@ class Replayer {
   // One stretch of execution and what ended it; see segment.h.
   struct Segment;
   Result<Segment> segment_behind(const Guest& guest);
+  Result<std::shared_ptr<const StateTarget>> target_at(const trace::Event& event,
+                                                       EventNumber number);
   // Lets the task run that the log says runs next.
   Result<void> settle(Guest& guest);
   Result<std::optional<Outcome>> run_segment(Guest& guest, const AdvanceRequest& request,
@@ -191,6 +193,11 @@ class Replayer {
   std::optional<trace::SnapshotNumber> snapshot_behind(EventNumber event, uint32_t space) const;
   Result<void> check_snapshot(Guest& guest, trace::SnapshotNumber number);
   Result<void> check_task(const Guest& guest, Tid tid, Registers expected);
+  // The state at an event whose place its page snapshot says: of a guest that is made of that.
+  Result<std::shared_ptr<const StateTarget>> target_of(const trace::SwitchEvent& event,
+                                                       trace::SnapshotNumber number);
+  // Whether an event is such a one, and its snapshot is not there.
+  bool is_without_snapshot(const trace::Event& event, EventNumber number) const;
   Result<void> compare_restored(Guest& guest, trace::SnapshotNumber number);
 
   // Watchpoints against what the kernel wrote.
@@ -217,6 +224,9 @@ class Replayer {
   trace::SyscallNamer namer_;
   // Of events by state that were found already, by number.
   std::unordered_map<uint64_t, StateDistance> distances_;
+  // The last target that was made of a snapshot, until it is found.
+  std::optional<std::pair<trace::SnapshotNumber, std::shared_ptr<const StateTarget>>>
+      restored_target_;
   uint64_t instructions_ = 0;
   uint64_t checksums_verified_ = 0;
   uint64_t snapshots_verified_ = 0;

@@ -84,6 +84,37 @@ Result<Guest> Replayer::start_at(trace::SnapshotNumber number) {
   return guest;
 }
 
+Result<std::shared_ptr<const StateTarget>> Replayer::target_of(const trace::SwitchEvent& event,
+                                                               trace::SnapshotNumber number) {
+  if (restored_target_ && restored_target_->first == number) return restored_target_->second;
+  restored_target_.reset();
+  trace::SnapshotSource& snapshots = *source_.snapshots();
+  RCHK_TRY_ASSIGN(const auto taken, snapshots.snapshot(number));
+  RCHK_TRY_ASSIGN(const auto other, create(source_, cpu_));
+  RCHK_TRY_ASSIGN(Guest made, other->start_at(number));
+  RCHK_TRY(made.puppet->grow_stacks());
+  StateTarget target;
+  target.registers = event.registers;
+  target.extended_state = event.extended_state;
+  for (const AddressRange& range : taken->touched) {
+    for (GuestAddress page = range.begin; page < range.end; page = page + kPageSize) {
+      target.pages.push_back(page);
+    }
+  }
+  const auto restored = std::make_shared<const Guest>(std::move(made));
+  target.read = [restored](GuestAddress address, std::span<uint8_t> bytes) {
+    return restored->puppet->read_memory(address, bytes);
+  };
+  restored_target_.emplace(number, std::make_shared<const StateTarget>(std::move(target)));
+  return restored_target_->second;
+}
+
+bool Replayer::is_without_snapshot(const trace::Event& event, EventNumber number) const {
+  const auto* change = std::get_if<trace::SwitchEvent>(&event.body);
+  return change != nullptr && change->place == trace::Place::kBySnapshot &&
+         !snapshot_behind(number, event.space);
+}
+
 Result<void> Replayer::check_snapshot(Guest& guest, trace::SnapshotNumber number) {
   trace::SnapshotSource& snapshots = *source_.snapshots();
   RCHK_TRY_ASSIGN(const auto taken, snapshots.snapshot(number));

@@ -18,7 +18,7 @@ Result<uint64_t> Replayer::most_instructions_before(EventNumber number) {
   const uint64_t farthest = number.value - std::min(number.value, kFarthestEvent);
   for (uint64_t before = number.value; before-- > farthest;) {
     RCHK_TRY_ASSIGN(const auto other, source_.event({before}));
-    if (other->tid != event->tid) continue;
+    if (other->tid != event->tid || is_without_snapshot(*other, {before})) continue;
     since_ns = other->time_ns;
     break;
   }
@@ -106,6 +106,7 @@ Result<std::optional<Outcome>> Replayer::at_state(Guest& guest, const AdvanceReq
     segment.anchor->segment_rep_iterations = distance.rep_iterations;
   } else {
     distances_[at.event.next().value] = distance;
+    restored_target_.reset();
   }
   const bool limit_is_here = request.limit.event == at.event && request.limit.anchor == at.anchor;
   const bool limit_is_inside = limit_is_here && request.limit.instructions == at.instructions &&

@@ -18,11 +18,12 @@ struct Replayer::Segment {
   End end = End::kNothing;
   std::shared_ptr<const trace::Event> event;  // the next one
   Anchor* anchor = nullptr;
+  bool is_empty = false;  // the event counts as being where the one before it is
   // For kState, what is known: one of the two.
   std::optional<StateDistance> distance;
-  StateTarget event_target;
+  std::shared_ptr<const StateTarget> event_target = std::make_shared<const StateTarget>();
 
-  const StateTarget& target() const { return anchor != nullptr ? anchor->target : event_target; }
+  const StateTarget& target() const { return anchor != nullptr ? anchor->target : *event_target; }
 };
 
 // True if `guest` stands at a system call instruction: one that `registers` say it is at.

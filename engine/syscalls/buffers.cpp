@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -16,7 +17,7 @@ constexpr uint64_t kMaxDescriptors = 1 << 20;       // of one poll or select; mo
 constexpr uint64_t kMaxAddressBytes = sizeof(sockaddr_storage);
 constexpr uint64_t kMaxControlBytes = 1 << 20;
 constexpr uint64_t kPollfdBytes = 8, kEpollEventBytes = 12, kMessageBytes = 64;
-constexpr uint64_t kTimeBytes = 16, kSiginfoBytes = 128, kRusageBytes = 144;
+constexpr uint64_t kOffsetBytes = 8, kTimeBytes = 16, kSiginfoBytes = 128, kRusageBytes = 144;
 
 struct Iovec {
   uint64_t base;
@@ -153,6 +154,8 @@ bool may_wait(const Call& call) {
       return (arguments[2] & MSG_DONTWAIT) == 0;
     case nr::preadv2:
       return (arguments[5] & RWF_NOWAIT) == 0;
+    case nr::splice:
+      return (arguments[5] & SPLICE_F_NONBLOCK) == 0;
     case nr::poll:
       return static_cast<int32_t>(arguments[2]) != 0;
     case nr::epoll_wait:
@@ -185,6 +188,12 @@ void collect_files(Collector& call, int32_t number) {
     case nr::mq_timedreceive:
       call.argument_is(1, bytes, BufferUse::kCounted);
       return call.argument_is(3, sizeof(uint32_t), BufferUse::kChanged);
+    case nr::sendfile:
+      return call.argument_is(2, kOffsetBytes, BufferUse::kChanged);
+    case nr::splice:
+    case nr::copy_file_range:
+      call.argument_is(1, kOffsetBytes, BufferUse::kChanged);
+      return call.argument_is(3, kOffsetBytes, BufferUse::kChanged);
     case nr::msgrcv:
       call.result_counts(sizeof(int64_t), 1);  // struct msgbuf: the type comes first
       return call.argument_is(1, sizeof(int64_t) + bytes, BufferUse::kCounted);

@@ -1,5 +1,6 @@
 #include "engine/trace/chunk.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 
@@ -65,7 +66,7 @@ ChunkEncoder::~ChunkEncoder() { ZSTD_freeCCtx(static_cast<ZSTD_CCtx*>(compressor
 
 ByteView ChunkEncoder::encode(ChunkHeader& header, ByteView raw, Encoding encoding) {
   RCHK_CHECK(raw.size() <= kMaxChunkBytes, "{} bytes", raw.size());
-  header.version = version_of(header.chunk_type());
+  header.version = std::max(header.version, version_of(header.chunk_type()));
   header.raw_bytes = raw.size();
   header.recording_id = recording_id_;
   uint64_t stored = 0;

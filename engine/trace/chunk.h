@@ -54,8 +54,12 @@ enum class ChunkType : uint16_t {
   kProcesses = 14,
 };
 
-// The version of what chunks of a type hold, as this rchk writes and reads it.
+// The versions of what chunks of a type hold: as this rchk writes it, unless it says otherwise, and
+// the newest that it reads.
 constexpr uint16_t version_of(ChunkType type) { return type == ChunkType::kEvents ? 3 : 1; }
+constexpr uint16_t newest_version_of(ChunkType type) {
+  return type == ChunkType::kEvents ? 4 : version_of(type);
+}
 
 enum class Encoding : uint8_t { kStored = 0, kZstd = 1 };
 

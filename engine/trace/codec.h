@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "engine/trace/chunk.h"
 #include "engine/trace/event.h"
 #include "engine/trace/snapshot.h"
 #include "engine/trace/source.h"
@@ -40,12 +41,15 @@ class BatchEncoder {
   uint32_t count() const { return count_; }
   uint64_t size_bytes() const { return bytes_.size(); }
   const Bytes& bytes() const { return bytes_; }
+  // That a chunk of it needs.
+  uint16_t version() const { return version_; }
   // Gives the buffer away and starts a new batch.
   Bytes take();
 
  private:
   Bytes bytes_;
   uint32_t count_ = 0;
+  uint16_t version_ = version_of(ChunkType::kEvents);
   CodingState state_;
 };
 

@@ -203,11 +203,14 @@ Result<void> Container::check(const IndexEntry& entry) const {
 
 Result<Buffer> Container::load(const IndexEntry& entry, ChunkDecoder& decoder) const {
   RCHK_TRY_ASSIGN(StoredChunk chunk, read_chunk(entry));
-  const uint16_t version = version_of(chunk.header.chunk_type());
-  if (chunk.header.version != version) {
+  const ChunkType type = chunk.header.chunk_type();
+  const uint16_t oldest = version_of(type), newest = newest_version_of(type);
+  if (chunk.header.version < oldest || chunk.header.version > newest) {
     return bad(entry.offset,
-               fmt::format("a chunk of type {}, version {}; this rchk reads version {}",
-                           chunk.header.type, chunk.header.version, version));
+               fmt::format("a chunk of type {}, version {}; this rchk reads {}", chunk.header.type,
+                           chunk.header.version,
+                           oldest == newest ? fmt::format("version {}", oldest)
+                                            : fmt::format("versions {} to {}", oldest, newest)));
   }
   auto raw = decoder.decode(chunk.header, std::move(chunk.payload));
   if (!raw) return bad(entry.offset, raw.error().context);

@@ -279,7 +279,7 @@ class EventParser {
   }
 
   Result<void> read_body(SwitchEvent& event) {
-    RCHK_TRY(enumerator(event.place, Place::kAtCall));
+    RCHK_TRY(enumerator(event.place, Place::kBySnapshot));
     RCHK_TRY(registers_at(EventKind::kSwitch, event.registers));
     RCHK_TRY(blob(event.extended_state));
     RCHK_TRY(dirty_pages(event.dirty));

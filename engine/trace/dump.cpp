@@ -151,6 +151,8 @@ struct LineText {
         return ", at the event";
       case Place::kAtCall:
         return ", at the call";
+      case Place::kBySnapshot:
+        return ", as its page snapshot";
     }
     return "";
   }

@@ -250,6 +250,10 @@ class EventWriter {
 void BatchEncoder::add(const Event& event) {
   EventWriter(bytes_, state_).write(event);
   ++count_;
+  const auto* change = std::get_if<SwitchEvent>(&event.body);
+  if (change != nullptr && change->place == Place::kBySnapshot) {
+    version_ = newest_version_of(ChunkType::kEvents);
+  }
 }
 
 Bytes BatchEncoder::take() {

@@ -121,6 +121,11 @@ enum class Place : uint8_t {
   // At the task's next system call: it stands at the instruction, and the call has not begun. Or,
   // for a switch or an end, it has begun and blocks, which looks the same to the guest.
   kAtCall = 3,
+  // As kByState, where the pages are those that the page snapshot behind the event counts as
+  // touched. A switch only, of the one task that uses its memory: where a recording has no such
+  // snapshot (it was cut off, or a copy was lost) the event counts as kAtEvent, which no other task
+  // can tell.
+  kBySnapshot = 4,
 };
 
 // What the kernel did to let a signal's handler run, with the task at the handler's entry.
@@ -146,9 +151,9 @@ struct SignalEvent {
 
 // A task stopped here and another one ran. No event says that it goes on: its next event does.
 struct SwitchEvent {
-  Place place = Place::kAtCall;  // kAtCall or kByState
+  Place place = Place::kAtCall;  // kAtCall, kByState or kBySnapshot
   Registers registers;
-  ExtendedState extended_state;     // kByState only
+  ExtendedState extended_state;     // kByState and kBySnapshot only
   std::vector<PageContents> dirty;  // kByState only
   bool operator==(const SwitchEvent&) const = default;
 };

@@ -19,8 +19,8 @@ class ProcessMap;
 
 // What the page snapshots of an address space have taken so far, beside the recording.
 struct SnapshotWork {
-  uint64_t ns = 0;     // processor time for comparing, compressing and writing
-  uint64_t bytes = 0;  // of the recording
+  uint64_t ns = 0;       // processor time for comparing, compressing and writing
+  uint64_t bytes = 0;    // of the recording
   uint64_t waiting = 0;  // of the snapshots: those that are not written yet
 };
 

@@ -318,6 +318,7 @@ class TraceWriter::Impl {
     draft.header.type = static_cast<uint16_t>(ChunkType::kEvents);
     draft.header.label = batch_.count();
     draft.header.key = event_count_ - batch_.count();
+    draft.header.version = batch_.version();
     draft.raw = batch_.take();
     census_.end_batch();
     return draft;

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from harness import process
+from harness import guests, process
 from harness.guests import compile_program
 from harness.report import Failed, Test, check_equal, require, scratch
 
@@ -45,6 +45,7 @@ def tests(_options):
         Test("recordings/misuse", misuse),
         Test("recordings/bookmarks", bookmarks),
         Test("recordings/dirty_trackers", dirty_trackers),
+        Test("recordings/without_snapshots", without_snapshots),
     ]
 
 
@@ -147,6 +148,51 @@ def cut_off():
         require(str(short) in text, f"cut at {part}: the file is not named\n{text}")
         info = run(process.RCHK, "info", short)
         require(info.status in (0, BAD_RECORDING), f"cut at {part}: {text_of(info)}")
+    shutil.rmtree(folder)
+
+
+def chunks(recording):
+    """Begin, end and type of each chunk (docs/trace-format.md)."""
+    magic, header_bytes = b"rhCk", 64
+    at = recording.index(magic)
+    while at < len(recording):
+        require(recording[at:at + 4] == magic, f"no chunk at {at}")
+        stored = int.from_bytes(recording[at + 24:at + 32], "little")
+        kind = int.from_bytes(recording[at + 4:at + 6], "little")
+        yield at, at + header_bytes + stored, kind
+        at += header_bytes + stored
+
+
+def without_snapshots():
+    """A place that its page snapshot tells, whose snapshot was lost or not written any more."""
+    folder = scratch("recordings/without_snapshots")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    guest = guests.named("compute_large")
+    recording = folder / "recording.rchk"
+    done = run(process.RCHK, "record", "--snapshots", "100", "-o", recording, "--", guest.program())
+    require_status("record", 0, done)
+    said = run(process.RCHK, "dump", recording).stdout.decode()
+    number = re.search(r"^ *(\d+) .* as its page snapshot$", said, re.M)
+    require(number, f"no snapshot was taken in the computation:\n{said}")
+    whole = recording.read_bytes()
+    parts = list(chunks(whole))
+    index, end, snapshot, directory = 5, 6, 9, 10
+    first = next(begin for begin, _, kind in parts if kind == snapshot)
+    short = folder / "short.rchk"
+    short.write_bytes(whole[:first])
+    done = run(process.RCHK, "verify", short)
+    require_status("cut off", 0, done)
+    require("was not closed" in text_of(done), text_of(done))
+    lost = folder / "lost.rchk"
+    left_out = (index, end, snapshot, directory)
+    kept = [whole[begin:stop] for begin, stop, kind in parts if kind not in left_out]
+    lost.write_bytes(whole[:parts[0][0]] + b"".join(kept))
+    done = run(process.RCHK, "verify", lost)
+    require_status("lost", 0, done)
+    events = re.search(r"verified: (\d+) events", done.stdout.decode()).group(1)
+    done = run(process.RCHK, "verify", recording)
+    require(f"verified: {events} events" in done.stdout.decode(), text_of(done))
     shutil.rmtree(folder)
 
 

@@ -207,13 +207,26 @@ TEST(Compatibility, ReadsANewerMinorVersion) {
 TEST(Compatibility, RefusesANewerVersionOfAChunkNamingBoth) {
   FileBuilder builder;
   builder.info().events(some_events(1), 0).change_last([](ChunkHeader& header) {
-    header.version = 4;
+    header.version = 5;
   });
   const auto reader = open_bytes(builder.end().bytes());
   ASSERT_TRUE(reader) << reader.error().message();
   const auto event = (*reader)->event({0});
   ASSERT_FALSE(event);
-  EXPECT_THAT(event.error().message(), AllOf(HasSubstr("version 4"), HasSubstr("reads version 3")));
+  EXPECT_THAT(event.error().message(),
+              AllOf(HasSubstr("version 5"), HasSubstr("reads versions 3 to 4")));
+}
+
+TEST(Compatibility, ABatchIsOfAnOlderVersionUnlessOneOfItsEventsNeedsMore) {
+  trace::BatchEncoder batch;
+  batch.add({1, trace::SwitchEvent(), {5}});
+  EXPECT_EQ(batch.version(), 3);
+  trace::SwitchEvent by_snapshot;
+  by_snapshot.place = trace::Place::kBySnapshot;
+  batch.add({2, by_snapshot, {5}});
+  EXPECT_EQ(batch.version(), 4);
+  batch.take();
+  EXPECT_EQ(batch.version(), 3);
 }
 
 TEST(NoRecording, IsRefusedWithAReason) {

@@ -126,7 +126,8 @@ class RandomEvents {
       case 4:
         return ChecksumEvent{registers(), list(4, [&] { return checksum(); })};
       case 5:
-        return SwitchEvent{place(), registers(), bytes(1000), list(2, [&] { return page(); })};
+        return SwitchEvent{static_cast<Place>(below(5)), registers(), bytes(1000),
+                           list(2, [&] { return page(); })};
       case 6:
         return SpawnEvent{{static_cast<int32_t>(number())},
                           static_cast<uint32_t>(number()),
