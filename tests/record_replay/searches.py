@@ -12,6 +12,8 @@ from harness.report import Test, check_equal, require, scratch
 RSP, RIP = 7, 16  # in gdb's order of registers
 # What they are about: computation, memory, signals, tasks, processes; some run for so many ms.
 GUESTS = {
+    "compute_large": [],
+    "compute_long": [],
     "exec_itself": [],
     "keep_memory_changes": ["200"],
     "keep_processes": ["200"],
