@@ -36,6 +36,8 @@ class DescriptorTransport : public Transport {
   Result<void> write(std::string_view bytes) override;
 
  private:
+  // Waits for bytes without sleeping, for a moment.
+  void look_out();
   int output_number() const { return output_.is_open() ? output_.get() : input_.get(); }
 
   FileDescriptor input_;
