@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <malloc.h>
+
 namespace rchk::trace {
 namespace {
 
@@ -61,10 +63,13 @@ bool Generations::drops_first(CoarseClock::time_point now) const {
 
 Result<void> Generations::judge() {
   const CoarseClock::time_point now = CoarseClock::now();
+  const size_t before = all_.size();
   while (drops_first(now)) {
     RCHK_TRY(output_.drop_before(all_[1].offset));
     all_.pop_front();
   }
+  // What snapshots took for a moment lies scattered in the heap: of 48 MB 9 were in use.
+  if (all_.size() != before) malloc_trim(0);
   const Generation& last = all_.back();
   const Keep& keep = options_.keep;
   if (keep.size_bytes && last.section_bytes > *keep.size_bytes / kParts) {
