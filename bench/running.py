@@ -27,19 +27,17 @@ def built(name, *flags):
                                ["-O2", *flags]))
 
 
-def stored_files(recording):
-    """How many bytes of a recording are the contents of files that were mapped."""
+def stored_bytes(recording):
+    """How many bytes of a recording are the contents of files that were mapped, and how many are
+    page snapshots."""
     done = subprocess.run([process.RCHK, "info", recording], capture_output=True, text=True,
                           check=True)
-    return int(re.search(r"^files inside +\d+ \((\d+) bytes", done.stdout, re.MULTILINE).group(1))
 
-
-def stored_snapshots(recording):
-    """How many bytes of a recording are page snapshots."""
-    done = subprocess.run([process.RCHK, "info", recording], capture_output=True, text=True,
-                          check=True)
-    found = re.search(r"^page snapshots +\d+ \(\d+ pages, (\d+) bytes", done.stdout, re.MULTILINE)
-    return int(found.group(1)) if found else 0
+    def bytes_in(line):
+        found = re.search(line, done.stdout, re.MULTILINE)
+        return int(found.group(1)) if found else 0
+    return (bytes_in(r"^files inside +\d+ \((\d+) bytes"),
+            bytes_in(r"^page snapshots +\d+ \(\d+ pages, (\d+) bytes"))
 
 
 def timed(command, *, stdin=None, timeout=900):
@@ -97,8 +95,8 @@ class Program:
 
     def rows(self, times, recording, failure):
         size = recording.stat().st_size
-        without_files = size - stored_files(recording)
-        snapshots = stored_snapshots(recording)
+        files, snapshots = stored_bytes(recording)
+        without_files = size - files
         recording.unlink()
         # The fastest of each: what else the machine does only ever adds.
         native, record = (min(times[kind]) for kind in ("native", "record"))

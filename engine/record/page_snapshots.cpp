@@ -90,12 +90,6 @@ bool Recorder::Impl::is_at_rest() const {
   });
 }
 
-bool Recorder::Impl::is_alone_in_memory() const {
-  return std::none_of(tasks_.begin(), tasks_.end(), [&](const auto& item) {
-    return item.second.get() != task_ && item.second->space == task_->space;
-  });
-}
-
 // Whether task_'s memory has snapshots, and may have one now.
 bool Recorder::Impl::has_snapshots() const {
   // Events of other tasks' calls are written while one is taken: no place for another one.
@@ -212,7 +206,7 @@ Result<void> Recorder::Impl::take_snapshot_in_computation() {
   RCHK_TRY_ASSIGN(const RangeSet ranges, changed_ranges(begun ? Copied::kChanges : Copied::kAll));
   const trace::SnapshotWork work = sink_.snapshot_work(space->number);
   const uint64_t pages = snapshot::total_pages(ranges);
-  const bool alone = is_alone_in_memory();
+  const bool alone = !memory_is_used_by_others(task);
   if (alone || pages <= kMostPagesOfState) {
     trace::PageDelta delta;
     if (alone) {

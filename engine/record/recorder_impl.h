@@ -338,7 +338,6 @@ class Recorder::Impl {
   Result<trace::Snapshot> describe_snapshot();
   void give_up_snapshots(Space& space, pid_t pid, const Error& error);
   bool is_at_rest() const;
-  bool is_alone_in_memory() const;
   static bool is_undisturbed(const Task& task);
   static bool is_in_order(const Task& task);
   static bool may_be_shared(const Space& space);

@@ -12,7 +12,7 @@ struct SnapshotRate {
   double overhead_percent = 0;          // of the time that they may cost; 0: there are none
   uint64_t bytes_per_second = 0;        // that they may make the recording grow; 0: any
   std::optional<uint64_t> interval_ns;  // so far apart at least, and the first one so late
-  uint64_t longest_ns = 2'000'000'000;  // further apart only for the program's own time
+  uint64_t longest_ns = 2'000'000'000;  // further apart than this only for the program's own time
 
   uint64_t interval_or(uint64_t usual_ns) const { return interval_ns.value_or(usual_ns); }
 };

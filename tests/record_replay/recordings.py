@@ -152,14 +152,15 @@ def cut_off():
 
 
 def chunks(recording):
-    """Begin, end and type of each chunk (docs/trace-format.md)."""
+    """Begin, end, type and key of each chunk (docs/trace-format.md)."""
     magic, header_bytes = b"rhCk", 64
     at = recording.index(magic)
     while at < len(recording):
         require(recording[at:at + 4] == magic, f"no chunk at {at}")
-        stored = int.from_bytes(recording[at + 24:at + 32], "little")
         kind = int.from_bytes(recording[at + 4:at + 6], "little")
-        yield at, at + header_bytes + stored, kind
+        key = int.from_bytes(recording[at + 16:at + 24], "little")
+        stored = int.from_bytes(recording[at + 24:at + 32], "little")
+        yield at, at + header_bytes + stored, kind, key
         at += header_bytes + stored
 
 
@@ -173,20 +174,23 @@ def without_snapshots():
     done = run(process.RCHK, "record", "--snapshots", "100", "-o", recording, "--", guest.program())
     require_status("record", 0, done)
     said = run(process.RCHK, "dump", recording).stdout.decode()
-    number = re.search(r"^ *(\d+) .* as its page snapshot$", said, re.M)
-    require(number, f"no snapshot was taken in the computation:\n{said}")
+    found = re.search(r"^ *(\d+) .* as its page snapshot$", said, re.M)
+    require(found, f"no snapshot was taken in the computation:\n{said}")
+    number = int(found.group(1))
     whole = recording.read_bytes()
     parts = list(chunks(whole))
     index, end, snapshot, directory = 5, 6, 9, 10
-    first = next(begin for begin, _, kind in parts if kind == snapshot)
+    # Behind the event, in front of its snapshot.
+    place = next(begin for begin, _, kind, key in parts if kind == snapshot and key == number)
     short = folder / "short.rchk"
-    short.write_bytes(whole[:first])
+    short.write_bytes(whole[:place])
     done = run(process.RCHK, "verify", short)
     require_status("cut off", 0, done)
     require("was not closed" in text_of(done), text_of(done))
+    require(f"verified: {number + 1} events" in text_of(done), text_of(done))
     lost = folder / "lost.rchk"
     left_out = (index, end, snapshot, directory)
-    kept = [whole[begin:stop] for begin, stop, kind in parts if kind not in left_out]
+    kept = [whole[begin:stop] for begin, stop, kind, _ in parts if kind not in left_out]
     lost.write_bytes(whole[:parts[0][0]] + b"".join(kept))
     done = run(process.RCHK, "verify", lost)
     require_status("lost", 0, done)
