@@ -1,8 +1,11 @@
 #include "cli/saver.h"
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <filesystem>
+#include <future>
+#include <list>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -78,21 +81,35 @@ Saver::~Saver() {
   if (thread_.joinable()) thread_.join();
 }
 
+// Answers each by a thread of its own: a copy may take long to write, and whoever asks next is to
+// hear meanwhile that there is a recorder.
 void Saver::work() {
+  std::list<std::future<void>> under_way;
+  const auto begin = [&](auto task) {
+    constexpr std::chrono::seconds kNow(0);
+    under_way.remove_if([&](const std::future<void>& one) {
+      return one.wait_for(kNow) == std::future_status::ready;
+    });
+    under_way.push_back(std::async(std::launch::async, std::move(task)));
+  };
   for (;;) {
     pollfd waits[] = {{requests_.get(), POLLIN, 0}, {socket_.get(), POLLIN, 0}};
     if (poll(waits, std::size(waits), -1) < 0 && errno != EINTR) return;
     if ((waits[1].revents & POLLIN) != 0) {
-      const FileDescriptor client(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-      if (client.is_open() && is_allowed(client) && is_bounded(client)) answer(client);
+      FileDescriptor client(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      if (client.is_open() && is_allowed(client) && is_bounded(client)) {
+        begin([this, peer = std::move(client)] { answer(peer); });
+      }
     }
     if (waits[0].revents == 0) continue;
     char bytes[64];
     const ssize_t got = read(requests_.get(), bytes, sizeof bytes);
     if (got == 0) return;  // the other end was closed
     if (got < 0) continue;
-    const auto saved = save({});
-    fmt::print(stderr, "rchk: {}\n", saved ? "saved " + *saved : saved.error().message());
+    begin([this] {
+      const auto saved = save({});
+      fmt::print(stderr, "rchk: {}\n", saved ? "saved " + *saved : saved.error().message());
+    });
   }
 }
 
@@ -115,6 +132,7 @@ void Saver::answer(const FileDescriptor& client) {
 }
 
 Result<std::string> Saver::save(const std::string& file) {
+  const std::lock_guard one_at_a_time(saving_);
   if (!file.empty()) {
     RCHK_TRY(writer_.save(file));
     return file;

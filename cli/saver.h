@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 
@@ -10,7 +11,7 @@
 
 namespace rchk::cli {
 
-// Saves what a recorder has by now, on SIGUSR1 or when `rchk save` asks for it, on a thread of its
+// Saves what a recorder has by now, on SIGUSR1 or when `rchk save` asks for it, on threads of its
 // own. A request is "path" or "save[ FILE]" up to where the other side ends it, the answer "PID
 // PATH" of the program and the recording, "saved PATH", or "error TEXT".
 //
@@ -38,6 +39,7 @@ class Saver {
   std::atomic<pid_t> guest_ = 0;
   FileDescriptor socket_;            // where `rchk save` asks; or none
   FileDescriptor wakes_, requests_;  // a pipe: a byte for each SIGUSR1; its end is the thread's
+  std::mutex saving_;
   std::thread thread_;
 };
 

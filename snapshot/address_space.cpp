@@ -27,6 +27,7 @@ void AddressSpace::split_at(GuestAddress address) {
   Mapping upper = lower;
   cut_front(upper, address);
   lower.range.end = address;
+  if (upper.shared) ++shared_;
   mappings_.emplace_hint(above, address, std::move(upper));
 }
 
@@ -35,6 +36,7 @@ void AddressSpace::map(Mapping mapping) {
   if (mapping.range.empty()) return;
   unmap(mapping.range);
   const GuestAddress begin = mapping.range.begin;
+  if (mapping.shared) ++shared_;
   mappings_.emplace(begin, std::move(mapping));
 }
 
@@ -43,7 +45,11 @@ void AddressSpace::unmap(AddressRange range) {
   if (range.empty()) return;
   split_at(range.begin);
   split_at(range.end);
-  mappings_.erase(mappings_.lower_bound(range.begin), mappings_.lower_bound(range.end));
+  const auto end = mappings_.lower_bound(range.end);
+  for (auto item = mappings_.lower_bound(range.begin); item != end;) {
+    if (item->second.shared) --shared_;
+    item = mappings_.erase(item);
+  }
 }
 
 void AddressSpace::protect(AddressRange range, uint8_t protection) {

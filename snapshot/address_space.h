@@ -60,7 +60,8 @@ class AddressSpace {
   // The mappings that touch `range`, in order of address.
   std::vector<Mapping> overlapping(AddressRange range) const;
   const std::map<GuestAddress, Mapping>& mappings() const { return mappings_; }
-  void clear() { mappings_.clear(); }
+  bool has_shared() const { return shared_ != 0; }
+  void clear() { *this = {}; }
   bool operator==(const AddressSpace&) const = default;
 
  private:
@@ -68,6 +69,7 @@ class AddressSpace {
   void split_at(GuestAddress address);
 
   std::map<GuestAddress, Mapping> mappings_;  // by range.begin
+  size_t shared_ = 0;                         // of them
 };
 
 // One line of /proc/PID/maps. `device` and `inode` are 0 for anonymous memory.

@@ -304,6 +304,7 @@ Result<void> add_file_changes(const syscalls::Call& call, int64_t result, pid_t 
   const std::optional<GuestAddress> path = syscalls::changed_path(call, result);
   if (!descriptor && !path) return {};
   const bool resizes = syscalls::only_resizes(call);
+  if (!resizes && !space.has_shared() && !files.any_may_be_written()) return {};
   std::vector<Mapping> mapped;
   for (const auto& [begin, mapping] : space.mappings()) {
     if (!mapping.backing) continue;

@@ -65,8 +65,8 @@ Result<std::vector<trace::MemoryChecksum>> Recorder::Impl::checksum_memory() {
 
 Result<void> Recorder::Impl::checksum_if_due(const Registers& registers) {
   const std::chrono::nanoseconds interval = options_.checksum_interval;
-  const uint64_t now = now_ns();
-  if (interval.count() == 0 || now < next_checksum_ns_) return {};
+  if (interval.count() == 0 || last_event_ns_ < next_checksum_ns_) return {};
+  const uint64_t begin = now_ns();
   // What the kernel has stored for another task is in the log only when that one's stop is read,
   // and what another task computed only behind its next event.
   for (const auto& [tid, task] : tasks_) {
@@ -82,7 +82,7 @@ Result<void> Recorder::Impl::checksum_if_due(const Registers& registers) {
   RCHK_TRY(append(std::move(event)));
   const uint64_t end = now_ns();
   next_checksum_ns_ = end + std::max(static_cast<uint64_t>(interval.count()),
-                                     options_.checksum_share * (end - now));
+                                     options_.checksum_share * (end - begin));
   return {};
 }
 

@@ -57,6 +57,7 @@ bool opens_by_path(const Call& call) {
 
 // One that calls may change.
 bool maps_a_file(const snapshot::AddressSpace& space, const FileStore& files) {
+  if (!space.has_shared() && !files.any_may_be_written()) return false;
   return std::any_of(space.mappings().begin(), space.mappings().end(), [&files](const auto& item) {
     const trace::Mapping& mapping = item.second;
     return mapping.backing && (mapping.shared || files.may_be_written(mapping.backing->file));

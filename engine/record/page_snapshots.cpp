@@ -6,6 +6,7 @@
 
 #include "engine/record/process.h"
 #include "engine/record/recorder_impl.h"
+#include "snapshot/memory_cost.h"
 
 namespace rchk::record {
 
@@ -18,6 +19,9 @@ constexpr uint64_t kMostPagesOfState = (32 << 20) / kPageSize;
 // What each page that a tracker looks at costs the guest at its next write to it: a fault, or a
 // copy where a fork holds on to it (docs/notes/dirty-trackers.md).
 constexpr uint64_t kFaultNs = 1'000, kCopyNs = 5'000;
+// What the writer takes for a page of a first one, as measured of programs that are nothing
+// special (docs/notes/page-snapshots.md).
+constexpr uint64_t kWriteNs = 12'000, kWrittenBytes = 500;
 // How far apart they may be where there is but one core.
 constexpr uint64_t kLongestOnOneCoreNs = 10'000'000'000;
 
@@ -68,6 +72,7 @@ bool Recorder::Impl::is_in_order(const Task& task) {
 
 // Whether others may store to what is in a memory.
 bool Recorder::Impl::may_be_shared(const Space& space) {
+  if (!space.memory.has_shared()) return false;
   const auto& mappings = space.memory.mappings();
   return std::any_of(mappings.begin(), mappings.end(),
                      [](const auto& item) { return item.second.shared && item.second.writable(); });
@@ -97,12 +102,23 @@ bool Recorder::Impl::has_snapshots() const {
          !task_->space->snapshots.given_up;
 }
 
+// Knows of a first one what it will take.
+SnapshotPace& Recorder::Impl::pace_of_snapshots(const SnapshotRate& rate, uint64_t time_ns) {
+  SnapshotPace& pace = task_->space->snapshots.pace;
+  if (pace.wants_guess(rate, time_ns)) {
+    const uint64_t pages = snapshot::private_pages(task_->process->pid);
+    pace.guess_first({pages * kWriteNs, pages * kWrittenBytes});
+  }
+  return pace;
+}
+
 Result<void> Recorder::Impl::snapshot_if_due() {
   release_held_forks();
   if (!has_snapshots()) return {};
-  Space& space = *task_->space;
-  const trace::SnapshotWork work = sink_.snapshot_work(space.number);
-  if (!space.snapshots.pace.is_due(snapshot_rate(), now_ns(), work) || !is_at_rest()) return {};
+  const SnapshotRate rate = snapshot_rate();
+  const trace::SnapshotWork work = sink_.snapshot_work(task_->space->number);
+  SnapshotPace& pace = pace_of_snapshots(rate, last_event_ns_);
+  if (!pace.is_due(rate, last_event_ns_, work) || !is_at_rest()) return {};
   taking_snapshot_ = true;
   Result<void> taken = take_page_snapshot();
   taking_snapshot_ = false;
@@ -170,8 +186,10 @@ void Recorder::Impl::note_snapshot_cost(uint64_t begin_ns, const trace::Snapshot
 bool Recorder::Impl::snapshot_is_overdue() {
   if (task_->call || !has_snapshots()) return false;
   Space& space = *task_->space;
+  const SnapshotRate rate = snapshot_rate();
+  const uint64_t time_ns = now_ns();
   const trace::SnapshotWork work = sink_.snapshot_work(space.number);
-  if (!space.snapshots.pace.is_overdue(snapshot_rate(), now_ns(), work)) return false;
+  if (!pace_of_snapshots(rate, time_ns).is_overdue(rate, time_ns, work)) return false;
   // What the kernel may be storing for others is in no state that a replay comes to; nor is what
   // other processes store in one that replays this process alone.
   const bool shares = may_be_shared(space);

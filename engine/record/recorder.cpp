@@ -189,6 +189,7 @@ Result<void> Recorder::Impl::append_of(Task& task, trace::EventBody body) {
   if (!std::holds_alternative<trace::MemoryEvent>(event.body)) {
     task.stands_in_call = change != nullptr && change->place == trace::Place::kAtCall;
   }
+  last_event_ns_ = event.time_ns;
   RCHK_TRY(sink_.append(event));
   note_for_snapshots(*task.space, event.body);
   ++event_count_;

@@ -328,6 +328,7 @@ class Recorder::Impl {
   // page_snapshots.cpp
   SnapshotRate snapshot_rate() const;
   bool has_snapshots() const;
+  SnapshotPace& pace_of_snapshots(const SnapshotRate& rate, uint64_t time_ns);
   Result<void> snapshot_if_due();
   Result<void> take_page_snapshot();
   // For a task that computes on without any event: makes one, by its state.
@@ -444,6 +445,7 @@ class Recorder::Impl {
   uint64_t next_poll_ns_ = 0;
 
   uint64_t next_checksum_ns_ = 0;
+  uint64_t last_event_ns_ = 0;  // as its event says
   std::set<std::string> said_;
   std::optional<RecorderStop> finished_;
   std::optional<RecorderStop> due_;     // comes behind the stop that was made last

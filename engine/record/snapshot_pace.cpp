@@ -41,20 +41,29 @@ std::optional<SnapshotPace::Times> SnapshotPace::next(const SnapshotRate& rate, 
   // What the last one costs is not known yet.
   if (work.waiting != 0 && !rate.interval_ns) return std::nullopt;
   // When what it took is no more than its share of the time since.
+  const bool is_first = last_ns_ == 0;
+  const uint64_t from_ns = is_first ? begin_ns_ : last_ns_;
   const auto paid_off_ns = [&](uint64_t cost_ns) {
     const double needed_ns = static_cast<double>(cost_ns) * 100 / rate.overhead_percent;
-    return last_ns_ + static_cast<uint64_t>(needed_ns);
+    return from_ns + static_cast<uint64_t>(needed_ns);
   };
-  const uint64_t latest_ns =
-      std::max(std::max(last_ns_, begin_ns_) + rate.longest_ns, paid_off_ns(cost_ns_));
-  const uint64_t cheap_ns = std::max(paid_off_ns(cost_with(work)), room_ns(rate, work));
+  const uint64_t sink_ns = is_first && expected_ ? expected_->ns : cost_with(work);
+  const uint64_t latest_ns = std::max(from_ns + rate.longest_ns, paid_off_ns(cost_ns_));
+  const uint64_t cheap_ns = std::max(paid_off_ns(sink_ns), room_ns(rate, work));
   return Times{std::max(next_ns_, std::min(cheap_ns, latest_ns)), latest_ns};
+}
+
+bool SnapshotPace::wants_guess(const SnapshotRate& rate, uint64_t now_ns) const {
+  return rate.overhead_percent != 0 && !rate.interval_ns && !expected_ && last_ns_ == 0 &&
+         next_ns_ != 0 && now_ns >= next_ns_;
 }
 
 // When there is room for one that is as large as the last one.
 uint64_t SnapshotPace::room_ns(const SnapshotRate& rate, const trace::SnapshotWork& work) const {
-  if (rate.bytes_per_second == 0 || last_ns_ == 0) return 0;
-  const double bytes = static_cast<double>(work.bytes + (work.bytes - work_.bytes));
+  if (rate.bytes_per_second == 0) return 0;
+  uint64_t next_bytes = work.bytes - work_.bytes;
+  if (last_ns_ == 0) next_bytes = expected_ ? expected_->bytes : 0;
+  const auto bytes = static_cast<double>(work.bytes + next_bytes);
   const double needed_ns = bytes * 1e9 / static_cast<double>(rate.bytes_per_second);
   return begin_ns_ + static_cast<uint64_t>(std::min(needed_ns, kForeverNs));
 }

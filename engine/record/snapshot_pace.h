@@ -24,6 +24,7 @@ struct SnapshotRate {
 // back in a recording then replays. There is none while the sink has yet to write the last one.
 // Times are of one clock that begins above 0. `work` is what the snapshots of that memory have
 // taken the sink so far; its time counts, for the program may want the other cores.
+// The first one is no different, but for what it takes being a guess.
 class SnapshotPace {
  public:
   // The first one is counted from when this is asked first.
@@ -40,6 +41,11 @@ class SnapshotPace {
   };
   void note(const SnapshotRate& rate, const Taken& taken);
 
+  // Whether the first one is due, for all that is known; guess_first() is to say more.
+  bool wants_guess(const SnapshotRate& rate, uint64_t now_ns) const;
+  // What the sink will have to do for it.
+  void guess_first(trace::SnapshotWork expected) { expected_ = expected; }
+
  private:
   uint64_t cost_with(const trace::SnapshotWork& work) const {
     return cost_ns_ + work.ns - work_.ns;
@@ -55,8 +61,9 @@ class SnapshotPace {
   uint64_t next_ns_ = 0;  // when the next one is due, but for what the sink's work adds; 0: unknown
   uint64_t last_ns_ = 0;  // when the last one was complete
   uint64_t cost_ns_ = 0;  // what it took of the program's time
-  uint64_t begin_ns_ = 0;     // when it was asked first
-  trace::SnapshotWork work_;  // what all before the last one took of the sink's
+  uint64_t begin_ns_ = 0;                        // when it was asked first
+  std::optional<trace::SnapshotWork> expected_;  // of the first one
+  trace::SnapshotWork work_;                     // what all before the last one took of the sink's
 };
 
 }  // namespace rchk::record

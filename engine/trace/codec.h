@@ -43,8 +43,8 @@ class BatchEncoder {
   const Bytes& bytes() const { return bytes_; }
   // That a chunk of it needs.
   uint16_t version() const { return version_; }
-  // Gives the buffer away and starts a new batch.
-  Bytes take();
+  // Gives the buffer away and starts a new batch, in the memory of `spare`.
+  Bytes take(Bytes spare = {});
 
  private:
   Bytes bytes_;

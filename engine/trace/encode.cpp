@@ -256,9 +256,11 @@ void BatchEncoder::add(const Event& event) {
   }
 }
 
-Bytes BatchEncoder::take() {
+Bytes BatchEncoder::take(Bytes spare) {
   Bytes taken = std::move(bytes_);
   *this = BatchEncoder();
+  bytes_ = std::move(spare);
+  bytes_.clear();
   return taken;
 }
 

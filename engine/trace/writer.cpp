@@ -319,9 +319,13 @@ class TraceWriter::Impl {
     draft.header.label = batch_.count();
     draft.header.key = event_count_ - batch_.count();
     draft.header.version = batch_.version();
-    draft.raw = batch_.take();
+    draft.raw = batch_.take(std::move(spare_));
     census_.end_batch();
     return draft;
+  }
+
+  static bool is_batch(const Draft& draft) {
+    return draft.header.type == static_cast<uint16_t>(ChunkType::kEvents);
   }
 
   bool batch_is_due() const {
@@ -356,6 +360,7 @@ class TraceWriter::Impl {
         --work.waiting;
       }
       if (draft.ended_space) snapshot_work_.erase(*draft.ended_space);
+      if (is_batch(draft) && draft.raw.capacity() <= 2 * kBatchBytes) spare_ = std::move(draft.raw);
       if (!written) failure_ = written.error();
       if (!failure_) keep(lock);
       busy_ = false;
@@ -467,6 +472,7 @@ class TraceWriter::Impl {
   std::map<uint32_t, SnapshotWork> snapshot_work_;  // by space
 
   BatchEncoder batch_;
+  Bytes spare_;  // memory for the next one
   CoarseClock::time_point batch_begun_;
   uint64_t event_count_ = 0;
   Census census_;

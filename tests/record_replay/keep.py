@@ -239,9 +239,9 @@ def save_newest():
 
 
 def silent_client():
-    """Somebody who asks nothing does not keep the recorder from its end."""
+    """Somebody who asks nothing keeps neither the recorder from its end nor others from asking."""
     folder = folder_of("silent_client")
-    command, status = command_of("threads", 500)
+    command, status = command_of("threads", 4000)
     recording = folder / "recording.rchk"
     with subprocess.Popen([str(word) for word in [
             process.RCHK, "record", "-o", recording, "--", *command]],
@@ -253,6 +253,8 @@ def silent_client():
                 break
             except OSError:
                 time.sleep(0.01)
+        saved = run(process.RCHK, "save", "-o", folder / "saved.rchk", recorder.pid)
+        require("does not answer" not in text_of(saved), text_of(saved))
         check_equal("record: exit status", status, recorder.wait(timeout=120))
     verify(recording)
     shutil.rmtree(folder)

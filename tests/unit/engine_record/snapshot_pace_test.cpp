@@ -118,6 +118,33 @@ TEST(SnapshotPace, WaitsForTheLastOneToBeWritten) {
   EXPECT_TRUE(pace.is_due({1e9, 0, kMs}, kStart + 60'000 * kMs, waiting));
 }
 
+TEST(SnapshotPace, GoesByAGuessForTheFirst) {
+  SnapshotPace pace;
+  const SnapshotRate rate{5, 1'000'000, {}};
+  EXPECT_FALSE(pace.is_due(rate, kStart, {}));
+  EXPECT_FALSE(pace.wants_guess(rate, kStart + 499 * kMs));
+  EXPECT_TRUE(pace.wants_guess(rate, kStart + 500 * kMs));
+  pace.guess_first({40 * kMs, 1000});
+  EXPECT_FALSE(pace.wants_guess(rate, kStart + 500 * kMs));
+  EXPECT_FALSE(pace.is_due(rate, kStart + 799 * kMs, {}));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 800 * kMs, {}));
+  pace.guess_first({0, 1'200'000});
+  EXPECT_FALSE(pace.is_due(rate, kStart + 1199 * kMs, {}));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 1200 * kMs, {}));
+  // Two seconds at most; and then none is waited for.
+  pace.guess_first({60'000 * kMs, 0});
+  EXPECT_FALSE(pace.is_overdue(rate, kStart + 1999 * kMs, {}));
+  EXPECT_TRUE(pace.is_due(rate, kStart + 2000 * kMs, {}));
+  EXPECT_TRUE(pace.is_overdue(rate, kStart + 2000 * kMs, {}));
+}
+
+TEST(SnapshotPace, AsksForNoGuessWhereTheIntervalIsGiven) {
+  SnapshotPace pace;
+  const SnapshotRate rate{5, 1'000'000, 10 * kMs};
+  EXPECT_FALSE(pace.is_due(rate, kStart, {}));
+  EXPECT_FALSE(pace.wants_guess(rate, kStart + 60'000 * kMs));
+}
+
 snapshot::RangeSet pages(uint64_t first, uint64_t count) {
   return {range_of({first * kPageSize}, count * kPageSize)};
 }

@@ -41,6 +41,31 @@ uint64_t offset_pages_at(const AddressSpace& space, uint64_t page) {
   return mapping->backing->offset_bytes / kPageSize + page - mapping->range.begin.value / kPageSize;
 }
 
+TEST(AddressSpace, KnowsWhetherAnythingIsShared) {
+  AddressSpace space;
+  Mapping mapping = file_mapping(pages(10, 20), 0);
+  space.map(mapping);
+  EXPECT_FALSE(space.has_shared());
+  mapping.shared = true;
+  mapping.range = pages(12, 18);
+  space.map(mapping);
+  EXPECT_TRUE(space.has_shared());
+  space.unmap(pages(14, 15));  // two are left
+  space.unmap(pages(12, 14));
+  EXPECT_TRUE(space.has_shared());
+  space.remap(pages(15, 18), {30 * kPageSize}, 2 * kPageSize);
+  EXPECT_TRUE(space.has_shared());
+  space.protect(pages(30, 31), kRead);
+  space.map(anonymous(pages(31, 32)));
+  EXPECT_TRUE(space.has_shared());
+  space.unmap(pages(0, 31));
+  EXPECT_FALSE(space.has_shared());
+  space.map(mapping);
+  space.clear();
+  EXPECT_FALSE(space.has_shared());
+  EXPECT_EQ(space, AddressSpace());
+}
+
 TEST(AddressSpace, FindsNothingInAnEmptyOne) {
   const AddressSpace space;
   EXPECT_EQ(space.find({0}), nullptr);
