@@ -23,6 +23,8 @@ struct Registers {
 
 // The flags that a guest's arithmetic sets and reads: CF PF AF ZF SF DF OF (SDM vol. 1, 3.4.3).
 inline constexpr uint64_t kGuestFlags = 0xcd5;
+// TF: the processor traps behind each instruction (vol. 3, 2.3). A single step sets it.
+inline constexpr uint64_t kTrapFlag = 0x100;
 
 // True if both say the same of the guest: all but orig_rax, and of rflags only kGuestFlags.
 bool same_guest_state(const Registers& a, const Registers& b);

@@ -161,9 +161,9 @@ int command(int argc, char** argv, const std::string& self) {
   replay_command
       ->add_option(
           "--jobs", replay.jobs,
-          "With -a, for a program of one process: how many processes replay at a time, from "
-          "each page snapshot on; else one on each core, where there is much to do; 1 for "
-          "this one alone")
+          "With -a: how many processes replay at a time, one process of the program from each page "
+          "snapshot on, several each by itself; else one on each core, where there is much to do; "
+          "1 for this one alone")
       ->check(CLI::Range(1, 256));
   replay_command->add_option("file", replay.file, "The recording; without it the newest");
 
@@ -174,9 +174,11 @@ int command(int argc, char** argv, const std::string& self) {
   verify_command->add_flag("--restore", verify.restore,
                            "Restore every page snapshot as well, and compare all memory");
   verify_command
-      ->add_option("--jobs", verify.jobs,
-                   "How many processes replay at a time, from each page snapshot on; else one on "
-                   "each core, where there is much to do; 1 for this one alone")
+      ->add_option(
+          "--jobs", verify.jobs,
+          "How many processes replay at a time, one process of the program from each page "
+          "snapshot on, several each by itself; else one on each core, where there is much "
+          "to do; 1 for this one alone")
       ->check(CLI::Range(1, 256));
   verify_command->add_option("file", verify.file, "The recording; without it the newest");
   CLI::App* info_command = app.add_subcommand("info", "What a recording is of");

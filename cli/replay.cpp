@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 
@@ -72,6 +73,25 @@ struct WholeReplay {
   std::optional<uint32_t> jobs;
 };
 
+Result<Summary> summarized(trace::EventSource& source, const ReplayTotals& totals) {
+  Summary summary{totals, std::nullopt};
+  if (!totals.exit) return summary;
+  RCHK_TRY_ASSIGN(const auto event, source.event(*totals.exit));
+  summary.exit = std::get<trace::ExitEvent>(event->body);
+  return summary;
+}
+
+// Replays all processes from the start to the end: on all cores those that have no memory in
+// common.
+Result<Summary> replay_tree(trace::EventSource& source, const WholeReplay& how) {
+  RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
+  RCHK_TRY_ASSIGN(const auto tree, replay::TreeReplay::create(
+                                       source, {pinned.cpu, cores_for_workers(pinned, how.jobs),
+                                                how.restores, false, syscall_name}));
+  RCHK_TRY_ASSIGN(const ReplayTotals totals, tree->run(how.on_event, how.on_progress));
+  return summarized(source, totals);
+}
+
 // Calls both, for a replay of all in this process.
 std::function<Result<void>(EventNumber, const trace::Event&, const replay::Guest&)> listener(
     const WholeReplay& how) {
@@ -81,19 +101,7 @@ std::function<Result<void>(EventNumber, const trace::Event&, const replay::Guest
   };
 }
 
-// Replays all processes from the start to the end.
-Result<Summary> replay_tree(trace::EventSource& source, const WholeReplay& how) {
-  RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
-  RCHK_TRY_ASSIGN(const auto tree, replay::TreeReplay::create(source, pinned.cpu, syscall_name));
-  tree->on_event(listener(how));
-  if (how.restores) tree->restore_snapshots();
-  RCHK_TRY(tree->run());
-  return Summary{{tree->instructions(), tree->checksums_verified(), tree->snapshots_verified(),
-                  tree->pages_verified(), tree->snapshots_restored(), std::nullopt},
-                 tree->exit()};
-}
-
-// The same of one process, without workers.
+// Replays one process from the start to the end, without workers.
 Result<ReplayTotals> replay_here(trace::EventSource& source, int cpu, const WholeReplay& how) {
   RCHK_TRY_ASSIGN(const auto replayer, replay::Replayer::create(source, cpu));
   replayer->name_syscalls_with(syscall_name);
@@ -108,22 +116,17 @@ Result<ReplayTotals> replay_here(trace::EventSource& source, int cpu, const Whol
   return totals;
 }
 
-// Replays one process from the start to the end: on all cores where its page snapshots allow it.
+// The same, on all cores where its page snapshots allow it.
 Result<Summary> replay_all(trace::EventSource& source, const WholeReplay& how) {
   RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
   RCHK_TRY_ASSIGN(
       replay::ParallelReplay whole,
       replay::ParallelReplay::plan(source, {pinned.cpu, cores_for_workers(pinned, how.jobs),
                                             how.restores, how.jobs.has_value(), syscall_name}));
-  Summary summary;
   const bool alone = whole.stretches() < 2 || how.jobs == 1 || whole.workers() == 0;
-  RCHK_TRY_ASSIGN(summary.totals, alone ? replay_here(source, pinned.cpu, how)
-                                        : whole.run(how.on_event, how.on_progress));
-  if (summary.totals.exit) {
-    RCHK_TRY_ASSIGN(const auto event, source.event(*summary.totals.exit));
-    summary.exit = std::get<trace::ExitEvent>(event->body);
-  }
-  return summary;
+  RCHK_TRY_ASSIGN(const ReplayTotals totals, alone ? replay_here(source, pinned.cpu, how)
+                                                   : whole.run(how.on_event, how.on_progress));
+  return summarized(source, totals);
 }
 
 Result<Summary> replay_everything(trace::EventSource& recording, const WholeReplay& how) {
@@ -220,7 +223,9 @@ Result<int> verify(const VerifyOptions& options) {
   how.on_progress = [&](uint64_t events) {
     const auto now = std::chrono::steady_clock::now();
     if (terminal && now - shown > std::chrono::milliseconds(500)) {
-      fmt::print(stderr, "\rverifying: event {} of {}", events, reader->event_count());
+      // Some are two processes'.
+      const uint64_t all = reader->event_count();
+      fmt::print(stderr, "\rverifying: event {} of {}", std::min(events, all), all);
       shown = now;
     }
   };

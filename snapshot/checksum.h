@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,8 +31,9 @@ inline constexpr uint64_t kChecksumRunBytes = 1 << 20;
 // Memory of the process outside `space` (a code cache, say) does not count.
 // The process must be stopped. What cannot be read (past the end of a mapped file, not mapped
 // in the process) counts as zeros. Untouched private pages are not touched. kGone when the
-// process has ended.
-Result<std::vector<RunChecksum>> checksum_memory(int pid, const AddressSpace& space);
+// process has ended. `cpus`: cores that a second thread may use; it takes half of the work.
+Result<std::vector<RunChecksum>> checksum_memory(int pid, const AddressSpace& space,
+                                                 std::span<const int> cpus = {});
 
 // The first run in which the two differ, a run that one lacks included; nothing when they agree.
 std::optional<AddressRange> first_difference(const std::vector<RunChecksum>& expected,

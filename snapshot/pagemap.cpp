@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/file_io.h"
 #include "snapshot/pagemap_scan.h"
 
 namespace rchk::snapshot {
@@ -53,21 +54,10 @@ Result<void> Pagemap::read(AddressRange range, std::vector<PageEntry>& entries) 
   const uint64_t bytes = range.size() / kPageSize * sizeof(PageEntry);
   const uint64_t offset = range.begin.value / kPageSize * sizeof(PageEntry);
   entries.resize(range.size() / kPageSize);
-  auto* out = reinterpret_cast<uint8_t*>(entries.data());
-  uint64_t done = 0;
-  while (done < bytes) {
-    const ssize_t got =
-        pread(file_.get(), out + done, bytes - done, static_cast<off_t>(offset + done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) {
-      return fail_errno(fmt::format("reading the pagemap of process {} at {}", pid_, range));
-    }
-    if (got == 0) {
-      return fail_errno(fmt::format("reading the pagemap of process {}", pid_), ESRCH);
-    }
-    done += static_cast<uint64_t>(got);
-  }
-  return {};
+  const std::span<uint8_t> out(reinterpret_cast<uint8_t*>(entries.data()), bytes);
+  if (read_at(file_.get(), offset, out) == bytes) return {};
+  if (errno == 0) return fail_errno(fmt::format("reading the pagemap of process {}", pid_), ESRCH);
+  return fail_errno(fmt::format("reading the pagemap of process {} at {}", pid_, range));
 }
 
 Result<std::vector<pagemap_scan::Region>> Pagemap::scan(AddressRange range,

@@ -56,7 +56,7 @@ Result<std::vector<trace::MemoryChecksum>> Recorder::Impl::checksum_memory() {
   for (const auto& [begin, mapping] : task_->space->memory.mappings()) {
     if (!belongs_to_others(mapping)) replayed.map(mapping);
   }
-  RCHK_TRY_ASSIGN(const auto runs, snapshot::checksum_memory(task_->tid, replayed));
+  RCHK_TRY_ASSIGN(const auto runs, snapshot::checksum_memory(task_->tid, replayed, allowed_cpus_));
   std::vector<trace::MemoryChecksum> checksums;
   checksums.reserve(runs.size());
   for (const snapshot::RunChecksum& run : runs) checksums.push_back({run.range, run.xxh3});

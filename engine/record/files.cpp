@@ -42,18 +42,6 @@ Result<FileDescriptor> open_guest_file(const std::string& path) {
   return file;
 }
 
-size_t read_at(const FileDescriptor& file, uint64_t offset, std::span<uint8_t> out) {
-  size_t got = 0;
-  while (got < out.size()) {
-    const ssize_t count =
-        pread(file.get(), out.data() + got, out.size() - got, static_cast<off_t>(offset + got));
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) break;
-    got += static_cast<size_t>(count);
-  }
-  return got;
-}
-
 int64_t modified_ns(const struct stat& status) {
   return status.st_mtim.tv_sec * 1'000'000'000ll + status.st_mtim.tv_nsec;
 }

@@ -27,9 +27,6 @@ Result<FileDescriptor> open_guest_file(pid_t pid, int fd);
 // The same by a path that leads there.
 Result<FileDescriptor> open_guest_file(const std::string& path);
 
-// Reads from `offset` on; fewer bytes than asked for at the file's end, or where it cannot be read.
-size_t read_at(const FileDescriptor& file, uint64_t offset, std::span<uint8_t> out);
-
 // When the file was modified last, in ns since the epoch.
 int64_t modified_ns(const struct stat& status);
 

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include "base/file_io.h"
 #include "engine/record/process.h"
 #include "engine/record/vdso.h"
 #include "snapshot/pagemap.h"
@@ -103,7 +104,7 @@ Result<void> add_contents(const tracee::Tracee& tracee, const trace::Mapping& ma
     Bytes base;
     if (file.is_open()) {
       base.resize(memory.size());
-      base.resize(read_at(file, mapping.backing->offset_bytes + at, base));
+      base.resize(read_at(file.get(), mapping.backing->offset_bytes + at, base));
     }
     add_different_pages(mapping.range.begin + at, memory, base, out);
   }

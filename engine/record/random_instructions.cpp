@@ -9,6 +9,7 @@
 #include <elfutils/libdw.h>
 #include <gelf.h>
 
+#include "base/file_io.h"
 #include "engine/record/files.h"
 #include "engine/translate/decode.h"
 
@@ -33,7 +34,7 @@ std::vector<uint64_t> find_candidates(const FileDescriptor& file, uint64_t offse
   std::vector<uint8_t> piece(kPieceBytes);
   for (uint64_t at = 0; at + kPattern <= size; at += kPieceBytes - kPattern + 1) {
     const uint64_t wanted = std::min<uint64_t>(kPieceBytes, size - at);
-    const size_t got = read_at(file, offset + at, {piece.data(), wanted});
+    const size_t got = read_at(file.get(), offset + at, {piece.data(), wanted});
     const uint8_t* const begin = piece.data();
     const uint8_t* const end = begin + got;
     for (const uint8_t* from = begin + 1; from + 1 < end; ++from) {
@@ -219,7 +220,7 @@ bool is_random_at(const FileDescriptor& file, const Functions& functions, uint64
   const auto [begin, end] = *function;
   if (end - begin > kLongestFunctionBytes) return false;
   std::vector<uint8_t> code(end - begin);
-  code.resize(read_at(file, begin, code));
+  code.resize(read_at(file.get(), begin, code));
   return FunctionCode(std::move(code)).has_random(candidate - begin);
 }
 

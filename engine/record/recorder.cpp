@@ -9,6 +9,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/cpus.h"
 #include "engine/record/recorder_impl.h"
 #include "engine/trace/process_table.h"
 
@@ -23,14 +24,6 @@ uint64_t clock_ns(clockid_t clock) {
   timespec now{};
   clock_gettime(clock, &now);
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
-}
-
-void set_affinity(const std::vector<int>& allowed) {
-  if (allowed.empty()) return;
-  cpu_set_t cpus;
-  CPU_ZERO(&cpus);
-  for (const int cpu : allowed) CPU_SET(cpu, &cpus);
-  sched_setaffinity(0, sizeof(cpus), &cpus);
 }
 
 // The core to record on. describe() and start() must agree on it, since some of what CPUID says
@@ -51,7 +44,7 @@ class AffinityGuard {
  public:
   explicit AffinityGuard(const std::vector<int>& allowed) : allowed_(allowed) {}
   ~AffinityGuard() {
-    if (armed_) set_affinity(allowed_);
+    if (armed_) run_on(0, allowed_);
   }
   AffinityGuard(const AffinityGuard&) = delete;
   AffinityGuard& operator=(const AffinityGuard&) = delete;
@@ -82,7 +75,7 @@ trace::RecordingInfo Recorder::describe(const RecorderOptions& options) {
   info.xcr0 = read_xcr0();
   info.processor_id = read_processor_id();
   info.cpuid = cpuid_table(info.cpuid_trapped);
-  if (allowed) set_affinity(*allowed);
+  if (allowed) run_on(0, *allowed);
   return info;
 }
 
@@ -127,7 +120,7 @@ Recorder::Impl::Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tr
 Recorder::Impl::~Impl() {
   wait_for_held_forks();
   kill_all();
-  set_affinity(allowed_cpus_);
+  run_on(0, allowed_cpus_);
 }
 
 Result<void> Recorder::Impl::take_image() {

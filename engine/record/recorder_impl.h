@@ -46,12 +46,13 @@ bool stores_in_parts(const Task& task, bool reads_wait_for_more);
 bool asks_to_wait_for_more(const syscalls::Call& call, const syscalls::MemoryReader& memory);
 
 // The recorder's state and loop. Its parts: recorder.cpp (start, the debugger's requests),
-// run_loop.cpp, schedule.cpp (whose turn it is), call_stops.cpp, redirect.cpp (where calls
-// store), restarts.cpp (interrupted calls), affinity.cpp, sandbox.cpp (seccomp filters of the
-// guest's own), signal_stops.cpp, handlers.cpp, random_patches.cpp (RDRAND and RDSEED), spawns.cpp,
-// foreign_memory.cpp, ending.cpp, release.cpp (the recording ends before the guest), by_state.cpp
-// (what changed since; fork snapshots), page_snapshots.cpp (when they are taken),
-// snapshot_pages.cpp (what is copied for them), beginnings.cpp (history that is dropped).
+// run_loop.cpp, schedule.cpp (whose turn it is), waiting.cpp (for stops and calls),
+// call_stops.cpp, redirect.cpp (where calls store), restarts.cpp (interrupted calls),
+// affinity.cpp, sandbox.cpp (seccomp filters of the guest's own), signal_stops.cpp, handlers.cpp,
+// random_patches.cpp (RDRAND and RDSEED), spawns.cpp, foreign_memory.cpp, ending.cpp, release.cpp
+// (the recording ends before the guest), by_state.cpp (what changed since; fork snapshots),
+// page_snapshots.cpp (when they are taken), snapshot_pages.cpp (what is copied for them),
+// beginnings.cpp (history that is dropped).
 class Recorder::Impl {
  public:
   Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tracee tracee);
@@ -103,8 +104,7 @@ class Recorder::Impl {
   bool debugged(const Task& task) const;
   Result<void> stand_in_first_process();
 
-  // schedule.cpp Gives the processor to the task whose turn it is; deals with stops of the others.
-  Result<MaybeStop> schedule(const RunLimits& limits);
+  // waiting.cpp
   // True when task_ has an unread stop; false if it has left the processor to others.
   Result<bool> wait_for_stop(const RunLimits& limits);
   // Waits for a stop of any task, which becomes its `unread`. False if nothing came: there is none
@@ -113,17 +113,21 @@ class Recorder::Impl {
   // `waited`: it has run for a while since its last stop.
   Result<void> on_tick(const RunLimits& limits, bool contended, bool waited);
   Result<void> interrupt_if_asked(const RunLimits& limits);
-  bool others_can_run() const;
-  Task* woken_in_front();
   bool sleeps(const Task& task) const;
   bool waits_for_disk(const Task& task) const;
   void let_run();
-  uint64_t program_ns() const;
   Result<void> let_fed_tasks_finish();
   // Writes the events of other tasks' calls that have come to their end; true if there was one.
   Result<bool> log_ended_calls();
   Result<void> let_calls_come_to_rest();
-  // The same for what calls have stored that have not come to their end.
+
+  // schedule.cpp
+  // Gives the processor to the task whose turn it is; deals with stops of the others.
+  Result<MaybeStop> schedule(const RunLimits& limits);
+  bool others_can_run() const;
+  uint64_t program_ns() const;
+  Task* woken_in_front();
+  // As log_ended_calls(), for what calls have stored that have not come to their end.
   Result<bool> log_partial_stores();
   Result<bool> log_stores_so_far(Task& task);
   // The state of task_, for an event whose place is its state.

@@ -3,9 +3,9 @@
 #include <csignal>
 #include <ctime>
 
-#include <sched.h>
 #include <sys/wait.h>
 
+#include "base/cpus.h"
 #include "engine/record/recorder_impl.h"
 
 namespace rchk::record {
@@ -85,10 +85,7 @@ Result<void> Recorder::Impl::set_task_free(Task& task) {
   RCHK_TRY(set_free(task.tracee, task.space->confinement));
   RCHK_TRY(restore_signal_stop());
   if (contention_.crowded()) ask_for_slices(task.tid, 0);
-  cpu_set_t cpus;
-  CPU_ZERO(&cpus);
-  for (const int cpu : allowed_cpus_) CPU_SET(cpu, &cpus);
-  if (!allowed_cpus_.empty()) sched_setaffinity(task.tid, sizeof(cpus), &cpus);
+  run_on(task.tid, allowed_cpus_);
   return task.tracee.detach(task.signal ? task.signal->si_signo : 0);
 }
 

@@ -123,8 +123,7 @@ struct Space {
 
 // Signals that the recorder's own traps raise.
 constexpr SignalSet kTrapSignals = signal_bit(SIGSEGV) | signal_bit(SIGTRAP) | signal_bit(SIGSYS);
-constexpr uint64_t kTrapFlag = 0x100;  // of rflags: a single step sets it
-constexpr int kSeccompCode = 1;        // SYS_SECCOMP, si_code of a SIGSYS that a filter raises
+constexpr int kSeccompCode = 1;  // SYS_SECCOMP, si_code of a SIGSYS that a filter raises
 
 constexpr uint64_t kIgnored = 1;  // SIG_IGN
 

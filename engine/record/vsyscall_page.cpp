@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include "base/file_io.h"
 #include "engine/record/recorder_impl.h"
 #include "engine/trace/vsyscall.h"
 
@@ -84,7 +85,7 @@ bool VsyscallFinder::finds(snapshot::FileId id, const FileDescriptor& file, uint
   std::vector<uint8_t> piece(kPieceBytes);
   for (uint64_t at = 0; !found && at < size_bytes; at += kPieceBytes - kOverlap) {
     const size_t wanted = std::min<uint64_t>(kPieceBytes, size_bytes - at);
-    const size_t got = read_at(file, offset_bytes + at, {piece.data(), wanted});
+    const size_t got = read_at(file.get(), offset_bytes + at, {piece.data(), wanted});
     found = holds_vsyscall_address({piece.data(), got});
     if (got < kPieceBytes) break;
   }

@@ -1,17 +1,11 @@
 #include "engine/replay/parallel_replay.h"
 
 #include <algorithm>
-#include <array>
-#include <atomic>
-#include <cstring>
 #include <ctime>
-#include <new>
-#include <string_view>
-#include <type_traits>
 
 #include <xxhash.h>
 
-#include "base/check.h"
+#include "engine/replay/job_board.h"
 #include "engine/replay/replayer.h"
 #include "engine/replay/worker_processes.h"
 #include "snapshot/checksum.h"
@@ -29,10 +23,6 @@ constexpr uint64_t kProcessNs = 5'000'000, kPageNs = 6'000;
 // What a worker needs besides its guest's memory.
 constexpr uint64_t kWorkerBytes = 64ull << 20;
 
-// Of a slot; from kTaken on: by whom, kTaken + worker.
-constexpr uint32_t kOpen = 0, kDone = 1, kFailed = 2, kTaken = 3;
-constexpr uint32_t kMaker = UINT32_MAX - kTaken;
-
 // One number for all memory of a guest.
 Result<uint64_t> digest_of(Guest& guest) {
   RCHK_TRY(guest.puppet->grow_stacks());
@@ -42,33 +32,12 @@ Result<uint64_t> digest_of(Guest& guest) {
   return XXH3_64bits(runs.data(), runs.size() * sizeof(snapshot::RunChecksum));
 }
 
-// Whether an error comes of what is replayed, and not of the process that does it.
-bool is_of_recording(const Error& error) {
-  return error.kind == ErrorKind::kDivergence || error.kind == ErrorKind::kBadTrace ||
-         error.kind == ErrorKind::kUnsupported;
-}
-
 // What became of a stretch. Plain bytes: it is passed between processes.
 struct StretchResult {
   ReplayTotals totals;
   std::optional<uint64_t> begins_with, ends_with;  // digests of all memory
 };
-
-// An Error as plain bytes.
-struct PlainError {
-  ErrorKind kind = ErrorKind::kSystem;
-  int errno_value = 0;
-  std::array<char, 8192> context{};
-
-  void put(const Error& error) {
-    kind = error.kind;
-    errno_value = error.errno_value;
-    const size_t size = std::min(error.context.size(), context.size() - 1);
-    std::copy_n(error.context.begin(), size, context.begin());
-    context[size] = 0;
-  }
-  Error get() const { return {kind, errno_value, context.data()}; }
-};
+using Board = JobBoard<StretchResult>;
 
 }  // namespace
 
@@ -81,56 +50,6 @@ ReplayTotals& ReplayTotals::operator+=(const ReplayTotals& other) {
   if (other.exit) exit = other.exit;
   return *this;
 }
-
-// What all processes know of a stretch. The result, or the error, is written before the state.
-struct ParallelReplay::Slot {
-  std::atomic<uint32_t> state{kOpen};
-  StretchResult result;
-  PlainError error;
-};
-
-// The memory that all share: this, and the slots behind it.
-struct ParallelReplay::Board {
-  explicit Board(size_t stretches) : count(stretches) {}
-  std::atomic<uint64_t> events{0};  // that were replayed
-  std::atomic<uint32_t> first_failed{UINT32_MAX};
-  const size_t count;
-
-  static size_t size_bytes(size_t stretches) { return sizeof(Board) + stretches * sizeof(Slot); }
-  Slot& slot(size_t stretch) {
-    RCHK_CHECK(stretch < count, "stretch {} of {}", stretch, count);
-    return *std::launder(reinterpret_cast<Slot*>(this + 1) + stretch);
-  }
-  // The earliest stretch that nobody has taken, of those that are still wanted.
-  std::optional<size_t> take_next(uint32_t owner) {
-    const size_t end = std::min<size_t>(count, first_failed.load(std::memory_order_relaxed));
-    for (size_t i = 0; i < end; ++i) {
-      uint32_t open = kOpen;
-      if (slot(i).state.compare_exchange_strong(open, kTaken + owner)) return i;
-    }
-    return std::nullopt;
-  }
-  void put(size_t stretch, const StretchResult& result, const Result<void>& success) {
-    Slot& target = slot(stretch);
-    target.result = result;
-    if (success) {
-      target.state.store(kDone, std::memory_order_release);
-      return;
-    }
-    target.error.put(success.error());
-    target.state.store(kFailed, std::memory_order_release);
-    const auto number = static_cast<uint32_t>(stretch);
-    uint32_t first = first_failed.load();
-    while (number < first && !first_failed.compare_exchange_weak(first, number)) continue;
-  }
-  // Others may do what an ended worker had taken.
-  void reopen_taken_by(uint32_t owner) {
-    for (size_t i = 0; i < count; ++i) {
-      uint32_t taken = kTaken + owner;
-      slot(i).state.compare_exchange_strong(taken, kOpen);
-    }
-  }
-};
 
 // Replays stretches in one process, one after the other.
 class ParallelReplay::Hand {
@@ -185,34 +104,27 @@ class ParallelReplay::Hand {
 // One run of all stretches.
 class ParallelReplay::Work {
  public:
-  Work(ParallelReplay& whole, SharedMemory memory, const OnEvent& on_event,
-       const OnProgress& on_progress)
-      : whole_(whole),
-        memory_(std::move(memory)),
-        board_(new (memory_.data()) Board(whole.stretches_.size())),
-        on_event_(on_event),
-        on_progress_(on_progress) {
-    for (size_t i = 0; i < board_->count; ++i) new (reinterpret_cast<Slot*>(board_ + 1) + i) Slot();
-  }
+  Work(ParallelReplay& whole, Board board, const OnEvent& on_event, const OnProgress& on_progress)
+      : whole_(whole), board_(std::move(board)), on_event_(on_event), on_progress_(on_progress) {}
 
   Result<ReplayTotals> run() {
     start_workers();
     RCHK_TRY_ASSIGN(Hand hand, Hand::create(whole_, whole_.options_.cpu,
                                             [this](EventNumber number, const trace::Event& event,
                                                    const Guest&) { return here(number, event); }));
-    while (delivered_ < board_->count) {
+    while (delivered_ < board_.count()) {
       RCHK_TRY_ASSIGN(const bool more, deliver_next());
       if (more) continue;
-      if (const std::optional<size_t> stretch = board_->take_next(kMaker)) {
+      if (const std::optional<size_t> stretch = board_.take_next(Board::kMaker)) {
         // Nothing before it is missing: it can be told of as it goes.
         live_ = *stretch == delivered_;
         StretchResult result;
         const auto success = hand.replay(whole_.stretches_[*stretch], result);
-        board_->put(*stretch, result, success);
+        board_.put(*stretch, result, success);
         continue;
       }
-      workers_.any_left([this](uint32_t worker) { board_->reopen_taken_by(worker); });
-      if (on_progress_) on_progress_(board_->events);
+      workers_.any_left([this](uint32_t worker) { board_.reopen_taken_by(worker); });
+      if (on_progress_) on_progress_(board_.work_done());
       const timespec moment{0, 500'000};
       nanosleep(&moment, nullptr);
     }
@@ -224,47 +136,46 @@ class ParallelReplay::Work {
     workers_.start(std::span(whole_.options_.cores).first(whole_.workers()), [this](uint32_t worker,
                                                                                     int cpu) {
       auto hand = Hand::create(whole_, cpu, [this](EventNumber, const trace::Event&, const Guest&) {
-        ++board_->events;
+        ++board_.work_done();
         return Result<void>();
       });
       if (!hand) return;
-      while (const std::optional<size_t> stretch = board_->take_next(worker)) {
+      while (const std::optional<size_t> stretch = board_.take_next(worker)) {
         StretchResult result;
         const auto success = hand->replay(whole_.stretches_[*stretch], result);
         // That may be for want of memory, say: another process does it again.
         if (!success && !is_of_recording(success.error())) return;
-        board_->put(*stretch, result, success);
+        board_.put(*stretch, result, success);
       }
     });
   }
 
   // An event that this process has replayed.
   Result<void> here(EventNumber number, const trace::Event& event) {
-    const uint64_t events = ++board_->events;
+    const uint64_t events = ++board_.work_done();
     if (on_progress_) on_progress_(events);
     return live_ && on_event_ ? on_event_(number, event) : Result<void>();
   }
 
   // Tells of the next stretch in order, if that is known; false if it is not.
   Result<bool> deliver_next() {
-    Slot& slot = board_->slot(delivered_);
-    const uint32_t state = slot.state.load(std::memory_order_acquire);
-    if (state != kDone && state != kFailed) return false;
+    const Board::State state = board_.state(delivered_);
+    if (state != Board::State::kDone && state != Board::State::kFailed) return false;
     const Stretch& stretch = whole_.stretches_[delivered_];
+    const StretchResult& result = board_.found(delivered_);
     // Where it began wrongly, what it came to says nothing.
-    const std::optional<uint64_t>& found = slot.result.begins_with;
-    if (found && found != memory_digest_) {
+    if (result.begins_with && result.begins_with != memory_digest_) {
       return fail(
           ErrorKind::kDivergence,
           fmt::format("memory differs from what page snapshot {} restores, behind event {}; "
                       "`rchk verify --restore` tells where",
                       stretch.begin->value, whole_.source_.global_number(stretch.first)));
     }
-    if (state == kFailed) return Failure(slot.error.get());
+    if (state == Board::State::kFailed) return Failure(board_.error(delivered_));
     if (!live_ && on_event_) RCHK_TRY(tell_of(stretch));
     live_ = false;
-    memory_digest_ = slot.result.ends_with;
-    totals_ += slot.result.totals;
+    memory_digest_ = result.ends_with;
+    totals_ += result.totals;
     ++delivered_;
     return true;
   }
@@ -280,8 +191,7 @@ class ParallelReplay::Work {
   }
 
   ParallelReplay& whole_;
-  SharedMemory memory_;
-  Board* board_;  // in it
+  Board board_;
   const OnEvent& on_event_;
   const OnProgress& on_progress_;
   WorkerProcesses workers_;
@@ -334,12 +244,8 @@ size_t ParallelReplay::workers() const {
 }
 
 Result<ReplayTotals> ParallelReplay::run(const OnEvent& on_event, const OnProgress& on_progress) {
-  static_assert(std::atomic<uint32_t>::is_always_lock_free);
-  static_assert(std::is_trivially_copyable_v<StretchResult>);
-  static_assert(alignof(Slot) <= alignof(Board));
-  auto memory = SharedMemory::create(Board::size_bytes(stretches_.size()));
-  if (!memory) return fail_errno("memory for a replay in parallel");
-  Work work(*this, std::move(*memory), on_event, on_progress);
+  RCHK_TRY_ASSIGN(Board board, Board::create(stretches_.size()));
+  Work work(*this, std::move(board), on_event, on_progress);
   return work.run();
 }
 

@@ -58,8 +58,6 @@ class ParallelReplay {
     EventNumber first;                           // behind which it begins
     std::optional<EventNumber> last;             // with which it ends; nothing: the recording's end
   };
-  struct Slot;
-  struct Board;
   class Hand;
   class Work;
 

@@ -1,79 +1,63 @@
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "base/result.h"
-#include "engine/replay/replayer.h"
-#include "engine/trace/event_runs.h"
+#include "engine/replay/parallel_replay.h"
 #include "engine/trace/process_table.h"
 #include "engine/trace/source.h"
 
 namespace rchk::replay {
 
-// Re-executes all processes of a recording, in the order of its log: one guest and one replayer for
-// each, forked where the program forked. What processes share in memory, their guests share. For
-// checks of whole recordings; a debugger looks at one process (trace::ProcessView).
+// Re-executes all processes of a recording: one guest and one replayer for each, forked where the
+// program forked. What processes share in memory, their guests share. For checks of whole
+// recordings; a debugger looks at one process (trace::ProcessView).
+//
+// Processes that have memory in common, or had when one forked the other, are a *family*: they are
+// replayed in the order of the log. Families have nothing to do with each other, and are replayed
+// several at a time, in worker processes.
 class TreeReplay {
  public:
   // `recording` outlives it. Reads the whole log to learn whose its events are.
   static Result<std::unique_ptr<TreeReplay>> create(trace::EventSource& recording,
-                                                    std::optional<int> cpu,
-                                                    trace::SyscallNamer namer);
+                                                    ParallelOptions options);
   ~TreeReplay();
 
-  // Called behind each event, in the log's order, with its number in the recording.
-  using OnEvent = std::function<Result<void>(EventNumber, const trace::Event&, const Guest&)>;
-  void on_event(OnEvent call) { on_event_ = std::move(call); }
+  size_t families() const { return families_.size(); }
 
-  // From the start to the end. A process's memory goes when the process does.
-  Result<void> run();
-
-  uint64_t instructions() const;
-  uint64_t checksums_verified() const;
-  uint64_t snapshots_verified() const;
-  uint64_t pages_verified() const;
-  // Every page snapshot is restored on the way, and compared.
-  void restore_snapshots() { restores_ = true; }
-  uint64_t snapshots_restored() const;
-  // The end of the first process, if the recording has it.
-  const std::optional<trace::ExitEvent>& exit() const { return exit_; }
-  const trace::ProcessTable& table() const { return table_; }
+  using OnEvent = ParallelReplay::OnEvent;
+  using OnProgress = ParallelReplay::OnProgress;
+  // From the start to the end. The functions are called as those of a ParallelReplay are; `exit` of
+  // what it returns is that of the first process. Errors: those of a replay; of several that which
+  // comes first in the log.
+  // REQUIRES: this process has one thread, where there are cores for workers.
+  Result<ReplayTotals> run(const OnEvent& on_event, const OnProgress& on_progress);
 
  private:
   class Strand;
   struct Member;
+  class Hand;
+  class Work;
   // As many events of one process as follow one another.
   struct Step {
     trace::ProcessIndex process;
     uint64_t last = 0;  // the number of the last one among the process's own
   };
+  using Family = std::vector<Step>;
 
-  explicit TreeReplay(trace::EventSource& recording);
+  TreeReplay(trace::EventSource& recording, ParallelOptions options);
   Result<void> sort_events();
   void add(trace::ProcessIndex process, EventNumber event);
-  Result<void> begin(trace::ProcessIndex index);
-  Result<void> advance(const Step& step);
-  void end(Member& member);
-  // What was counted in processes that ended, and in those that did not.
-  uint64_t total(uint64_t ended, uint64_t (Replayer::*count)() const) const;
 
   trace::EventSource& recording_;
+  ParallelOptions options_;
   trace::ProcessTable table_;
-  std::unique_ptr<Strand> nothing_;               // the source of `root_`
-  std::unique_ptr<Replayer> root_;                // holds what all replayers have in common
   std::vector<std::unique_ptr<Member>> members_;  // by ProcessIndex
   std::vector<Step> steps_;
-  OnEvent on_event_;
-  std::optional<trace::ExitEvent> exit_;
-  uint64_t instructions_ = 0;  // of those that ended, as are the checksums
-  uint64_t checksums_ = 0;
-  uint64_t snapshots_ = 0;
-  uint64_t pages_ = 0;
-  uint64_t restored_ = 0;
-  bool restores_ = false;
+  std::vector<uint32_t> family_of_;  // by ProcessIndex
+  std::vector<Family> families_;     // in the order in which they begin
 };
 
 }  // namespace rchk::replay

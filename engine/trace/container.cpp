@@ -1,10 +1,13 @@
 #include "engine/trace/container.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/file_io.h"
 
 namespace rchk::trace {
 namespace {
@@ -26,19 +29,10 @@ Failure Container::bad(uint64_t offset, std::string_view reason) const {
 }
 
 Result<void> Container::read_exactly(uint64_t offset, void* out, uint64_t size_bytes) const {
-  auto* at = static_cast<uint8_t*>(out);
-  while (size_bytes != 0) {
-    const ssize_t count = pread(file_.get(), at, size_bytes, static_cast<off_t>(offset));
-    if (count < 0) {
-      if (errno == EINTR) continue;
-      return fail_errno(fmt::format("reading {}", name_));
-    }
-    if (count == 0) return bad(offset, "the file became shorter while it was read");
-    at += count;
-    offset += static_cast<uint64_t>(count);
-    size_bytes -= static_cast<uint64_t>(count);
-  }
-  return {};
+  const size_t got = read_at(file_.get(), offset, {static_cast<uint8_t*>(out), size_bytes});
+  if (got == size_bytes) return {};
+  if (errno != 0) return fail_errno(fmt::format("reading {}", name_));
+  return bad(offset + got, "the file became shorter while it was read");
 }
 
 Result<void> Container::read_file_header() {

@@ -1,6 +1,7 @@
 #include "engine/trace/output.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -10,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/file_io.h"
 #include "engine/trace/codec.h"
 
 namespace rchk::trace {
@@ -252,17 +254,9 @@ Result<void> Output::write_at(uint64_t offset, ByteView bytes) {
 }
 
 Result<void> Output::read_exactly(uint64_t offset, void* out, uint64_t size_bytes) const {
-  auto* at = static_cast<uint8_t*>(out);
-  while (size_bytes != 0) {
-    const ssize_t count = pread(file_.get(), at, size_bytes, static_cast<off_t>(offset));
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0)
-      return fail_errno(fmt::format("reading {} back", path_), count == 0 ? EIO : errno);
-    at += count;
-    offset += static_cast<uint64_t>(count);
-    size_bytes -= static_cast<uint64_t>(count);
-  }
-  return {};
+  const size_t got = read_at(file_.get(), offset, {static_cast<uint8_t*>(out), size_bytes});
+  if (got == size_bytes) return {};
+  return fail_errno(fmt::format("reading {} back", path_), errno == 0 ? EIO : errno);
 }
 
 }  // namespace rchk::trace

@@ -1,7 +1,6 @@
 #include <csignal>
 #include <cstring>
 
-#include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -10,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/cpus.h"
 #include "engine/tracee/tracee.h"
 
 namespace rchk::tracee {
@@ -34,12 +34,7 @@ void unregister_rseq() {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != tracer) _exit(4);
   setsid();
-  if (cpu) {
-    cpu_set_t cpus;
-    CPU_ZERO(&cpus);
-    CPU_SET(*cpu, &cpus);
-    sched_setaffinity(0, sizeof(cpus), &cpus);
-  }
+  if (cpu) run_on(0, {&*cpu, 1});
   sigset_t blocked;
   sigfillset(&blocked);
   for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP}) sigdelset(&blocked, fault);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/cpus.h"
 #include "base/fd.h"
 
 namespace rchk::tracee {
@@ -59,12 +60,7 @@ struct StartFailure {
   char go;
   while (read(ready_pipe, &go, 1) < 0 && errno == EINTR) {
   }
-  if (options.cpu) {
-    cpu_set_t cpus;
-    CPU_ZERO(&cpus);
-    CPU_SET(*options.cpu, &cpus);
-    sched_setaffinity(0, sizeof(cpus), &cpus);
-  }
+  if (options.cpu) run_on(0, {&*options.cpu, 1});
   if (!options.randomize_addresses) {
     personality(static_cast<unsigned long>(personality(0xffffffff)) | ADDR_NO_RANDOMIZE);
   }

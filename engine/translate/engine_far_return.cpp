@@ -9,7 +9,6 @@ namespace rchk::translate {
 namespace {
 
 // What a program may load with IRET (SDM vol. 2, IRET; vol. 1, 3.4.3).
-constexpr uint64_t kTrapFlag = 0x100;
 constexpr uint64_t kNestedTaskFlag = 0x4000;
 constexpr uint64_t kAlignmentAndIdFlags = 0x240000;
 constexpr uint64_t kLoadedFlags = kGuestFlags | kAlignmentAndIdFlags;

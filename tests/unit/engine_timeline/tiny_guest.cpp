@@ -181,10 +181,14 @@ RecordedGuest::RecordedGuest() {
   timeline_ = value_of(Timeline::open(log(), std::nullopt, {}));
 }
 
-SnapshottedGuest::SnapshottedGuest()
+SnapshottedGuest::SnapshottedGuest() : SnapshottedGuest(std::vector<std::string>()) {
+  EXPECT_GE(reader_->snapshots()->marks().size(), kRounds / 2);
+}
+
+SnapshottedGuest::SnapshottedGuest(std::vector<std::string> command)
     : program_(write_program(TinyGuest::kRounds)), recording_(program_ + ".rchk") {
   record::RecorderOptions options;
-  options.program.arguments = {program_};
+  options.program.arguments = command.empty() ? std::vector{program_} : std::move(command);
   options.snapshot_interval = std::chrono::milliseconds(0);
   options.snapshot_overhead_percent = 1e9;
   {
@@ -195,7 +199,6 @@ SnapshottedGuest::SnapshottedGuest()
     EXPECT_TRUE(writer->close());
   }
   reader_ = value_of(trace::TraceReader::open(recording_));
-  EXPECT_GE(reader_->snapshots()->marks().size(), kRounds / 2);
 }
 
 SnapshottedGuest::~SnapshottedGuest() {

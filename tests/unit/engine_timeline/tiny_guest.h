@@ -66,6 +66,8 @@ class RecordedGuest {
 class SnapshottedGuest {
  public:
   SnapshottedGuest();
+  // Of a command instead.
+  explicit SnapshottedGuest(std::vector<std::string> command);
   ~SnapshottedGuest();
   trace::TraceReader& reader() { return *reader_; }
 

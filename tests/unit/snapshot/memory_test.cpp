@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <random>
 
 #include <gtest/gtest.h>
 
@@ -158,6 +159,31 @@ TEST(Checksum, DoesNotDependOnPresenceOrBorders) {
   const auto changed = checksum_memory(touched.pid(), area(1024));
   ASSERT_TRUE(changed);
   EXPECT_TRUE(first_difference(*expected, *changed)->contains(page(700)));
+}
+
+TEST(Checksum, IsTheSameWhereTwoThreadsTakeIt) {
+  constexpr uint64_t kPages = 8192;
+  Guest guest([](GuestSide& side) {
+    side.map(100, kPages);
+    std::mt19937_64 random(1);
+    for (int i = 0; i < 6000; ++i) at_page(100 + random() % kPages)[random() % kPageSize] = 7;
+    std::memset(at_page(5000), 0, 700 * kPageSize);
+    side.tell(0);
+  });
+  guest.hear();
+  const int cpus[] = {0, 1};
+  for (const uint64_t first : {100, 101, 2000}) {
+    AddressSpace space;
+    space.map({.range = page_range(first, 3000), .protection = kRead});
+    space.map(
+        {.range = page_range(first + 3100, 100 + kPages - first - 3100), .protection = kRead});
+    const auto expected = checksum_memory(guest.pid(), space);
+    ASSERT_TRUE(expected);
+    const auto found = checksum_memory(guest.pid(), space, cpus);
+    ASSERT_TRUE(found);
+    EXPECT_EQ(*found, *expected);
+    EXPECT_GT(found->size(), 16u);
+  }
 }
 
 TEST(Checksum, DifferenceNamesAMissingRun) {
