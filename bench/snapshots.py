@@ -246,7 +246,7 @@ def benchmarks(options, picture):
     scale = 10 if options.quick else 1
     return [
         Overhead("cc1", program(lambda: cc1(not options.quick)), options, page_limit=600),
-        Overhead("python_json", program(lambda: python_json(6000 // scale)), options),
+        Overhead("python_json", program(lambda: python_json(16000 // scale)), options),
         Overhead("sqlite", program(lambda: ["sqlite3", "-batch", ":memory:"],
                                    lambda: sql(1_000_000 // scale)), options),
         Overhead("redis_set", RedisSet(options), options, page_limit=150),
