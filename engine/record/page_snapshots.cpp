@@ -190,15 +190,23 @@ bool Recorder::Impl::snapshot_is_overdue() {
   const uint64_t time_ns = now_ns();
   const trace::SnapshotWork work = sink_.snapshot_work(space.number);
   if (!pace_of_snapshots(rate, time_ns).is_overdue(rate, time_ns, work)) return false;
-  // What the kernel may be storing for others is in no state that a replay comes to; nor is what
+  // What the kernel is storing for others is in no state that a replay comes to; nor is what
   // other processes store in one that replays this process alone.
   const bool shares = may_be_shared(space);
   return std::all_of(tasks_.begin(), tasks_.end(), [&](const auto& item) {
     const Task& task = *item.second;
     if (&task == task_) return true;
     if (task.space != task_->space) return !shares;
-    return !task.call && task.state == TaskState::kStopped;
+    return task.call ? waits_without_stores(task) : task.state == TaskState::kStopped;
   });
+}
+
+// Whether a task waits in a call for which the kernel stores nothing to memory of the guest's own.
+bool Recorder::Impl::waits_without_stores(const Task& task) const {
+  const PendingCall& call = *task.call;
+  if (!is_in_order(task) || !task.stands_in_call || call.at_entry || call.pages_before)
+    return false;
+  return (call.scratch || most_stored(task).empty()) && state_in_kernel(task.tid) == 'S';
 }
 
 // The pages that changed since the last snapshot are all that can have changed since task_'s last

@@ -336,6 +336,7 @@ class Recorder::Impl {
   Result<void> snapshot_if_due();
   Result<void> take_page_snapshot();
   // For a task that computes on without any event: makes one, by its state.
+  bool waits_without_stores(const Task& task) const;
   bool snapshot_is_overdue();
   Result<void> take_snapshot_in_computation();
   Result<void> add_snapshot(trace::PageDelta delta, uint64_t begin_ns);
