@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <future>
 #include <list>
+#include <memory>
+#include <system_error>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -90,7 +92,12 @@ void Saver::work() {
     under_way.remove_if([&](const std::future<void>& one) {
       return one.wait_for(kNow) == std::future_status::ready;
     });
-    under_way.push_back(std::async(std::launch::async, std::move(task)));
+    const auto shared = std::make_shared<decltype(task)>(std::move(task));
+    try {
+      under_way.push_back(std::async(std::launch::async, [shared] { (*shared)(); }));
+    } catch (const std::system_error&) {  // there may be no more threads: then others wait
+      (*shared)();
+    }
   };
   for (;;) {
     pollfd waits[] = {{requests_.get(), POLLIN, 0}, {socket_.get(), POLLIN, 0}};

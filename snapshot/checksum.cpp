@@ -4,10 +4,9 @@
 #include <array>
 #include <csignal>
 #include <cstring>
-#include <future>
+#include <optional>
+#include <system_error>
 #include <thread>
-#include <type_traits>
-#include <utility>
 
 #include <xxhash.h>
 
@@ -152,22 +151,25 @@ RangeSet take_second_half(RangeSet& ranges) {
   return second;
 }
 
-// On a thread of its own that is sent no signals (but for faults, whose handler is the caller's)
-// and may run on all of `cpus`, whatever the caller is bound to.
-template <typename Task>
-auto begin_beside(std::span<const int> cpus, Task task) {
-  std::packaged_task<std::invoke_result_t<Task>()> work(std::move(task));
-  auto result = work.get_future();
+// A thread that is sent no signals (but for faults, whose handler is the caller's) and may run on
+// all of `cpus`, whatever the caller is bound to. Nothing where there may be no more threads.
+template <typename Work>
+std::optional<std::thread> begin_beside(std::span<const int> cpus, Work work) {
   sigset_t all, before;
   sigfillset(&all);
   sigdelset(&all, SIGSEGV);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread([cpus, work = std::move(work)]() mutable {
-    run_on(0, cpus);
-    work();
-  });
+  std::optional<std::thread> thread;
+  try {
+    thread.emplace([cpus, work] {
+      run_on(0, cpus);
+      work();
+    });
+  } catch (const std::system_error&) {
+    thread.reset();
+  }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return std::pair(std::move(result), std::move(thread));
+  return thread;
 }
 
 }  // namespace
@@ -178,11 +180,16 @@ Result<std::vector<RunChecksum>> checksum_memory(int pid, const AddressSpace& sp
   RCHK_TRY_ASSIGN(RangeSet wanted, memory_to_read(pid, space));
   if (cpus.size() < 2 || total_pages(wanted) < kPagesForTwo) return sum_up(memory, wanted);
   const RangeSet rest = take_second_half(wanted);
-  auto [others, other] = begin_beside(cpus, [&] { return sum_up(memory, rest); });
+  Result<std::vector<RunChecksum>> more;
+  std::optional<std::thread> other = begin_beside(cpus, [&] { more = sum_up(memory, rest); });
   Result<std::vector<RunChecksum>> sums = sum_up(memory, wanted);
-  other.join();
-  RCHK_TRY_ASSIGN(const std::vector<RunChecksum> more, others.get());
-  if (sums) sums->insert(sums->end(), more.begin(), more.end());
+  if (other) {
+    other->join();
+  } else {
+    more = sum_up(memory, rest);
+  }
+  if (!more) return more;
+  if (sums) sums->insert(sums->end(), more->begin(), more->end());
   return sums;
 }
 

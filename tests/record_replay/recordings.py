@@ -46,6 +46,7 @@ def tests(_options):
         Test("recordings/bookmarks", bookmarks),
         Test("recordings/dirty_trackers", dirty_trackers),
         Test("recordings/without_snapshots", without_snapshots),
+        Test("recordings/beside_waiting", beside_waiting),
     ]
 
 
@@ -197,6 +198,50 @@ def without_snapshots():
     events = re.search(r"verified: (\d+) events", done.stdout.decode()).group(1)
     done = run(process.RCHK, "verify", recording)
     require(f"verified: {events} events" in done.stdout.decode(), text_of(done))
+    shutil.rmtree(folder)
+
+
+IDLE_THREAD = r"""
+#include <pthread.h>
+#include <stdio.h>
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static void* idle(void* argument) {
+  pthread_mutex_lock(&mutex);
+  pthread_mutex_unlock(&mutex);
+  return argument;
+}
+int main(void) {
+  static volatile unsigned table[1 << 16];
+  pthread_t thread;
+  pthread_mutex_lock(&mutex);
+  if (pthread_create(&thread, NULL, idle, NULL) != 0) return 1;
+  for (unsigned i = 0, seed = 1; i < 1000000000; ++i) {
+    seed = seed * 1664525 + 1013904223;
+    table[seed >> 16] = i;
+  }
+  pthread_mutex_unlock(&mutex);
+  pthread_join(thread, NULL);
+  printf("%x\n", table[1]);
+  return 0;
+}
+"""
+
+
+def beside_waiting():
+    """A thread computes without a call while another one waits: snapshots come all the same."""
+    folder = scratch("recordings/beside_waiting")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    source = folder / "idle_thread.c"
+    source.write_text(IDLE_THREAD)
+    program = guests.compile_program(source, folder / "idle_thread", ["-O1", "-pthread"])
+    recording = folder / "recording.rchk"
+    done = run(process.RCHK, "record", "--snapshots", "50", "-o", recording, "--", program)
+    require_status("record", 0, done)
+    said = run(process.RCHK, "info", recording).stdout.decode()
+    taken = re.search(r"^page snapshots +(\d+)", said, re.M)
+    require(taken and int(taken.group(1)) >= 4, f"too few page snapshots:\n{said}")
+    require_status("verify", 0, run(process.RCHK, "verify", "--restore", recording))
     shutil.rmtree(folder)
 
 
