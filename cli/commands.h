@@ -40,8 +40,10 @@ struct RecordOptions {
   std::optional<double> snapshot_overhead_percent;  // that page snapshots may cost; 0 for none
   std::optional<double> snapshot_disk_megabytes;    // a second, for those of one process; 0 for any
   std::optional<uint32_t> snapshots_ms;             // at least so much time between them
-  std::string dirty_tracker;  // that tells what changed; empty: the best that works
-  std::string keep;           // of its history: a time or a size; empty: everything
+  std::string dirty_tracker;   // that tells what changed; empty: the best that works
+  uint32_t agent_after = 200;  // calls that read the clock; 0: at once
+  bool no_agent = false;
+  std::string keep;  // of its history: a time or a size; empty: everything
 };
 int run_record(const RecordOptions& options);
 

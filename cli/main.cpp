@@ -122,6 +122,14 @@ int command(int argc, char** argv, const std::string& self) {
       "--dirty-tracker", record.dirty_tracker,
       "How page snapshots learn which pages changed: userfaultfd, soft-dirty, exclusive or content "
       "(`rchk doctor` says which of them work here); else the best that works");
+  record_command->add_flag(
+      "--no-agent", record.no_agent,
+      "Stop at each call that reads the clock; else programs that make many get code of rchk's, "
+      "which makes them and takes notes");
+  record_command
+      ->add_option("--agent-after", record.agent_after,
+                   "They get it when they have made so many; else 200")
+      ->excludes("--no-agent");
   record_command->add_option(
       "--keep", record.keep,
       "Drop history that is older than this (30s, 10min) or takes more than this (500MB, 2GB) "
@@ -203,7 +211,7 @@ int command(int argc, char** argv, const std::string& self) {
   if (std::string(argv[1]) == "record") {
     line = split(argc, argv, 2,
                  {"-o", "--output", "--checksums", "--snapshot-overhead", "--snapshots",
-                  "--dirty-tracker", "--keep"});
+                  "--dirty-tracker", "--keep", "--agent-after"});
   } else {
     line.own.assign(std::reverse_iterator(argv + argc), std::reverse_iterator(argv + 1));
   }

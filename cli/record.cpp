@@ -92,6 +92,7 @@ Result<int> record(const RecordOptions& options) {
   settings.message = [](std::string_view text) { fmt::print(stderr, "rchk: {}\n", text); };
   trace::WriterOptions writing;
   writing.message = settings.message;
+  if (!options.no_agent) settings.agent_after = options.agent_after;
   if (!options.keep.empty()) {
     RCHK_TRY_ASSIGN(writing.keep, parse_keep(options.keep));
     if (settings.snapshot_overhead_percent == 0) {

@@ -240,6 +240,11 @@ TrackerProbe probe_tracker(TrackerKind kind) {
 
 }  // namespace
 
+bool may_ask_for_userfaultfd() {
+  Result<Helper> helper = Helper::start();
+  return helper && helper->make_userfaultfd();
+}
+
 std::vector<TrackerProbe> probe_trackers() {
   std::vector<TrackerProbe> probes;
   for (const TrackerKind kind : kBestFirst) probes.push_back(probe_tracker(kind));

@@ -19,6 +19,10 @@ struct TrackerProbe {
 // on some kernels writing 4 to clear_refs succeeds and tracks nothing. Takes a few milliseconds.
 std::vector<TrackerProbe> probe_trackers();
 
+// Whether a process that asks for a userfaultfd gets an answer, be it a refusal: a sandbox's filter
+// of seccomp may kill it instead.
+bool may_ask_for_userfaultfd();
+
 // The best tracker that works here; kMachine with all reasons when none is.
 Result<TrackerKind> best_tracker(const std::vector<TrackerProbe>& probes);
 

@@ -400,4 +400,18 @@ Result<void> grow_stacks(pid_t pid, snapshot::AddressSpace& space) {
   return {};
 }
 
+void note_changes(const std::vector<trace::AddressSpaceChange>& changes,
+                  snapshot::DirtyTracker& tracker) {
+  for (const trace::AddressSpaceChange& change : changes) {
+    if (const auto* map = std::get_if<trace::MapChange>(&change)) {
+      tracker.contents_changed(map->mapping.range);
+    } else if (const auto* moved = std::get_if<trace::RemapChange>(&change)) {
+      tracker.contents_changed(moved->to);
+      if (moved->keep_old) tracker.contents_changed(moved->from);
+    } else if (const auto* discard = std::get_if<trace::DiscardChange>(&change)) {
+      tracker.contents_changed(discard->range);
+    }
+  }
+}
+
 }  // namespace rchk::record

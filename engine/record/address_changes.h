@@ -9,6 +9,7 @@
 #include "engine/syscalls/syscall.h"
 #include "engine/trace/event.h"
 #include "engine/tracee/tracee.h"
+#include "snapshot/dirty_tracker.h"
 #include "snapshot/range_set.h"
 
 namespace rchk::record {
@@ -43,6 +44,10 @@ Result<AddressChanges> changes_by_fork(const tracee::Tracee& child, FileStore& f
 
 // The kernel grows stacks as they are used, which no call says: takes that into `space`.
 Result<void> grow_stacks(pid_t pid, snapshot::AddressSpace& space);
+
+// Tells a tracker of contents that came otherwise than by writes.
+void note_changes(const std::vector<trace::AddressSpaceChange>& changes,
+                  snapshot::DirtyTracker& tracker);
 
 // Applies a recorded change to a map of an address space.
 void apply_change(const trace::AddressSpaceChange& change, snapshot::AddressSpace& space);

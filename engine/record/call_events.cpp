@@ -15,21 +15,6 @@ namespace {
 using syscalls::Call;
 namespace nr = syscalls::nr;
 
-// A tracker has to be told of contents that came otherwise than by writes.
-void note_changes(const std::vector<trace::AddressSpaceChange>& changes,
-                  snapshot::DirtyTracker& tracker) {
-  for (const trace::AddressSpaceChange& change : changes) {
-    if (const auto* map = std::get_if<trace::MapChange>(&change)) {
-      tracker.contents_changed(map->mapping.range);
-    } else if (const auto* moved = std::get_if<trace::RemapChange>(&change)) {
-      tracker.contents_changed(moved->to);
-      if (moved->keep_old) tracker.contents_changed(moved->from);
-    } else if (const auto* discard = std::get_if<trace::DiscardChange>(&change)) {
-      tracker.contents_changed(discard->range);
-    }
-  }
-}
-
 }  // namespace
 
 Result<std::vector<trace::PageContents>> Recorder::Impl::writable_pages() const {
@@ -218,6 +203,7 @@ Result<trace::SyscallEvent> Recorder::Impl::event_of(PendingCall& call, const Re
     std::move(changes.writes.begin(), changes.writes.end(), std::back_inserter(event.writes));
   }
   RCHK_TRY(look_at_code_of(event.changes, event.writes));
+  RCHK_TRY(end_agent_if_touched(event));
   if (space.reference) note_changes(event.changes, *space.reference->tracker);
   RCHK_TRY(add_writes(call, after, event));
   add_output(call, result, event);

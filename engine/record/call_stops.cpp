@@ -192,6 +192,11 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
     return MaybeStop();
   }
   task_->restarted.reset();
+  if (std::optional<Agent>& agent = task_->space->agent) {
+    const AgentCode* const code = agent->within(registers.pc());
+    // Of a task without the filter.
+    if (code != nullptr && code->called == registers.pc()) agent->call_told = agent->calls_read + 1;
+  }
   PendingCall call;
   call.before = registers;
   call.before.rax = registers.orig_rax;
@@ -421,10 +426,13 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
     stop = RecorderStop{.cause = StopCause::kSyscallReturn, .number = event.number};
   }
   task_->last_registers = event.after;
+  const std::vector<snapshot::FileId> mapped = files_mapped_by(event);
   RCHK_TRY(append(std::move(event)));
   RCHK_TRY(add_foreign_changes(call, result));
   RCHK_TRY(end_redirection(call));
   RCHK_TRY(raise_trap(call));
+  RCHK_TRY(end_agent_descriptors(call, mapped));
+  RCHK_TRY(consider_agent(call, result));
   ++calls_done_;
   if (call.entry.call.number == nr::sched_yield) yielded_ = true;
   fed_others_ = may_feed_others(call.entry.call);

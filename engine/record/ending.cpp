@@ -417,6 +417,10 @@ void Recorder::Impl::remove_task(Task& task) {
 // A SIGKILL may end a process without a stop in between.
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_gone(const StopStatus& status) {
   Task& task = *task_;
+  task.in_exit_stop = false;  // one that SIGKILL finds there is gone as well
+  if (task.tid == task.process->pid && status.kind == StopStatus::Kind::kKilled) {
+    task.process->leader_status = status.value;
+  }
   if (memory_is_used_by_others(task)) {
     if (!task.behind_event && !task.call) {
       say_once(

@@ -20,10 +20,6 @@ using tracee::StopStatus;
 // How long a signal that comes in the middle of a computation is kept back, for a call to come by.
 constexpr uint64_t kHoldNs = 3'000'000;
 
-// These are raised by instructions, and the kernel kills a thread that blocks them then.
-constexpr SignalSet kFaultSignals = signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGFPE) |
-                                    signal_bit(SIGILL) | signal_bit(SIGTRAP) | signal_bit(SIGSYS);
-
 // si_code of the stop that follows a handler's set-up under PTRACE_SINGLESTEP (kernel/signal.c,
 // signal_setup_done; ptrace_notify).
 constexpr int kHandlerSetUp = SIGTRAP;

@@ -22,15 +22,18 @@ constexpr uint64_t kReadChunkBytes = 1 << 20;
 
 using snapshot::ProcMapsEntry;
 
-// Makes each function of the vDSO a system call. Returns where one is.
-Result<GuestAddress> replace_vdso(tracee::Tracee& tracee, const std::vector<ProcMapsEntry>& maps) {
+// Makes each function of the vDSO a system call.
+Result<Confinement> replace_vdso(tracee::Tracee& tracee, const std::vector<ProcMapsEntry>& maps) {
   for (const ProcMapsEntry& entry : maps) {
     if (entry.name != "[vdso]") continue;
     Bytes image(entry.range.size());
     image.resize(tracee.read_memory(entry.range.begin, image));
-    RCHK_TRY_ASSIGN(const uint64_t gadget, make_functions_calls(image));
+    Confinement confinement;
+    RCHK_TRY_ASSIGN(confinement.calls, make_functions_calls(image));
     RCHK_TRY(tracee.write_memory(entry.range.begin, image));
-    return entry.range.begin + gadget;
+    confinement.vdso = entry.range;
+    confinement.gadget = entry.range.begin + confinement.calls.syscall;
+    return confinement;
   }
   return fail(ErrorKind::kMachine, "the kernel gives programs no vDSO (vdso=0)");
 }
@@ -140,9 +143,8 @@ bool is_kernel_mapping(const ProcMapsEntry& entry) {
 
 Result<Confinement> confine(tracee::Tracee& tracee, bool trap_cpuid) {
   RCHK_TRY_ASSIGN(const std::vector<ProcMapsEntry> maps, snapshot::read_proc_maps(tracee.pid()));
-  RCHK_TRY_ASSIGN(const GuestAddress gadget, replace_vdso(tracee, maps));
-  Confinement confinement;
-  confinement.gadget = gadget;
+  RCHK_TRY_ASSIGN(Confinement confinement, replace_vdso(tracee, maps));
+  const GuestAddress gadget = confinement.gadget;
   confinement.vsyscall_page = std::any_of(maps.begin(), maps.end(), [](const ProcMapsEntry& entry) {
     return entry.name == "[vsyscall]";
   });

@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "engine/record/files.h"
+#include "engine/record/vdso.h"
 #include "engine/trace/event.h"
 #include "engine/tracee/tracee.h"
 
@@ -13,7 +14,9 @@ namespace rchk::record {
 
 // How a guest is kept from what would escape the log.
 struct Confinement {
-  GuestAddress gadget;  // a `syscall` instruction in the guest's vDSO (vdso.h)
+  GuestAddress gadget;  // a `syscall` instruction in the guest's vDSO
+  AddressRange vdso;
+  VdsoCalls calls;  // in it
   bool cpuid_trapped = false;
   bool tsc_trapped = false;
   bool vsyscall_page = false;  // the kernel has one (vsyscall_page.h)

@@ -164,17 +164,24 @@ Result<void> Recorder::Impl::take_image() {
   task.space->brk = event.brk;
   task.last_registers = event.registers;
   set_hooks(event);
+  std::vector<snapshot::FileId> mapped;
   for (const trace::Mapping& mapping : event.mappings) {
     RCHK_TRY(look_at_code(mapping, event.contents));
+    if (mapping.backing) mapped.push_back(mapping.backing->file);
   }
   task.space->program = {event_count_};
   task.space->facts = std::make_shared<const ProgramFacts>(
       ProgramFacts{event.executable, trace::arguments_of(event), event.auxv});
-  return append(std::move(event));
+  RCHK_TRY(append(std::move(event)));
+  return end_agent_files(mapped);
 }
 
 Result<void> Recorder::Impl::append_of(Task& task, trace::EventBody body) {
-  trace::Event event{now_ns(), std::move(body), {task.tid}, task.space->number};
+  return append_at(now_ns(), task, std::move(body));
+}
+
+Result<void> Recorder::Impl::append_at(uint64_t time_ns, Task& task, trace::EventBody body) {
+  trace::Event event{time_ns, std::move(body), {task.tid}, task.space->number};
   if (!std::holds_alternative<trace::MemoryEvent>(event.body)) {
     task.signal_event_is_last = std::holds_alternative<trace::SignalEvent>(event.body);
   }

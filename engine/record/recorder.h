@@ -41,6 +41,9 @@ struct RecorderOptions {
   std::optional<snapshot::TrackerKind> dirty_tracker;
   // At least so far apart, and the first one so late. Without it, some 100 ms.
   std::optional<std::chrono::milliseconds> snapshot_interval;
+  // Lets calls that read the clock be made without a stop in a program that has made so many
+  // (docs/notes/agent.md). Not for a debugger's live session: nothing could stop at them.
+  std::optional<uint32_t> agent_after;
   // Makes time slices, and the choice of who runs next, random.
   std::optional<uint64_t> chaos_seed;
   // Told once about each thing that is not recorded as it should be. A whole sentence.

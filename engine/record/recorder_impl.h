@@ -42,17 +42,19 @@ bool may_block(const PendingCall& call);
 // Whether the call that `task` waits in stores what has come so far, and goes on waiting for more.
 // `reads_wait_for_more`: the program has asked for that (asks_to_wait_for_more()).
 bool stores_in_parts(const Task& task, bool reads_wait_for_more);
+// The files that a call has mapped.
+std::vector<snapshot::FileId> files_mapped_by(const trace::SyscallEvent& event);
 // Whether reads of some descriptor wait until more than one byte has come, from this call on.
 bool asks_to_wait_for_more(const syscalls::Call& call, const syscalls::MemoryReader& memory);
 
 // The recorder's state and loop. Its parts: recorder.cpp (start, the debugger's requests),
 // run_loop.cpp, schedule.cpp (whose turn it is), waiting.cpp (for stops and calls),
 // call_stops.cpp, redirect.cpp (where calls store), restarts.cpp (interrupted calls),
-// affinity.cpp, sandbox.cpp (seccomp filters of the guest's own), signal_stops.cpp, handlers.cpp,
-// random_patches.cpp (RDRAND and RDSEED), spawns.cpp, foreign_memory.cpp, ending.cpp, release.cpp
-// (the recording ends before the guest), by_state.cpp (what changed since; fork snapshots),
-// page_snapshots.cpp (when they are taken), snapshot_pages.cpp (what is copied for them),
-// beginnings.cpp (history that is dropped).
+// affinity.cpp, sandbox.cpp (seccomp filters of the guest's own), agent_calls.cpp,
+// signal_stops.cpp, handlers.cpp, random_patches.cpp (RDRAND and RDSEED), spawns.cpp,
+// foreign_memory.cpp, ending.cpp, release.cpp (the recording ends before the guest), by_state.cpp
+// (what changed since; fork snapshots), page_snapshots.cpp (when they are taken),
+// snapshot_pages.cpp (what is copied for them), beginnings.cpp (history that is dropped).
 class Recorder::Impl {
  public:
   Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tracee tracee);
@@ -114,6 +116,7 @@ class Recorder::Impl {
   Result<void> on_tick(const RunLimits& limits, bool contended, bool waited);
   Result<void> interrupt_if_asked(const RunLimits& limits);
   bool sleeps(const Task& task) const;
+  bool is_unheard_of(const Task& task) const;
   bool waits_for_disk(const Task& task) const;
   void let_run();
   Result<void> let_fed_tasks_finish();
@@ -277,9 +280,45 @@ class Recorder::Impl {
   // vsyscall_page.cpp Calls of that page become events, in processes that may make any.
   Result<void> watch_vsyscalls_of(const trace::Mapping& mapping);
   Result<void> trap_vsyscalls();
+  // Gives all threads of task_'s process a filter. The kernel's answer: 0, or an errno's negative.
+  Result<int64_t> install_filter(std::span<const sock_filter> code);
   Result<void> say_vsyscalls(int error);
   bool stands_in_vsyscall() const;
   Result<bool> emulate_vsyscall(const siginfo_t& info, Registers after);
+
+  // agent_calls.cpp Calls that read the clock are made without a stop, where there are many.
+  // So are small reads and writes of files at an offset.
+  Result<void> consider_agent(const PendingCall& call, int64_t result);
+  bool can_have_agent() const;
+  Result<bool> begin_agent(trace::MemoryEvent& event);
+  Result<std::optional<GuestAddress>> map_for_guest(uint64_t bytes, int protection,
+                                                    trace::MemoryEvent& event);
+  Result<void> add_agent_event(trace::MemoryEvent event);
+  Result<void> begin_clock_agent();
+  Result<void> consider_file_call(const PendingCall& call, int64_t result);
+  Result<void> begin_file_agent(int32_t number, GuestAddress call);
+  Result<void> consider_descriptor(int descriptor);
+  std::optional<std::pair<uint64_t, uint64_t>> file_for_agent(int descriptor) const;
+  Result<void> end_agent_descriptors(const PendingCall& call,
+                                     const std::vector<snapshot::FileId>& mapped);
+  Result<void> end_agent_files(const std::vector<snapshot::FileId>& mapped);
+  Result<void> end_agent_file(std::optional<std::pair<uint64_t, uint64_t>> file);
+  Result<void> end_agent_if_touched(trace::SyscallEvent& event);
+  Result<void> settle_agent(Task& task);
+  Result<void> settle_agent_at(Task& task);
+  Result<void> read_agent_calls(Space& space);
+  void become_user_of_agent(Task& task);
+  Result<void> leave_agent(Task& task, const AgentCode& code);
+  // How a task came out of the agent's code.
+  struct AgentExit {
+    Registers registers;                      // at an end, or where `other` came
+    std::optional<tracee::StopStatus> other;  // that came before
+    bool in_group_stop = false;
+    std::vector<siginfo_t> later;  // signals that came on the way
+  };
+  Result<void> go_on_to_end(Task& task, const AgentCode& code, uint64_t mask, AgentExit& exit);
+  void undo_trap(Task& task, GuestAddress at, uint8_t kept);
+  Result<void> stop_again_as(const tracee::StopStatus& first, const siginfo_t& info, bool ignored);
 
   // spawns.cpp
   Result<MaybeStop> on_new_task(const RunLimits& limits);
@@ -326,6 +365,7 @@ class Recorder::Impl {
 
   // release.cpp
   Result<void> set_task_free(Task& task);
+  Result<tracee::StopStatus> follow_to_end();
   // After a remote system call at a signal stop: brings the guest back to one of the same signal.
   Result<void> restore_signal_stop();
 
@@ -389,6 +429,7 @@ class Recorder::Impl {
 
   Result<void> append(trace::EventBody body) { return append_of(*task_, std::move(body)); }
   Result<void> append_of(Task& task, trace::EventBody body);
+  Result<void> append_at(uint64_t time_ns, Task& task, trace::EventBody body);
   void say(std::string_view text);
   void say_once(const std::string& text);
   uint64_t now_ns() const;
@@ -402,7 +443,9 @@ class Recorder::Impl {
   bool has_rdrand_ = false, has_rdseed_ = false;  // the processor
   RandomInstructionFinder random_instructions_;
   VsyscallFinder vsyscalls_;
-  TscMirror tsc_mirror_;  // on while run() lets the guest run freely
+  AgentCookies agent_cookies_;  // of the first agent on
+  bool files_shared_ = false;   // descriptors, by processes with memory of their own
+  TscMirror tsc_mirror_;        // on while run() lets the guest run freely
   uint64_t start_ns_ = 0;
 
   std::map<pid_t, std::unique_ptr<Task>> tasks_;
@@ -456,6 +499,7 @@ class Recorder::Impl {
   std::optional<RecorderStop> due_;     // comes behind the stop that was made last
   snapshot::AddressSpace last_memory_;  // of the task that ended last
   pid_t free_pid_ = -1;                 // goes on by itself
+  bool follows_free_ = false;           // some of those that do stay traced
 };
 
 }  // namespace rchk::record

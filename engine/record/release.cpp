@@ -1,5 +1,6 @@
 // The recording ends before the program does.
 
+#include <cerrno>
 #include <csignal>
 #include <ctime>
 
@@ -54,6 +55,7 @@ Result<void> Recorder::Impl::set_task_free(Task& task) {
       RCHK_TRY_ASSIGN(task.signal, task.tracee.signal_info());
       task.state = TaskState::kStopped;
     } else {
+      task.in_group_stop |= stop.kind == StopStatus::Kind::kGroupStop;
       RCHK_TRY(task.tracee.resume(ResumeMode::kSyscall));
     }
   }
@@ -86,7 +88,44 @@ Result<void> Recorder::Impl::set_task_free(Task& task) {
   RCHK_TRY(restore_signal_stop());
   if (contention_.crowded()) ask_for_slices(task.tid, 0);
   run_on(task.tid, allowed_cpus_);
-  return task.tracee.detach(task.signal ? task.signal->si_signo : 0);
+  const int signal = task.signal ? task.signal->si_signo : 0;
+  if (!task.process->filtered) return task.tracee.detach(signal);
+  // Without a tracer the filter would make each of its calls fail (seccomp(2), SECCOMP_RET_TRACE).
+  if (!task.tracee.suspend_filters()) {
+    say_once("Each of its calls goes on being stopped by rchk, which stays until it has ended.");
+  }
+  // Unlike PTRACE_DETACH this ends a stop of its process.
+  if (task.in_group_stop) ::kill(task.process->pid, SIGSTOP);
+  RCHK_TRY(task.tracee.resume(ResumeMode::kContinue, signal));
+  follows_free_ = true;
+  task.tracee.forget();
+  return {};
+}
+
+// Lets those go on that cannot be left alone, until all have ended. Returns the first process's
+// status.
+Result<StopStatus> Recorder::Impl::follow_to_end() {
+  std::optional<StopStatus> end;
+  for (;;) {
+    int status = 0;
+    const pid_t pid = waitpid(-1, &status, __WALL);
+    if (pid < 0 && errno == EINTR) continue;
+    if (pid < 0) break;
+    const StopStatus stop = tracee::decode_wait_status(status);
+    if (stop.is_gone()) {
+      if (pid == free_pid_) end = stop;
+      continue;
+    }
+    tracee::Tracee tracee = tracee::Tracee::adopt(pid);
+    const int signal = stop.kind == StopStatus::Kind::kSignal ? stop.value : 0;
+    // One that has been killed will be heard of.
+    (void)(stop.kind == StopStatus::Kind::kGroupStop
+               ? tracee.listen()
+               : tracee.resume(ResumeMode::kContinue, signal));
+    tracee.forget();
+  }
+  if (!end) return fail_errno("waiting for the guest");
+  return *end;
 }
 
 Result<RecorderStop> Recorder::Impl::stop_recording(std::string_view reason) {
@@ -118,7 +157,17 @@ Result<RecorderStop> Recorder::Impl::stop_recording(std::string_view reason) {
   finished_ = stop;
   Task* const current = task_;
   Result<void> freed;
+  // Those that stand in the midst of a call come to its end first; a vfork ends when its child goes
+  // on.
+  std::vector<Task*> in_order, in_calls;
   for (const auto& [tid, task] : tasks_) {
+    const bool in_midst = task->state == TaskState::kStopped && task->call &&
+                          !task->call->at_entry && !task->in_group_stop;
+    if (in_midst && task->tracee.resume(ResumeMode::kSyscall)) task->state = TaskState::kRunning;
+    (in_midst ? in_calls : in_order).push_back(task.get());
+  }
+  in_order.insert(in_order.end(), in_calls.begin(), in_calls.end());
+  for (Task* const task : in_order) {
     task->space->reference.reset();
     const Result<void> one = set_task_free(*task);
     if (!one && one.error().kind != ErrorKind::kGone) freed = one;
@@ -134,11 +183,13 @@ Result<RecorderStop> Recorder::Impl::stop_recording(std::string_view reason) {
 
 Result<StopStatus> Recorder::Impl::wait_for_guest() {
   if (free_pid_ >= 0 && first_end_) {
+    if (follows_free_) (void)follow_to_end();  // it had ended before
     StopStatus status{StopStatus::Kind::kExited, first_end_->status, false};
     if (first_end_->signal != 0) status = {StopStatus::Kind::kKilled, first_end_->signal, false};
     return status;
   }
   if (free_pid_ < 0) return fail(ErrorKind::kMisuse, "the guest is not running by itself");
+  if (follows_free_) return follow_to_end();
   int status = 0;
   while (waitpid(free_pid_, &status, 0) != free_pid_) {
     if (errno != EINTR) return fail_errno("waiting for the guest");

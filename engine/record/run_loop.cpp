@@ -102,7 +102,8 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::advance(ResumeMode mode,
     if (result) return result;
     if (task_ != before) mode = ResumeMode::kSyscall;
   }
-  if (task_->state == TaskState::kStopped) {
+  // SIGKILL gets a task out of any stop, into its last one.
+  if (task_->state == TaskState::kStopped && !task_->unread) {
     if (task_->delivery) return enter_handler(limits);
     if (holds() && task_->mask_while_held && !task_->call &&
         monotonic_ns() >= task_->hold_until_ns && !is_to_compute_on(task_->hold_until_ns)) {
@@ -265,6 +266,11 @@ Result<void> Recorder::Impl::resume(ResumeMode mode) {
   task.signal.reset();
   task.signal_reported = false;
   if (!task.call && !task.fatal_signal_recorded) task.behind_event = false;
+  if (!task.call && task.space->agent) become_user_of_agent(task);
+  // Its calls stop by themselves, but for those of the agent's.
+  if (mode == ResumeMode::kSyscall && task.process->filtered && !task.call) {
+    mode = ResumeMode::kContinue;
+  }
   RCHK_TRY(task.tracee.resume(mode, signal));
   task.signal_stop = 0;
   return {};
@@ -304,6 +310,9 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
         case tracee::kEventVfork:
         case tracee::kEventClone:
           return on_new_task(limits);
+        case tracee::kEventSeccomp:
+          // Where all calls stop it has been heard of already.
+          return task_->call ? MaybeStop() : on_call_entry(limits);
         default:
           return MaybeStop();
       }
@@ -324,10 +333,12 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::handle(const StopStatus& stop,
 // Whether a request failed for `task` because it has been killed. One that still stands in the stop
 // that was dealt with has not: what failed was something else, and nobody would ever let it go on.
 Result<bool> Recorder::Impl::is_dying(const Task& task) {
+  // Before the stops are asked for: it may come to its last one at any time.
+  const bool stands = state_in_kernel(task.tid) == 't';
   for (bool got = true; got;) {
     RCHK_TRY_ASSIGN(got, wait_for_any(false));
   }
-  return task.unread || state_in_kernel(task.tid) != 't';
+  return task.unread || !stands;
 }
 
 // A guest that somebody killed makes any request fail: its end is still to be heard of. Anything

@@ -88,6 +88,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task(const RunLimits& l
   child->streams = (request.flags & CLONE_FILES) != 0
                        ? parent.streams
                        : std::make_shared<OutputStreams>(*parent.streams);
+  files_shared_ |= !same_memory && (request.flags & CLONE_FILES) != 0;
   if (same_memory) {
     child->space = parent.space;
   } else {
@@ -98,6 +99,8 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task(const RunLimits& l
     space.confinement = parent.space->confinement;
     space.breakpoints = parent.space->breakpoints;
     space.known_call_sites = parent.space->known_call_sites;
+    space.agent = parent.space->agent;
+    space.agent_use = parent.space->agent_use;
     space.fork_advised = parent.space->fork_advised;
     space.shown_of_files = parent.space->shown_of_files;
     space.program = parent.space->program;

@@ -5,10 +5,12 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <unordered_set>
 #include <utility>
 #include <vector>
 
+#include "engine/record/agent.h"
 #include "engine/record/breakpoints.h"
 #include "engine/record/image.h"
 #include "engine/record/memory_changes.h"
@@ -101,6 +103,15 @@ struct ProgramFacts {
   Bytes auxv;
 };
 
+// What an agent would be of use for: calls that did stop.
+struct AgentUse {
+  uint32_t clock_calls = 0;  // by the vDSO
+  bool clock_tried = false;
+  uint32_t file_calls = 0;
+  std::set<int32_t> functions_tried;
+  std::map<int, uint32_t> of_descriptor;  // since it was opened
+};
+
 // Memory that one or more tasks use.
 struct Space {
   uint32_t number = 0;  // Event::space
@@ -110,6 +121,8 @@ struct Space {
   Breakpoints breakpoints;
   ScratchPool scratch;
   std::unordered_set<GuestAddress> known_call_sites;
+  std::optional<Agent> agent;
+  AgentUse agent_use;
   bool fork_advised = false;  // MADV_DONTFORK or MADV_WIPEONFORK was given for parts of it
   // Where private mappings show what was written to their files by calls, as no tracker says.
   snapshot::RangeSet shown_of_files;
@@ -125,6 +138,10 @@ struct Space {
 constexpr SignalSet kTrapSignals = signal_bit(SIGSEGV) | signal_bit(SIGTRAP) | signal_bit(SIGSYS);
 constexpr int kSeccompCode = 1;  // SYS_SECCOMP, si_code of a SIGSYS that a filter raises
 
+// These are raised by instructions, and the kernel kills a thread that blocks them then.
+constexpr SignalSet kFaultSignals = signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGFPE) |
+                                    signal_bit(SIGILL) | signal_bit(SIGTRAP) | signal_bit(SIGSYS);
+
 constexpr uint64_t kIgnored = 1;  // SIG_IGN
 
 // A group of tasks with one pid.
@@ -132,7 +149,9 @@ struct Process {
   pid_t pid = -1;
   // sa_handler of signals that the recorder's own traps raise (kTrapSignals), where one is set.
   std::map<int, uint64_t> trap_handlers;
-  bool vsyscalls_trapped = false;  // by a filter in the kernel, which children inherit
+  // Filters of the recorder's in the kernel, which children inherit.
+  bool vsyscalls_trapped = false;
+  bool filtered = false;  // the agent's: each call but its own stops by itself
   // Of a leader that ended before the others, as waitpid(2) will tell it when they have.
   std::optional<int> leader_status;
 };

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include <gelf.h>
@@ -57,6 +58,47 @@ struct End {
   void operator()(Elf* elf) const { elf_end(elf); }
 };
 
+// In .eh_frame (LSB 5.0, "Exception Frames") what comes behind a length says of code how to unwind
+// from it: by way of an entry of its own, whose identifier is 0, and what changes along the code.
+// Takes out what changes: all code goes by what holds where a function begins.
+void forget_frames(std::span<uint8_t> section) {
+  constexpr size_t kWord = sizeof(uint32_t), kRange = 2 * kWord;
+  constexpr std::string_view kAugmentation("zR\0", 3);  // a length before what else it says
+  bool known = false;
+  for (size_t at = 0; at + 2 * kWord <= section.size();) {
+    uint32_t length = 0, common = 0;
+    std::memcpy(&length, section.data() + at, kWord);
+    std::memcpy(&common, section.data() + at + kWord, kWord);
+    const size_t begin = at + 2 * kWord, end = at + kWord + length;
+    if (length < kWord || end > section.size()) return;
+    if (common == 0) {
+      const size_t version = 1, wanted = begin + version + kAugmentation.size();
+      known = wanted <= end && std::memcmp(section.data() + begin + version, kAugmentation.data(),
+                                           kAugmentation.size()) == 0;
+    } else if (known && begin + kRange < end) {
+      const size_t data = begin + kRange, more = section[data];
+      if (more < 0x80 && data + 1 + more < end) {
+        std::memset(section.data() + data + 1 + more, 0, end - (data + 1 + more));  // DW_CFA_nop
+      }
+    }
+    at = end;
+  }
+}
+
+void forget_frames(Elf* elf, Bytes& image) {
+  size_t names = 0;
+  if (elf_getshdrstrndx(elf, &names) != 0) return;
+  Elf_Scn* section = nullptr;
+  while ((section = elf_nextscn(elf, section)) != nullptr) {
+    GElf_Shdr header;
+    if (gelf_getshdr(section, &header) == nullptr) continue;
+    const char* const name = elf_strptr(elf, names, header.sh_name);
+    if (name == nullptr || std::string_view(name) != ".eh_frame") continue;
+    if (header.sh_offset > image.size() || header.sh_size > image.size() - header.sh_offset) return;
+    forget_frames(std::span(image).subspan(header.sh_offset, header.sh_size));
+  }
+}
+
 // The section of dynamic symbols; null if there is none.
 Elf_Scn* find_symbols(Elf* elf, GElf_Shdr& header) {
   Elf_Scn* section = nullptr;
@@ -68,7 +110,23 @@ Elf_Scn* find_symbols(Elf* elf, GElf_Shdr& header) {
 
 }  // namespace
 
-Result<uint64_t> make_functions_calls(Bytes& image) {
+std::optional<uint64_t> VdsoCalls::find(uint32_t number) const {
+  for (const Function& function : functions) {
+    if (function.number == number) return function.offset;
+  }
+  return std::nullopt;
+}
+
+void VdsoCalls::add(Function function) {
+  for (Function& known : functions) {
+    if (known.number == function.number) return;
+    if (known.number != 0) continue;
+    known = function;
+    return;
+  }
+}
+
+Result<VdsoCalls> make_functions_calls(Bytes& image) {
   constexpr const char* kWhat = "the kernel's vDSO";
   if (elf_version(EV_CURRENT) == EV_NONE) {
     return fail(ErrorKind::kMachine, fmt::format("{}: libelf is too old", kWhat));
@@ -81,7 +139,8 @@ Result<uint64_t> make_functions_calls(Bytes& image) {
   if (data == nullptr) {
     return fail(ErrorKind::kMachine, fmt::format("{} has no symbols: {}", kWhat, elf_errmsg(-1)));
   }
-  std::optional<uint64_t> syscall;
+  VdsoCalls calls;
+  uint64_t room_worth = 0;
   GElf_Sym symbol;
   for (int i = 0; gelf_getsym(data, i, &symbol) != nullptr; ++i) {
     if (GELF_ST_TYPE(symbol.st_info) != STT_FUNC || symbol.st_shndx == SHN_UNDEF) continue;
@@ -91,17 +150,27 @@ Result<uint64_t> make_functions_calls(Bytes& image) {
       return fail(ErrorKind::kMachine, fmt::format("{}: {} cannot be replaced", kWhat, name));
     }
     uint8_t* const code = image.data() + symbol.st_value;
-    if (const std::optional<uint32_t> number = number_of(name)) {
+    const std::optional<uint32_t> number = number_of(name);
+    // Under a name that fits, where a debugger shows it.
+    const uint64_t worth = symbol.st_size + (number == SYS_clock_gettime ? image.size() : 0);
+    if (worth > room_worth && symbol.st_size <= image.size() - symbol.st_value) {
+      room_worth = worth;
+      calls.room = symbol.st_value + kCodeBytes;
+      calls.room_bytes = symbol.st_size - kCodeBytes;
+    }
+    if (number) {
       write_call(*number, code);
-      syscall = symbol.st_value + kSyscallOffset;
+      calls.syscall = symbol.st_value + kSyscallOffset;
+      calls.add({*number, symbol.st_value});
     } else {
       write_refusal(code);
     }
   }
-  if (!syscall) {
+  if (calls.syscall == 0) {
     return fail(ErrorKind::kMachine, fmt::format("{} has none of the known functions", kWhat));
   }
-  return *syscall;
+  forget_frames(elf.get(), image);
+  return calls;
 }
 
 }  // namespace rchk::record

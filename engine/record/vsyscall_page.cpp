@@ -112,28 +112,35 @@ Result<void> Recorder::Impl::watch_vsyscalls_of(const trace::Mapping& mapping) {
 // filters cannot ask for the place of a call.)
 Result<void> Recorder::Impl::trap_vsyscalls() {
   constexpr uint32_t kHighHalf = offsetof(seccomp_data, instruction_pointer) + sizeof(uint32_t);
+  constexpr sock_filter kCode[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kHighHalf),
+                                   BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kAllOnes, 0, 1),
+                                   BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+                                   BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  RCHK_TRY_ASSIGN(const int64_t result, install_filter(kCode));
+  if (result != 0) return say_vsyscalls(static_cast<int>(-result));
+  task_->process->vsyscalls_trapped = true;
+  return {};
+}
+
+Result<int64_t> Recorder::Impl::install_filter(std::span<const sock_filter> code) {
   constexpr uint64_t kRedZoneBytes = 128;
-  struct {
-    sock_filter code[4] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kHighHalf),
-                           BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kAllOnes, 0, 1),
-                           BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
-                           BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-    sock_fprog program{};
-  } request;
+  const size_t code_bytes = code.size() * sizeof(sock_filter);
+  Bytes request(code_bytes + sizeof(sock_fprog));
   RCHK_TRY_ASSIGN(const Registers registers, task_->tracee.registers());
-  const GuestAddress room{(registers.rsp - kRedZoneBytes - sizeof(request)) & ~15ull};
-  request.program.len = std::size(request.code);
-  request.program.filter = reinterpret_cast<sock_filter*>(room.value);
-  const std::span<const uint8_t> bytes{reinterpret_cast<const uint8_t*>(&request), sizeof(request)};
-  uint8_t kept[sizeof(request)];
-  if (task_->tracee.read_memory(room, kept) != sizeof(kept)) return say_vsyscalls(EFAULT);
-  RCHK_TRY(task_->tracee.write_memory(room, bytes));
+  const GuestAddress room{(registers.rsp - kRedZoneBytes - request.size()) & ~15ull};
+  sock_fprog program{};
+  program.len = static_cast<unsigned short>(code.size());
+  program.filter = reinterpret_cast<sock_filter*>(room.value);
+  std::memcpy(request.data(), code.data(), code_bytes);
+  std::memcpy(request.data() + code_bytes, &program, sizeof(program));
+  Bytes kept(request.size());
+  if (task_->tracee.read_memory(room, kept) != kept.size()) return -EFAULT;
+  RCHK_TRY(task_->tracee.write_memory(room, request));
   const auto install = [&] {
     // Without SPEC_ALLOW some kernels make the processor slower for it.
     constexpr uint64_t kFlags = SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_SPEC_ALLOW;
-    return task_->tracee.remote_syscall(
-        task_->space->confinement.gadget, SYS_seccomp,
-        {SECCOMP_SET_MODE_FILTER, kFlags, room.value + offsetof(decltype(request), program)});
+    return task_->tracee.remote_syscall(task_->space->confinement.gadget, SYS_seccomp,
+                                        {SECCOMP_SET_MODE_FILTER, kFlags, room.value + code_bytes});
   };
   RCHK_TRY_ASSIGN(int64_t result, install());
   if (result == -EACCES) {
@@ -143,9 +150,8 @@ Result<void> Recorder::Impl::trap_vsyscalls() {
     RCHK_TRY_ASSIGN(result, install());
   }
   RCHK_TRY(task_->tracee.write_memory(room, kept));
-  if (result != 0) return say_vsyscalls(static_cast<int>(-result));
-  task_->process->vsyscalls_trapped = true;
-  return {};
+  // With TSYNC a thread that has other filters than this one is what it says.
+  return result > 0 ? -EBUSY : result;
 }
 
 Result<void> Recorder::Impl::say_vsyscalls(int error) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <map>
 
 #include <sys/wait.h>
@@ -173,6 +174,7 @@ Result<bool> Recorder::Impl::wait_for_any(bool block) {
   }
   found->second->tracee.take_note(stop);
   found->second->unread = stop;
+  RCHK_TRY(settle_agent(*found->second));
   return true;
 }
 
@@ -218,9 +220,19 @@ Result<void> Recorder::Impl::on_tick(const RunLimits& limits, bool contended, bo
   return {};
 }
 
+// Whether a leader is dead that nobody will tell of before its other threads are: SIGKILL came in
+// front of its being let go on, which it then was out of its last stop.
+bool Recorder::Impl::is_unheard_of(const Task& task) const {
+  return task.tid == task.process->pid && tasks_.size() > 1 && state_in_kernel(task.tid) == 'Z';
+}
+
 Result<bool> Recorder::Impl::wait_for_stop(const RunLimits& limits) {
   for (bool waited = false;; waited = true) {
     if (task_->unread) return true;
+    if (waited && is_unheard_of(*task_)) {
+      task_->unread = StopStatus{StopStatus::Kind::kKilled, SIGKILL, false};
+      return true;
+    }
     const bool contended = tasks_.size() > 1 && others_can_run();
     const Result<void> ticked = on_tick(limits, contended, waited);
     if (!ticked && ticked.error().kind != ErrorKind::kGone) return Failure(ticked.error());

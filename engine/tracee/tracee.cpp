@@ -29,6 +29,7 @@ static_assert(sizeof(Registers) == sizeof(user_regs_struct));
 // be breakpoints in it.
 constexpr unsigned long kOptions = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK |
                                    PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXIT |
+                                   PTRACE_O_TRACESECCOMP |
                                    static_cast<unsigned long>(PTRACE_O_EXITKILL);
 constexpr size_t kLargestXsave = 16384;
 
@@ -464,7 +465,7 @@ Result<StopStatus> Tracee::wait_for_syscall_stop(std::optional<pid_t>* new_proce
         return stop;
       case StopStatus::Kind::kEvent:
         if (stop.value == kEventExit) return fail(ErrorKind::kGone, "the process is exiting");
-        if (new_process != nullptr) {
+        if (new_process != nullptr && stop.value != kEventSeccomp) {
           RCHK_TRY_ASSIGN(const uint64_t message, event_message());
           *new_process = static_cast<pid_t>(message);
         }
@@ -586,6 +587,12 @@ Result<Tracee> Tracee::fork(GuestAddress gadget, Kinship kinship) {
   RCHK_TRY(child.set_usual_options());
   RCHK_TRY(child.set_registers(saved));
   return child;
+}
+
+Result<void> Tracee::suspend_filters() {
+  constexpr unsigned long kSuspend = 1ul << 21;  // PTRACE_O_SUSPEND_SECCOMP, linux/ptrace.h
+  if (trace(PTRACE_SETOPTIONS, pid_, 0, kOptions | kSuspend) == 0) return {};
+  return fail_errno("suspending the filters of a process");
 }
 
 void Tracee::forget() {

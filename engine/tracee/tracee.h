@@ -43,6 +43,7 @@ enum TraceEvent : int {
   kEventExec = 4,
   kEventVforkDone = 5,
   kEventExit = 6,
+  kEventSeccomp = 7,  // a filter's TRACE: the entry of a system call
 };
 
 enum class ResumeMode : uint8_t {
@@ -147,6 +148,10 @@ class Tracee {
   void take_note(const StopStatus& stop) { note(stop); }
   // Leaves it to itself: somebody else has the trace relation, or it has ended.
   void forget();
+
+  // Keeps filters of seccomp from being asked, for as long as it is traced. kMachine where that is
+  // not allowed.
+  Result<void> suspend_filters();
 
   // Lets it run on untraced.
   Result<void> detach(int signal = 0);

@@ -88,7 +88,8 @@ class Cycle:
         return native
 
     def record(self, native):
-        command = [process.RCHK, "record", *self.subject.record_options, "-o", self.recording,
+        command = [process.RCHK, "record", *self.subject.record_options,
+                   *os.environ.get("RCHK_TEST_RECORD", "").split(), "-o", self.recording,
                    "--", *self.subject.command]
         done = self.execute("record", command, self.folder / "work")
         own, guest_stderr = split_stderr(done.stderr)

@@ -1,0 +1,354 @@
+#include "engine/record/agent.h"
+
+#include <cstddef>
+#include <cstring>
+
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+#include <sys/syscall.h>
+
+#include "engine/record/agent_layout.h"
+#include "engine/record/task.h"
+
+// agent_code.S
+extern "C" {
+extern const uint8_t rchk_clock_code[], rchk_clock_code_end[];
+extern const uint8_t rchk_clock_gettime[], rchk_clock_gettimeofday[], rchk_clock_time[];
+extern const uint8_t rchk_clock_first_ring[], rchk_clock_second_ring[];
+extern const uint8_t rchk_clock_first_cookie[], rchk_clock_second_cookie[];
+extern const uint8_t rchk_clock_begin[], rchk_clock_bases[], rchk_clock_bases_end[];
+extern const uint8_t rchk_clock_called[], rchk_clock_return[], rchk_clock_traced[];
+
+extern const uint8_t rchk_file_code[], rchk_file_code_end[];
+extern const uint8_t rchk_file_first_threads[], rchk_file_second_threads[];
+extern const uint8_t rchk_file_first_ring[], rchk_file_second_ring[], rchk_file_data[];
+extern const uint8_t rchk_file_first_cookie[], rchk_file_second_cookie[], rchk_file_number[];
+extern const uint8_t rchk_file_begin[], rchk_file_bases[], rchk_file_bases_end[];
+extern const uint8_t rchk_file_called[], rchk_file_return[], rchk_file_traced[];
+extern const uint8_t rchk_file_behind[], rchk_file_second[];
+}
+
+namespace rchk::record {
+
+namespace {
+
+constexpr size_t kSlotBytes = 1 << AGENT_SLOT_SHIFT;
+constexpr uint64_t kSyscallInstructionBytes = 2, kDisplacementBytes = 4;
+constexpr uint8_t kJump = 0xe9, kMovEax = 0xb8, kNop = 0x90;
+
+struct ClockFunction {
+  uint32_t number;
+  const uint8_t* code;
+};
+constexpr ClockFunction kClockFunctions[] = {
+    {SYS_clock_gettime, rchk_clock_gettime},
+    {SYS_gettimeofday, rchk_clock_gettimeofday},
+    {SYS_time, rchk_clock_time},
+};
+constexpr int32_t kFileCalls[] = {SYS_pread64, SYS_pwrite64};
+
+// One of the templates, about to be put at `at`.
+class Template {
+ public:
+  Template(const uint8_t* begin, const uint8_t* end, GuestAddress at)
+      : begin_(begin), at_(at), bytes_(begin, end) {}
+
+  GuestAddress address(const uint8_t* label) const { return at_ + offset(label); }
+  template <typename Value>
+  void put(const uint8_t* label, Value value) {
+    std::memcpy(bytes_.data() + offset(label), &value, sizeof(value));
+  }
+  // A displacement from behind it, or `behind_bytes` further. False if it is too far.
+  bool point(const uint8_t* label, GuestAddress to, uint64_t behind_bytes = 0) {
+    const uint64_t from = address(label).value + kDisplacementBytes + behind_bytes;
+    const auto distance = static_cast<int64_t>(to.value - from);
+    put(label, static_cast<int32_t>(distance));
+    return distance == static_cast<int32_t>(distance);
+  }
+  void remove(const uint8_t* from, const uint8_t* to) {
+    std::memset(bytes_.data() + offset(from), kNop, static_cast<size_t>(to - from));
+  }
+  trace::MemoryWrite write() const { return {at_, bytes_}; }
+
+ private:
+  size_t offset(const uint8_t* label) const { return static_cast<size_t>(label - begin_); }
+
+  const uint8_t* begin_;
+  GuestAddress at_;
+  Bytes bytes_;
+};
+
+template <typename Value>
+Value read_at(std::span<const uint8_t> bytes, size_t offset) {
+  Value value;
+  std::memcpy(&value, bytes.data() + offset, sizeof(value));
+  return value;
+}
+
+trace::MemoryWrite head_of(GuestAddress function, uint8_t opcode, uint32_t operand) {
+  trace::MemoryWrite write{function, Bytes(1 + sizeof(operand))};
+  write.bytes[0] = opcode;
+  std::memcpy(write.bytes.data() + 1, &operand, sizeof(operand));
+  return write;
+}
+
+// A jump in the place of the instruction at `from`.
+trace::MemoryWrite jump_of(GuestAddress from, GuestAddress to) {
+  const uint64_t behind = from.value + 1 + kDisplacementBytes;
+  return head_of(from, kJump, static_cast<uint32_t>(to.value - behind));
+}
+
+// What a call of the clock that has succeeded left in memory.
+std::optional<trace::MemoryWrite> clock_write(const Registers& after, int32_t number,
+                                              std::span<const uint8_t> slot) {
+  constexpr size_t kTimeBytes = 16;
+  const auto result = static_cast<int64_t>(after.rax);
+  if (number == SYS_time) {
+    if (result < 0 || after.rdi == 0) return std::nullopt;
+    trace::MemoryWrite write{{after.rdi}, Bytes(sizeof(result))};
+    std::memcpy(write.bytes.data(), &result, sizeof(result));
+    return write;
+  }
+  if (result != 0) return std::nullopt;
+  const auto output = slot.subspan(AGENT_OUTPUT, kTimeBytes);
+  return trace::MemoryWrite{{after.r10}, Bytes(output.begin(), output.end())};
+}
+
+}  // namespace
+
+bool reads_clock(int32_t number) {
+  for (const ClockFunction& function : kClockFunctions) {
+    if (static_cast<int32_t>(function.number) == number) return true;
+  }
+  return false;
+}
+
+bool is_file_call(int32_t number) { return number == SYS_pread64 || number == SYS_pwrite64; }
+
+std::optional<FileFunction> FileFunction::find(int32_t number, GuestAddress head,
+                                               std::span<const uint8_t> code) {
+  constexpr int kAny = -1;
+  const int expected[kBytes] = {0x80,    0x3d,   kAny, kAny, kAny, kAny,
+                                0,                                         // cmpb $0, disp32(%rip)
+                                0x49,    0x89,   0xca,                     // mov %rcx, %r10
+                                0x74,    kAny,                             // je
+                                kMovEax, number, 0,    0,    0,            // mov $number, %eax
+                                0x0f,    0x05,                             // syscall
+                                0x48,    0x3d,   0,    0xf0, 0xff, 0xff};  // cmp $-4096, %rax
+  if (code.size() < kBytes) return std::nullopt;
+  for (size_t i = 0; i < kBytes; ++i) {
+    if (expected[i] != kAny && expected[i] != code[i]) return std::nullopt;
+  }
+  FileFunction function{number, head, {}};
+  constexpr size_t kDisplacement = 2;
+  const auto displacement = static_cast<int64_t>(read_at<int32_t>(code, kDisplacement));
+  function.threads = {function.second().value + static_cast<uint64_t>(displacement)};
+  return function;
+}
+
+const AgentCode* Agent::within(GuestAddress pc) const {
+  for (const auto& [number, part] : code) {
+    if (part.is_within(pc)) return &part;
+  }
+  return nullptr;
+}
+
+uint64_t Agent::ring_bytes() {
+  static_assert(AGENT_SLOTS * kSlotBytes % kPageSize == 0);
+  static_assert(AGENT_BITMAP + AGENT_DESCRIPTORS / 8 <= kSlotBytes);
+  return AGENT_SLOTS * kSlotBytes;
+}
+
+uint64_t Agent::data_bytes() { return uint64_t{AGENT_SLOTS} << AGENT_DATA_SHIFT; }
+
+int Agent::most_descriptors() { return AGENT_DESCRIPTORS; }
+
+uint64_t Agent::most_bytes() { return AGENT_DATA_BYTES; }
+
+size_t clock_code_bytes() { return static_cast<size_t>(rchk_clock_code_end - rchk_clock_code); }
+
+std::vector<trace::MemoryWrite> clock_code(Agent& agent, GuestAddress at, GuestAddress vdso,
+                                           const VdsoCalls& calls) {
+  Template code(rchk_clock_code, rchk_clock_code_end, at);
+  code.put(rchk_clock_first_ring, agent.ring.value);
+  code.put(rchk_clock_second_ring, agent.ring.value);
+  code.put(rchk_clock_first_cookie, agent.cookies.first);
+  code.put(rchk_clock_second_cookie, agent.cookies.second);
+  if (!agent.bases) code.remove(rchk_clock_bases, rchk_clock_bases_end);
+  std::vector<trace::MemoryWrite> writes{code.write()};
+  AgentCode part{at,
+                 code.address(rchk_clock_begin),
+                 code.address(rchk_clock_called) - kSyscallInstructionBytes,
+                 code.address(rchk_clock_called),
+                 code.address(rchk_clock_return),
+                 code.address(rchk_clock_traced),
+                 {}};
+  for (const ClockFunction& function : kClockFunctions) {
+    agent.code[static_cast<int32_t>(function.number)] = part;
+    const auto offset = calls.find(function.number);
+    if (offset) writes.push_back(jump_of(vdso + *offset, code.address(function.code)));
+  }
+  return writes;
+}
+
+std::vector<trace::MemoryWrite> plain_heads(GuestAddress vdso, const VdsoCalls& calls) {
+  std::vector<trace::MemoryWrite> writes;
+  for (const ClockFunction& function : kClockFunctions) {
+    const auto offset = calls.find(function.number);
+    if (offset) writes.push_back(head_of(vdso + *offset, kMovEax, function.number));
+  }
+  return writes;
+}
+
+size_t file_code_bytes() { return static_cast<size_t>(rchk_file_code_end - rchk_file_code); }
+
+std::vector<trace::MemoryWrite> file_code(Agent& agent, GuestAddress at,
+                                          const FileFunction& function) {
+  constexpr uint64_t kImmediateBytes = 1;  // of the question, behind the displacement
+  Template code(rchk_file_code, rchk_file_code_end, at);
+  code.put(rchk_file_first_ring, agent.ring.value);
+  code.put(rchk_file_second_ring, agent.ring.value);
+  code.put(rchk_file_data, agent.data.value);
+  code.put(rchk_file_first_cookie, agent.cookies.first);
+  code.put(rchk_file_second_cookie, agent.cookies.second);
+  code.put(rchk_file_number, function.number);
+  if (!agent.bases) code.remove(rchk_file_bases, rchk_file_bases_end);
+  const bool reaches = code.point(rchk_file_first_threads, function.threads, kImmediateBytes) &&
+                       code.point(rchk_file_second_threads, function.threads, kImmediateBytes) &&
+                       code.point(rchk_file_second, function.second()) &&
+                       code.point(rchk_file_behind, function.behind());
+  if (!reaches) return {};
+  agent.functions[function.number] = function;
+  agent.code[function.number] = {at,
+                                 code.address(rchk_file_begin),
+                                 code.address(rchk_file_called) - kSyscallInstructionBytes,
+                                 code.address(rchk_file_called),
+                                 code.address(rchk_file_return),
+                                 code.address(rchk_file_traced),
+                                 function.behind()};
+  return {code.write(), jump_of(function.head, at)};
+}
+
+trace::MemoryWrite plain_head(const FileFunction& function) {
+  constexpr uint8_t kCompare[] = {0x80, 0x3d};
+  trace::MemoryWrite write{function.head, Bytes(FileFunction::kHeadBytes)};
+  const auto displacement = static_cast<uint32_t>(function.threads.value - function.second().value);
+  std::memcpy(write.bytes.data(), kCompare, sizeof(kCompare));
+  std::memcpy(write.bytes.data() + sizeof(kCompare), &displacement, sizeof(displacement));
+  return write;
+}
+
+trace::MemoryWrite descriptor_byte(const Agent& agent, int descriptor) {
+  const int first = descriptor / 8 * 8;
+  trace::MemoryWrite write{agent.ring + AGENT_BITMAP + static_cast<uint64_t>(first / 8), Bytes(1)};
+  for (int bit = 0; bit < 8; ++bit) {
+    if (agent.descriptors.contains(first + bit)) write.bytes[0] |= static_cast<uint8_t>(1 << bit);
+  }
+  return write;
+}
+
+uint32_t agent_calls(std::span<const uint8_t> head) { return read_at<uint32_t>(head, 0); }
+
+std::optional<AgentEvent> agent_event(const Agent& agent, std::span<const uint8_t> ring,
+                                      uint32_t call, const Registers& last) {
+  const uint32_t index = call % AGENT_SLOTS;
+  if (index == 0) return std::nullopt;
+  const auto slot = ring.subspan(index * kSlotBytes, kSlotBytes);
+  const auto word = [slot](size_t offset) { return read_at<uint64_t>(slot, offset); };
+  const auto selector = [slot](size_t offset) { return read_at<uint16_t>(slot, offset); };
+  const auto number = read_at<int32_t>(slot, AGENT_NUMBER);
+  const auto part = agent.code.find(number);
+  if (part == agent.code.end()) return std::nullopt;  // something else has written there
+  AgentEvent made;
+  made.event.number = number;
+  Registers& before = made.event.before;
+  before = last;
+  before.orig_rax = kNoCall;
+  before.rip = part->second.call.value;
+  before.rax = static_cast<uint64_t>(number);
+  before.rbx = word(AGENT_RBX);
+  before.rbp = word(AGENT_RBP);
+  before.r12 = word(AGENT_R12);
+  before.r13 = word(AGENT_R13);
+  before.r14 = word(AGENT_R14);
+  before.r15 = word(AGENT_R15);
+  before.rsp = word(AGENT_RSP);
+  before.rdi = word(AGENT_RDI);
+  before.rsi = word(AGENT_RSI);
+  before.r8 = agent.cookies.first;
+  before.r9 = agent.cookies.second;
+  before.rdx = (agent.ring + index * kSlotBytes).value;
+  before.r10 = 0;
+  if (number == SYS_clock_gettime) before.r10 = before.rsi;
+  if (number == SYS_gettimeofday) before.r10 = before.rdi;
+  if (is_file_call(number)) {
+    before.rdx = word(AGENT_OUTPUT);
+    before.r10 = word(AGENT_OUTPUT + sizeof(uint64_t));
+  }
+  before.rflags = read_at<uint32_t>(slot, AGENT_FLAGS);
+  before.ds = selector(AGENT_DS);
+  before.es = selector(AGENT_ES);
+  before.fs = selector(AGENT_FS);
+  before.gs = selector(AGENT_GS);
+  if (agent.bases) {
+    before.fs_base = word(AGENT_FS_BASE);
+    before.gs_base = word(AGENT_GS_BASE);
+  }
+  // As the instruction leaves them (SDM vol. 2B, SYSCALL).
+  before.rcx = part->second.called.value;
+  before.r11 = before.rflags;
+  Registers& after = made.event.after;
+  after = before;
+  after.rip = before.rcx;
+  after.rax = word(AGENT_RESULT);
+  const auto result = static_cast<int64_t>(after.rax);
+  if (is_file_call(number)) {
+    const GuestAddress data = agent.data + (uint64_t{index} << AGENT_DATA_SHIFT);
+    const bool has_read = number == SYS_pread64 && result > 0;
+    if (has_read) made.data = range_of(data, static_cast<uint64_t>(result));
+  } else if (auto write = clock_write(after, number, slot)) {
+    made.event.writes.push_back(std::move(*write));
+  }
+  return made;
+}
+
+std::vector<sock_filter> agent_filter(const AgentCookies& cookies) {
+  constexpr size_t kHalf = sizeof(uint32_t);
+  constexpr int kFifth = 4, kSixth = 5;
+  struct Wanted {
+    size_t offset;
+    uint32_t value;
+  };
+  const auto argument = [](int index) {
+    return offsetof(seccomp_data, args) + static_cast<size_t>(index) * sizeof(uint64_t);
+  };
+  const auto high = [](uint64_t word) { return static_cast<uint32_t>(word >> 32); };
+  const Wanted wanted[] = {
+      {argument(kFifth), static_cast<uint32_t>(cookies.first)},
+      {argument(kFifth) + kHalf, high(cookies.first)},
+      {argument(kSixth), static_cast<uint32_t>(cookies.second)},
+      {argument(kSixth) + kHalf, high(cookies.second)},
+      {offsetof(seccomp_data, arch), AUDIT_ARCH_X86_64},
+  };
+  // Calls of the vsyscall page are asked about as well, and have no exit (vsyscall_page.cpp).
+  constexpr size_t kPlace = offsetof(seccomp_data, instruction_pointer) + kHalf;
+  std::vector<sock_filter> code{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kPlace),
+                                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ~0u, 0, 1),
+                                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  for (const Wanted& one : wanted) {
+    code.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<uint32_t>(one.offset)));
+    code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, one.value, 1, 0));
+    code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE));
+  }
+  code.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)));
+  const auto allow = [&code](uint32_t number) {
+    code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1));
+    code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  };
+  for (const ClockFunction& function : kClockFunctions) allow(function.number);
+  for (const int32_t number : kFileCalls) allow(static_cast<uint32_t>(number));
+  code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE));
+  return code;
+}
+
+}  // namespace rchk::record

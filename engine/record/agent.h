@@ -1,0 +1,126 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <linux/filter.h>
+#include <sys/types.h>
+
+#include "base/bytes.h"
+#include "base/registers.h"
+#include "base/types.h"
+#include "engine/record/vdso.h"
+#include "engine/trace/event.h"
+
+namespace rchk::record {
+
+// The agent: code in the guest that makes some calls without a stop, and writes down in a ring what
+// came of them (docs/notes/agent.md): those that read the clock, and small reads and writes of
+// files at an offset. Code and ring are memory of the guest's: a replay executes the same code, and
+// comes to the same calls.
+
+// Values of two registers by which a seccomp filter knows the agent's calls. Of one recorder's.
+struct AgentCookies {
+  uint64_t first = 0, second = 0;
+};
+
+// Some of the agent's code.
+struct AgentCode {
+  GuestAddress at;
+  // A task that stands from `begin` on uses the ring, and is to go on to one of the ends before
+  // anybody else does.
+  GuestAddress begin, call, called;
+  GuestAddress finished;  // an end: leads back to who called it
+  GuestAddress traced;    // an end: leads to a call that stops
+  // What the instruction at `finished` jumps to; 0: it returns.
+  GuestAddress behind;
+
+  bool is_within(GuestAddress pc) const { return pc >= begin && pc < traced; }
+  // Whether a call has been made there that is not in the ring yet.
+  bool has_called(GuestAddress pc) const { return pc >= called && pc < finished; }
+};
+
+// pread64 or pwrite64 of the C library, as Debian 12's begins: a question whether there are
+// threads, and the call for where there are none.
+struct FileFunction {
+  int32_t number = 0;
+  GuestAddress head;     // `cmpb $0, disp32(%rip)`
+  GuestAddress threads;  // the byte that it asks for
+  static constexpr uint64_t kHeadBytes = 7, kCallInHead = 17, kBytes = 25;
+  GuestAddress second() const { return head + kHeadBytes; }
+  GuestAddress call() const { return head + kCallInHead; }
+  GuestAddress behind() const { return call() + 2; }
+
+  // That function, if `code`, which lies at `head`, is all of it.
+  static std::optional<FileFunction> find(int32_t number, GuestAddress head,
+                                          std::span<const uint8_t> code);
+};
+
+// The agent of some memory.
+struct Agent {
+  GuestAddress ring;
+  GuestAddress data;       // what calls have read, by slot; 0: makes no calls of files
+  GuestAddress file_code;  // a page
+  AgentCookies cookies;
+  bool bases = false;                 // programs may read the bases of FS and GS
+  uint32_t calls_read = 0;            // as the ring's head counts them: so many are in the log
+  uint32_t call_told = 0;             // one that did stop, and has its event
+  pid_t user = -1;                    // the task that has run since
+  std::map<int32_t, AgentCode> code;  // by the number of its calls
+  std::map<int32_t, FileFunction> functions;  // whose calls it makes
+  // Descriptors whose calls it makes, and the device and inode of each.
+  std::map<int, std::pair<uint64_t, uint64_t>> descriptors;
+
+  // The code that a task at `pc` is in the middle of.
+  const AgentCode* within(GuestAddress pc) const;
+
+  // Memory for the ring, and for what is read; whole pages, in bytes.
+  static uint64_t ring_bytes();
+  static uint64_t data_bytes();
+  static int most_descriptors();
+  static uint64_t most_bytes();  // of a call of a file
+};
+
+// The code in place of the vDSO's functions: put at `at` in the vDSO, and entered from the heads of
+// the functions. Adds to `agent.code`.
+size_t clock_code_bytes();
+std::vector<trace::MemoryWrite> clock_code(Agent& agent, GuestAddress at, GuestAddress vdso,
+                                           const VdsoCalls& calls);
+// The heads as they were.
+std::vector<trace::MemoryWrite> plain_heads(GuestAddress vdso, const VdsoCalls& calls);
+
+// The code in front of a function of the C library's, at `at`, and the jump to it. None if that is
+// too far. Adds to `agent`.
+size_t file_code_bytes();
+std::vector<trace::MemoryWrite> file_code(Agent& agent, GuestAddress at,
+                                          const FileFunction& function);
+// The function's head as it was.
+trace::MemoryWrite plain_head(const FileFunction& function);
+// The byte of the ring's head that says of a descriptor whether the agent makes its calls.
+trace::MemoryWrite descriptor_byte(const Agent& agent, int descriptor);
+
+// The number of calls that a ring's head counts, `head` being its first bytes.
+uint32_t agent_calls(std::span<const uint8_t> head);
+
+// The event of the call that counts as `call`; none of one that stopped. `ring`: all of its bytes.
+// `last`: registers of the same task, for those that no ring holds. What a call of a file has read
+// is not in it: `data` says where that is.
+struct AgentEvent {
+  trace::SyscallEvent event;
+  std::optional<AddressRange> data;
+};
+std::optional<AgentEvent> agent_event(const Agent& agent, std::span<const uint8_t> ring,
+                                      uint32_t call, const Registers& last);
+
+// Lets the agent's calls pass, and stops at all others.
+std::vector<sock_filter> agent_filter(const AgentCookies& cookies);
+
+// Whether that call reads the clock, or a file, as an agent does.
+bool reads_clock(int32_t number);
+bool is_file_call(int32_t number);
+
+}  // namespace rchk::record

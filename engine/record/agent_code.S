@@ -1,0 +1,192 @@
+// The agent's code (agent.h, docs/notes/agent.md): templates, copied into a guest as they are, but
+// for the numbers behind labels that end with _ring, _cookie and the like.
+//
+// Only registers that a function may change are changed. Slots are laid out in agent_layout.h; the
+// one with index 0 is the ring's head. Between `begin` and an end nobody else may use the ring.
+
+#include "engine/record/agent_layout.h"
+
+// What the label names: the operand, of eight or four bytes, that has just been emitted.
+.macro  operand8 name
+        .globl  \name
+        .set    \name, . - 8
+.endm
+.macro  operand4 name
+        .globl  \name
+        .set    \name, . - 4
+.endm
+
+// cmpb $0, __libc_single_threaded(%rip)
+.macro  ask_for_threads name
+        .byte   0x80, 0x3d
+        .long   0
+        operand4 \name
+        .byte   0
+.endm
+
+.macro  jump name
+        .byte   0xe9
+        .long   0
+        operand4 \name
+.endm
+
+// Registers that a call leaves alone, but for those that lead to the slot. Changes rcx.
+.macro  save slot, prefix
+        movl    %eax, AGENT_NUMBER(\slot)
+        movw    %ds, AGENT_DS(\slot)
+        movw    %es, AGENT_ES(\slot)
+        movq    %rbx, AGENT_RBX(\slot)
+        movq    %rbp, AGENT_RBP(\slot)
+        movq    %r12, AGENT_R12(\slot)
+        movq    %r13, AGENT_R13(\slot)
+        movq    %r14, AGENT_R14(\slot)
+        movq    %r15, AGENT_R15(\slot)
+        movq    %rsp, AGENT_RSP(\slot)
+        movq    %rdi, AGENT_RDI(\slot)
+        movq    %rsi, AGENT_RSI(\slot)
+        .globl \prefix\()_bases
+\prefix\()_bases:                       // nothing where the kernel does not allow it
+        rdfsbase %rcx
+        movq    %rcx, AGENT_FS_BASE(\slot)
+        rdgsbase %rcx
+        movq    %rcx, AGENT_GS_BASE(\slot)
+        .globl \prefix\()_bases_end
+\prefix\()_bases_end:
+        pushfq
+        popq    AGENT_FLAGS(\slot)
+        movw    %fs, AGENT_FS(\slot)    // in the half of the flags that is always zero
+        movw    %gs, AGENT_GS(\slot)
+        movabsq $0, %r8                 // last: nothing can fault with them there
+        operand8 \prefix\()_first_cookie
+        movabsq $0, %r9
+        operand8 \prefix\()_second_cookie
+.endm
+
+        .section .rodata
+        .balign 16
+
+// In the vDSO, in place of clock_gettime, gettimeofday and time.
+        .globl rchk_clock_code
+rchk_clock_code:
+        .globl rchk_clock_gettime
+rchk_clock_gettime:                     // (clock, timespec *)
+        movl    $228, %eax
+        movq    %rsi, %r10              // where the result goes: 16 bytes
+        jmp     1f
+        .globl rchk_clock_gettimeofday
+rchk_clock_gettimeofday:                // (timeval *, timezone *)
+        movl    $96, %eax
+        movq    %rdi, %r10
+        testq   %rsi, %rsi
+        jnz     rchk_clock_traced
+        testq   %rdi, %rdi
+        jz      rchk_clock_traced
+        jmp     1f
+        .globl rchk_clock_time
+rchk_clock_time:                        // (time_t *)
+        movl    $201, %eax
+        xorl    %r10d, %r10d
+1:      movabsq $0, %r11
+        operand8 rchk_clock_first_ring
+        .globl rchk_clock_begin
+rchk_clock_begin:
+        movl    (%r11), %edx
+        incl    %edx
+        andl    $(AGENT_SLOTS - 1), %edx
+        jz      2f
+        shll    $AGENT_SLOT_SHIFT, %edx
+        addq    %r11, %rdx              // the slot
+        save    %rdx, rchk_clock
+        syscall
+        .globl rchk_clock_called
+rchk_clock_called:
+        xorl    %r8d, %r8d              // no other call is to pass the filter
+        xorl    %r9d, %r9d
+        movq    %rax, AGENT_RESULT(%rdx)
+        testq   %rax, %rax
+        jnz     1f                      // it failed, or it is time(), whose result is all
+        movq    (%r10), %rcx
+        movq    %rcx, AGENT_OUTPUT(%rdx)
+        movq    8(%r10), %rcx
+        movq    %rcx, (AGENT_OUTPUT + 8)(%rdx)
+1:      movabsq $0, %rcx
+        operand8 rchk_clock_second_ring
+        incl    (%rcx)
+        .globl rchk_clock_return
+rchk_clock_return:
+        ret
+        int3                            // no task stands behind an end but at a trap
+2:      incl    (%r11)                  // the ring is full: a call that stops
+        .globl rchk_clock_traced
+rchk_clock_traced:
+        syscall
+        ret
+        .globl rchk_clock_code_end
+rchk_clock_code_end:
+
+// In front of the C library's pread64 or pwrite64 (descriptor, buffer, bytes, offset), whose first
+// instruction has become a jump to here, and is here instead: it asks whether there are threads.
+        .globl rchk_file_code
+rchk_file_code:
+        ask_for_threads rchk_file_first_threads
+        je      rchk_file_traced
+        cmpl    $AGENT_DESCRIPTORS, %edi
+        jae     rchk_file_traced
+        cmpq    $AGENT_DATA_BYTES, %rdx
+        ja      rchk_file_traced
+        movabsq $0, %r11
+        operand8 rchk_file_first_ring
+        .globl rchk_file_begin
+rchk_file_begin:
+        movl    %edi, %eax              // the descriptor's bit
+        btl     %eax, AGENT_BITMAP(%r11)
+        jnc     rchk_file_traced
+        movq    %rcx, %r10
+        movl    $0, %eax
+        operand4 rchk_file_number
+        movl    (%r11), %r8d
+        incl    %r8d
+        andl    $(AGENT_SLOTS - 1), %r8d
+        jz      2f
+        shll    $AGENT_SLOT_SHIFT, %r8d
+        addq    %r8, %r11               // the slot
+        movq    %rdx, AGENT_OUTPUT(%r11)
+        movq    %r10, (AGENT_OUTPUT + 8)(%r11)
+        save    %r11, rchk_file
+        syscall
+        .globl rchk_file_called
+rchk_file_called:
+        movabsq $0, %r11
+        operand8 rchk_file_second_ring
+        movl    (%r11), %r8d
+        incl    %r8d
+        andl    $(AGENT_SLOTS - 1), %r8d
+        movl    %r8d, %r9d
+        shll    $AGENT_SLOT_SHIFT, %r9d
+        movq    %rax, AGENT_RESULT(%r11, %r9)
+        cmpl    $17, AGENT_NUMBER(%r11, %r9)
+        jne     1f
+        testq   %rax, %rax
+        jle     1f
+        shll    $AGENT_DATA_SHIFT, %r8d // what it has read
+        movabsq $0, %rdi
+        operand8 rchk_file_data
+        addq    %r8, %rdi
+        movq    %rax, %rcx
+        rep movsb
+1:      xorl    %r8d, %r8d
+        xorl    %r9d, %r9d
+        incl    (%r11)
+        .globl rchk_file_return
+rchk_file_return:
+        jump    rchk_file_behind        // the C library's own call
+2:      incl    (%r11)                  // the ring is full
+        movq    %r10, %rcx
+        .globl rchk_file_traced
+rchk_file_traced:
+        ask_for_threads rchk_file_second_threads
+        jump    rchk_file_second        // to the C library's second instruction
+        .globl rchk_file_code_end
+rchk_file_code_end:
+
+        .section .note.GNU-stack, "", @progbits

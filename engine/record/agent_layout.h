@@ -1,0 +1,35 @@
+// The layout of the ring that the agent's code writes (agent_code.S), for it and for its reader.
+// Included by assembler as well: macros only.
+#pragma once
+
+#define AGENT_SLOT_SHIFT 7  // 128 bytes each
+#define AGENT_SLOTS 64
+
+// In the head, behind the count of calls: a bit for each descriptor whose calls an agent makes.
+#define AGENT_BITMAP 64
+#define AGENT_DESCRIPTORS 512
+
+// In a slot. The output is what a clock says, or the third and the fourth argument.
+#define AGENT_NUMBER 0
+#define AGENT_DS 4
+#define AGENT_ES 6
+#define AGENT_RESULT 8
+#define AGENT_OUTPUT 16
+#define AGENT_RBX 32
+#define AGENT_RBP 40
+#define AGENT_R12 48
+#define AGENT_R13 56
+#define AGENT_R14 64
+#define AGENT_R15 72
+#define AGENT_RSP 80
+#define AGENT_RDI 88
+#define AGENT_RSI 96
+#define AGENT_FLAGS 104
+#define AGENT_FS 108
+#define AGENT_GS 110
+#define AGENT_FS_BASE 112
+#define AGENT_GS_BASE 120
+
+// What a slot's call has read, apart from the ring.
+#define AGENT_DATA_SHIFT 12
+#define AGENT_DATA_BYTES 4096

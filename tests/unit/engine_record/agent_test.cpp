@@ -1,0 +1,211 @@
+#include "engine/record/agent.h"
+
+#include <cstring>
+
+#include <gmock/gmock.h>
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+#include <sys/syscall.h>
+
+#include "engine/record/agent_layout.h"
+
+namespace rchk::record {
+namespace {
+
+using testing::ElementsAre;
+using testing::SizeIs;
+
+constexpr AgentCookies kCookies{0x1122334455667788, 0x99aabbccddeeff00};
+
+Agent agent_of_clock() {
+  Agent agent;
+  agent.ring = {0x7f0000000000};
+  agent.cookies = kCookies;
+  agent.bases = true;
+  VdsoCalls calls;
+  calls.add({SYS_clock_gettime, 0x100});
+  calls.add({SYS_time, 0x200});
+  clock_code(agent, {0x7fff00000500}, {0x7fff00000000}, calls);
+  return agent;
+}
+
+// pread64 as in Debian 12.
+Bytes file_function(uint8_t number) {
+  return {0x80,   0x3d, 0x11, 0x52, 0x0e, 0,    0,    0x49, 0x89, 0xca, 0x74, 0x14, 0xb8,
+          number, 0,    0,    0,    0x0f, 0x05, 0x48, 0x3d, 0,    0xf0, 0xff, 0xff};
+}
+
+// What the filter answers, by the kernel's rules for its few opcodes.
+uint32_t answer(const std::vector<sock_filter>& code, const seccomp_data& data) {
+  uint32_t word = 0;
+  for (size_t at = 0; at < code.size(); ++at) {
+    const sock_filter& one = code[at];
+    switch (one.code) {
+      case BPF_LD | BPF_W | BPF_ABS:
+        std::memcpy(&word, reinterpret_cast<const uint8_t*>(&data) + one.k, sizeof(word));
+        break;
+      case BPF_JMP | BPF_JEQ | BPF_K:
+        at += word == one.k ? one.jt : one.jf;
+        break;
+      case BPF_RET | BPF_K:
+        return one.k;
+      default:
+        ADD_FAILURE() << "opcode " << one.code;
+        return 0;
+    }
+  }
+  ADD_FAILURE() << "no answer";
+  return 0;
+}
+
+TEST(Agent, ItsFilterKnowsItsCallsAlone) {
+  const auto filter = agent_filter(kCookies);
+  seccomp_data data{};
+  data.nr = SYS_clock_gettime;
+  data.arch = AUDIT_ARCH_X86_64;
+  data.args[4] = kCookies.first;
+  data.args[5] = kCookies.second;
+  EXPECT_EQ(answer(filter, data), SECCOMP_RET_ALLOW);
+  for (const int number : {SYS_gettimeofday, SYS_time, SYS_pread64, SYS_pwrite64}) {
+    data.nr = number;
+    EXPECT_EQ(answer(filter, data), SECCOMP_RET_ALLOW);
+  }
+  data.nr = SYS_write;
+  EXPECT_EQ(answer(filter, data), SECCOMP_RET_TRACE);
+  data.instruction_pointer = 0xffffffffff600002;  // of the vsyscall page
+  EXPECT_EQ(answer(filter, data), SECCOMP_RET_ALLOW);
+  data.instruction_pointer = 0x7f0000000000;
+  data.nr = SYS_clock_gettime;
+  data.arch = AUDIT_ARCH_I386;
+  EXPECT_EQ(answer(filter, data), SECCOMP_RET_TRACE);
+  data.arch = AUDIT_ARCH_X86_64;
+  for (const uint64_t bit : {1ull, 1ull << 40}) {
+    for (const int argument : {4, 5}) {
+      data.args[argument] ^= bit;
+      EXPECT_EQ(answer(filter, data), SECCOMP_RET_TRACE);
+      data.args[argument] ^= bit;
+    }
+  }
+}
+
+TEST(Agent, HeadsOfTheVdsoJumpToItsCode) {
+  Agent agent = agent_of_clock();
+  VdsoCalls calls;
+  calls.add({SYS_clock_gettime, 0x100});
+  const auto writes = clock_code(agent, {0x7fff00000500}, {0x7fff00000000}, calls);
+  ASSERT_THAT(writes, SizeIs(2));
+  EXPECT_EQ(writes[0].bytes.size(), clock_code_bytes());
+  EXPECT_THAT(writes[1].bytes, ElementsAre(0xe9, 0xfb, 0x03, 0, 0));  // 0x500 - 0x105
+  EXPECT_EQ(plain_heads({0x7fff00000000}, calls)[0].bytes, (Bytes{0xb8, 228, 0, 0, 0}));
+}
+
+TEST(Agent, KnowsTheFunctionsOfDebiansCLibrary) {
+  const GuestAddress head{0x7f1000001000};
+  const auto function = FileFunction::find(SYS_pread64, head, file_function(SYS_pread64));
+  ASSERT_TRUE(function);
+  EXPECT_EQ(function->threads, head + 7 + 0xe5211);
+  EXPECT_EQ(function->behind(), head + 19);
+  const Bytes code = file_function(SYS_pread64);
+  EXPECT_EQ(plain_head(*function).bytes, Bytes(code.begin(), code.begin() + 7));
+  EXPECT_FALSE(FileFunction::find(SYS_pwrite64, head, code));
+  for (size_t at = 0; at < code.size(); ++at) {
+    Bytes other = code;
+    other[at] ^= 1;
+    const bool is_displacement = (at >= 2 && at < 6) || at == 11;
+    EXPECT_EQ(FileFunction::find(SYS_pread64, head, other).has_value(), is_displacement) << at;
+  }
+  EXPECT_FALSE(FileFunction::find(SYS_pread64, head, std::span(code).first(24)));
+}
+
+TEST(Agent, CodeOfFilesIsNotPutWhereNoJumpReaches) {
+  const auto function =
+      FileFunction::find(SYS_pread64, {0x7f1000001000}, file_function(SYS_pread64));
+  ASSERT_TRUE(function);
+  Agent agent = agent_of_clock();
+  EXPECT_TRUE(file_code(agent, {0x7f2000000000}, *function).empty());
+  EXPECT_FALSE(agent.code.contains(SYS_pread64));
+  const auto writes = file_code(agent, {0x7f1000100000}, *function);
+  ASSERT_THAT(writes, SizeIs(2));
+  EXPECT_EQ(writes[1].address, function->head);
+  EXPECT_TRUE(agent.code.contains(SYS_pread64));
+}
+
+TEST(Agent, KnowsWhereItMayBeLeft) {
+  const Agent agent = agent_of_clock();
+  const AgentCode& code = agent.code.at(SYS_time);
+  EXPECT_EQ(agent.within(code.begin - 1), nullptr);
+  ASSERT_NE(agent.within(code.begin), nullptr);
+  EXPECT_NE(agent.within(code.finished), nullptr);
+  EXPECT_EQ(agent.within(code.traced), nullptr);
+  EXPECT_FALSE(code.has_called(code.call));
+  EXPECT_TRUE(code.has_called(code.called));
+  EXPECT_FALSE(code.has_called(code.finished));
+}
+
+TEST(Agent, SlotsBecomeEvents) {
+  const Agent agent = agent_of_clock();
+  Bytes ring(Agent::ring_bytes());
+  const auto put = [&ring](size_t slot, size_t field, uint64_t value) {
+    std::memcpy(ring.data() + (slot << AGENT_SLOT_SHIFT) + field, &value, sizeof(value));
+  };
+  constexpr uint32_t kSlot = 5;
+  put(kSlot, AGENT_NUMBER, SYS_clock_gettime);
+  put(kSlot, AGENT_RSI, 0x7ffe00001000);
+  put(kSlot, AGENT_RDI, 1);
+  put(kSlot, AGENT_RBX, 77);
+  put(kSlot, AGENT_FLAGS, 0x246);
+  put(kSlot, AGENT_FS_BASE, 0x7f00deadb000);
+  put(kSlot, AGENT_OUTPUT, 123);
+  put(kSlot, AGENT_OUTPUT + 8, 456);
+  Registers last;
+  last.cs = 0x33;
+  last.rbx = 1;
+  const auto made = agent_event(agent, ring, AGENT_SLOTS * 3 + kSlot, last);
+  ASSERT_TRUE(made);
+  const trace::SyscallEvent& event = made->event;
+  EXPECT_EQ(event.number, SYS_clock_gettime);
+  EXPECT_EQ(event.before.pc(), agent.code.at(SYS_clock_gettime).call);
+  EXPECT_EQ(event.before.rax, static_cast<uint64_t>(SYS_clock_gettime));
+  EXPECT_EQ(event.before.rbx, 77u);
+  EXPECT_EQ(event.before.cs, 0x33u);
+  EXPECT_EQ(event.before.fs_base, 0x7f00deadb000u);
+  EXPECT_EQ(event.before.r8, kCookies.first);
+  EXPECT_EQ(event.after.rax, 0u);
+  EXPECT_EQ(event.after.pc(), agent.code.at(SYS_clock_gettime).called);
+  ASSERT_THAT(event.writes, SizeIs(1));
+  EXPECT_EQ(event.writes[0].address, GuestAddress{0x7ffe00001000});
+  EXPECT_EQ(event.writes[0].bytes[8], 456 & 0xff);
+  EXPECT_FALSE(made->data);
+  put(kSlot, AGENT_RESULT, static_cast<uint64_t>(-22));
+  EXPECT_TRUE(agent_event(agent, ring, kSlot, last)->event.writes.empty());
+  // The head's own index is that of a call that stopped.
+  EXPECT_FALSE(agent_event(agent, ring, AGENT_SLOTS, last));
+}
+
+TEST(Agent, WhatIsReadOfAFileLiesBesideTheRing) {
+  Agent agent = agent_of_clock();
+  agent.data = {0x7f1000200000};
+  const auto function =
+      FileFunction::find(SYS_pread64, {0x7f1000001000}, file_function(SYS_pread64));
+  ASSERT_FALSE(file_code(agent, {0x7f1000100000}, *function).empty());
+  Bytes ring(Agent::ring_bytes());
+  const uint64_t slot[] = {SYS_pread64, 100, 4096, 8192};  // number, result, size, offset
+  std::memcpy(ring.data() + (2 << AGENT_SLOT_SHIFT), slot, sizeof(slot));
+  const auto made = agent_event(agent, ring, 2, {});
+  ASSERT_TRUE(made && made->data);
+  EXPECT_EQ(*made->data, range_of(agent.data + 2 * 4096, 100));
+  EXPECT_EQ(made->event.before.rdx, 4096u);
+  EXPECT_EQ(made->event.before.r10, 8192u);
+}
+
+TEST(Agent, DescriptorsHaveABitEach) {
+  Agent agent = agent_of_clock();
+  agent.descriptors = {{3, {1, 2}}, {9, {1, 3}}, {15, {1, 4}}};
+  EXPECT_THAT(descriptor_byte(agent, 3).bytes, ElementsAre(8));
+  EXPECT_EQ(descriptor_byte(agent, 3).address, agent.ring + AGENT_BITMAP);
+  EXPECT_THAT(descriptor_byte(agent, 10).bytes, ElementsAre(0x82));
+  EXPECT_EQ(descriptor_byte(agent, 10).address, agent.ring + AGENT_BITMAP + 1);
+}
+
+}  // namespace
+}  // namespace rchk::record
