@@ -44,14 +44,14 @@ int main(void) {
   struct sigaction action = {.sa_sigaction = on_timer, .sa_flags = SA_SIGINFO | SA_RESTART};
   CHECK(sigaction(SIGALRM, &action, NULL) == 0 && sigaction(SIGPROF, &action, NULL) == 0);
   tick(ITIMER_REAL, 700);
-  read_for(100);
+  read_for(40);
   tick(ITIMER_REAL, 0);
   tick(ITIMER_PROF, 1000);
-  read_for(30);
+  read_for(12);
   tick(ITIMER_PROF, 0);
   // Out of them by a jump.
   signal(SIGALRM, on_alarm);
-  for (volatile int i = 0; i < 40; i++) {
+  for (volatile int i = 0; i < 20; i++) {
     if (sigsetjmp(back, 1) == 0) {
       struct itimerval once = {{0, 0}, {0, 300 + i * 37}};
       CHECK(setitimer(ITIMER_REAL, &once, NULL) == 0);
@@ -65,11 +65,11 @@ int main(void) {
   CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
   CHECK(sigaction(SIGALRM, &action, NULL) == 0);
   tick(ITIMER_REAL, 500);
-  read_for(40);
+  read_for(20);
   sigset_t now_blocked;
   CHECK(sigprocmask(SIG_UNBLOCK, &set, &now_blocked) == 0 && sigismember(&now_blocked, SIGTRAP));
   signal(SIGTRAP, SIG_IGN);
-  read_for(40);
+  read_for(20);
   tick(ITIMER_REAL, 0);
   CHECK(signal(SIGTRAP, SIG_DFL) == SIG_IGN);
   return passed();

@@ -4,7 +4,7 @@
 #include "tasks.h"
 
 // Threads that read the clock without stops, and spin, sleep, signal and wait for each other.
-enum { kThreads = 4, kRounds = 6000 };
+enum { kThreads = 3, kRounds = 2000 };
 
 static _Atomic int64_t latest;
 static _Atomic int turn, handled;
@@ -34,7 +34,7 @@ static void* spinning(void* argument) {
       look();
       CHECK(pthread_mutex_unlock(&mutex) == 0);
     }
-    if (i % 1500 == 0) sleep_ms(1);
+    if (i % 700 == 0) sleep_ms(1);
   }
   // Wait for one's turn by the clock alone.
   while (turn != own) look();
@@ -45,9 +45,9 @@ static void* spinning(void* argument) {
 int main(void) {
   signal(SIGUSR1, on_signal);
   pthread_t threads[kThreads];
-  for (int i = 0; i < 1000; i++) look();
+  for (int i = 0; i < 500; i++) look();
   for (int i = 0; i < kThreads; i++) threads[i] = started(spinning, (void*)(intptr_t)(i + 1));
-  for (int i = 0; i < 200; i++) {
+  for (int i = 0; i < 60; i++) {
     look();
     CHECK(pthread_kill(threads[i % kThreads], SIGUSR1) == 0);
     if (i % 10 == 0) sleep_ms(1);
