@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "engine/record/address_changes.h"
 #include "engine/record/recorder_impl.h"
@@ -124,6 +125,9 @@ bool Recorder::Impl::can_have_agent() const {
 Result<bool> Recorder::Impl::begin_agent(trace::MemoryEvent& event) {
   Space& space = *task_->space;
   if (space.agent) return true;
+  // Of several filters the strictest answer holds: a call that one refuses would not stop at all.
+  static const bool has_others = is_filtered(getpid());
+  if (has_others) return false;
   if (agent_cookies_.first == 0 &&
       getrandom(&agent_cookies_, sizeof(agent_cookies_), 0) != sizeof(agent_cookies_)) {
     return false;

@@ -1,5 +1,7 @@
 #include "engine/record/process.h"
 
+#include <string_view>
+
 #include <cinttypes>
 #include <csignal>
 #include <cstdio>
@@ -114,6 +116,13 @@ std::string signal_name(int signal) {
   const char* abbreviation = sigabbrev_np(signal);
   if (abbreviation == nullptr) return fmt::format("signal {}", signal);
   return fmt::format("SIG{}", abbreviation);
+}
+
+bool is_filtered(pid_t pid) {
+  const auto status = read_proc_file(pid, "status");
+  if (!status) return true;
+  const std::string_view text(reinterpret_cast<const char*>(status->data()), status->size());
+  return text.find("\nSeccomp:\t0\n") == std::string_view::npos;
 }
 
 }  // namespace rchk::record

@@ -24,6 +24,9 @@ struct SignalStatus {
 };
 Result<SignalStatus> read_signal_status(pid_t pid);
 
+// Whether a process has filters of seccomp, or that cannot be told.
+bool is_filtered(pid_t pid);
+
 // What becomes of a signal that is delivered (signal(7)).
 enum class SignalAction : uint8_t { kIgnore, kHandler, kStop, kFatal };
 SignalAction action_of(int signal, const SignalStatus& status);

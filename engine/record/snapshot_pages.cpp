@@ -30,13 +30,7 @@ constexpr int64_t kMostStored = 16 << 20;
 // Whether rchk's own filters, which each guest has and beside which it has none of its own
 // (docs/notes/seccomp.md), end a process that asks for a userfaultfd.
 bool asking_kills() {
-  static const bool kills = [] {
-    const auto status = read_proc_file(getpid(), "status");
-    if (!status) return true;
-    const std::string_view text(reinterpret_cast<const char*>(status->data()), status->size());
-    if (text.find("\nSeccomp:\t0\n") != std::string_view::npos) return false;
-    return !snapshot::may_ask_for_userfaultfd();
-  }();
+  static const bool kills = is_filtered(getpid()) && !snapshot::may_ask_for_userfaultfd();
   return kills;
 }
 

@@ -88,6 +88,7 @@ class Cycle:
         return native
 
     def record(self, native):
+        # RCHK_TEST_RECORD="--agent-after 0" gives each program an agent from its first call on.
         command = [process.RCHK, "record", *self.subject.record_options,
                    *os.environ.get("RCHK_TEST_RECORD", "").split(), "-o", self.recording,
                    "--", *self.subject.command]
