@@ -176,13 +176,10 @@ std::vector<trace::MemoryWrite> clock_code(Agent& agent, GuestAddress at, GuestA
   code.put(rchk_clock_second_cookie, agent.cookies.second);
   if (!agent.bases) code.remove(rchk_clock_bases, rchk_clock_bases_end);
   std::vector<trace::MemoryWrite> writes{code.write()};
-  AgentCode part{at,
-                 code.address(rchk_clock_begin),
-                 code.address(rchk_clock_called) - kSyscallInstructionBytes,
-                 code.address(rchk_clock_called),
-                 code.address(rchk_clock_return),
-                 code.address(rchk_clock_traced),
-                 {}};
+  AgentCode part{
+      code.address(rchk_clock_begin),  code.address(rchk_clock_called) - kSyscallInstructionBytes,
+      code.address(rchk_clock_called), code.address(rchk_clock_return),
+      code.address(rchk_clock_traced), {}};
   for (const ClockFunction& function : kClockFunctions) {
     agent.code[static_cast<int32_t>(function.number)] = part;
     const auto offset = calls.find(function.number);
@@ -219,13 +216,10 @@ std::vector<trace::MemoryWrite> file_code(Agent& agent, GuestAddress at,
                        code.point(rchk_file_behind, function.behind());
   if (!reaches) return {};
   agent.functions[function.number] = function;
-  agent.code[function.number] = {at,
-                                 code.address(rchk_file_begin),
-                                 code.address(rchk_file_called) - kSyscallInstructionBytes,
-                                 code.address(rchk_file_called),
-                                 code.address(rchk_file_return),
-                                 code.address(rchk_file_traced),
-                                 function.behind()};
+  agent.code[function.number] = {
+      code.address(rchk_file_begin),  code.address(rchk_file_called) - kSyscallInstructionBytes,
+      code.address(rchk_file_called), code.address(rchk_file_return),
+      code.address(rchk_file_traced), function.behind()};
   return {code.write(), jump_of(function.head, at)};
 }
 

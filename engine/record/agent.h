@@ -30,7 +30,6 @@ struct AgentCookies {
 
 // Some of the agent's code.
 struct AgentCode {
-  GuestAddress at;
   // A task that stands from `begin` on uses the ring, and is to go on to one of the ends before
   // anybody else does.
   GuestAddress begin, call, called;

@@ -6,28 +6,24 @@
 
 #include "engine/record/agent_layout.h"
 
-// What the label names: the operand, of eight or four bytes, that has just been emitted.
-.macro  operand8 name
+// Names the operand of so many bytes that has just been emitted.
+.macro  operand name, bytes
         .globl  \name
-        .set    \name, . - 8
-.endm
-.macro  operand4 name
-        .globl  \name
-        .set    \name, . - 4
+        .set    \name, . - \bytes
 .endm
 
 // cmpb $0, __libc_single_threaded(%rip)
 .macro  ask_for_threads name
         .byte   0x80, 0x3d
         .long   0
-        operand4 \name
+        operand \name, 4
         .byte   0
 .endm
 
 .macro  jump name
         .byte   0xe9
         .long   0
-        operand4 \name
+        operand \name, 4
 .endm
 
 // Registers that a call leaves alone, but for those that lead to the slot. Changes rcx.
@@ -57,9 +53,9 @@
         movw    %fs, AGENT_FS(\slot)    // in the half of the flags that is always zero
         movw    %gs, AGENT_GS(\slot)
         movabsq $0, %r8                 // last: nothing can fault with them there
-        operand8 \prefix\()_first_cookie
+        operand \prefix\()_first_cookie, 8
         movabsq $0, %r9
-        operand8 \prefix\()_second_cookie
+        operand \prefix\()_second_cookie, 8
 .endm
 
         .section .rodata
@@ -87,7 +83,7 @@ rchk_clock_time:                        // (time_t *)
         movl    $201, %eax
         xorl    %r10d, %r10d
 1:      movabsq $0, %r11
-        operand8 rchk_clock_first_ring
+        operand rchk_clock_first_ring, 8
         .globl rchk_clock_begin
 rchk_clock_begin:
         movl    (%r11), %edx
@@ -110,7 +106,7 @@ rchk_clock_called:
         movq    8(%r10), %rcx
         movq    %rcx, (AGENT_OUTPUT + 8)(%rdx)
 1:      movabsq $0, %rcx
-        operand8 rchk_clock_second_ring
+        operand rchk_clock_second_ring, 8
         incl    (%rcx)
         .globl rchk_clock_return
 rchk_clock_return:
@@ -135,7 +131,7 @@ rchk_file_code:
         cmpq    $AGENT_DATA_BYTES, %rdx
         ja      rchk_file_traced
         movabsq $0, %r11
-        operand8 rchk_file_first_ring
+        operand rchk_file_first_ring, 8
         .globl rchk_file_begin
 rchk_file_begin:
         movl    %edi, %eax              // the descriptor's bit
@@ -143,7 +139,7 @@ rchk_file_begin:
         jnc     rchk_file_traced
         movq    %rcx, %r10
         movl    $0, %eax
-        operand4 rchk_file_number
+        operand rchk_file_number, 4
         movl    (%r11), %r8d
         incl    %r8d
         andl    $(AGENT_SLOTS - 1), %r8d
@@ -157,7 +153,7 @@ rchk_file_begin:
         .globl rchk_file_called
 rchk_file_called:
         movabsq $0, %r11
-        operand8 rchk_file_second_ring
+        operand rchk_file_second_ring, 8
         movl    (%r11), %r8d
         incl    %r8d
         andl    $(AGENT_SLOTS - 1), %r8d
@@ -170,7 +166,7 @@ rchk_file_called:
         jle     1f
         shll    $AGENT_DATA_SHIFT, %r8d // what it has read
         movabsq $0, %rdi
-        operand8 rchk_file_data
+        operand rchk_file_data, 8
         addq    %r8, %rdi
         movq    %rax, %rcx
         rep movsb

@@ -161,7 +161,7 @@ Result<RecorderStop> Recorder::Impl::stop_recording(std::string_view reason) {
   // on.
   std::vector<Task*> in_order, in_calls;
   for (const auto& [tid, task] : tasks_) {
-    const bool in_midst = task->state == TaskState::kStopped && task->call &&
+    const bool in_midst = task->state == TaskState::kStopped && !task->unread && task->call &&
                           !task->call->at_entry && !task->in_group_stop;
     if (in_midst && task->tracee.resume(ResumeMode::kSyscall)) task->state = TaskState::kRunning;
     (in_midst ? in_calls : in_order).push_back(task.get());
