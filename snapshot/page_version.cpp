@@ -112,7 +112,7 @@ bool holds(std::span<const uint8_t> page, const PageVersion& version) {
 uint8_t PageChunk::add(std::span<const uint8_t, kPageSize> content, const Base& base) {
   RCHK_CHECK(!is_full(), "a chunk of pages is full");
   if (bytes_.empty()) {
-    bytes_.reserve(kHeadBytes + kSlots * kPageSize);
+    bytes_.reserve(kFullBytes);
     bytes_.resize(kHeadBytes);
   }
   const auto slot = static_cast<uint8_t>(slots());

@@ -52,6 +52,7 @@ class PageChunk {
   };
   static_assert(sizeof(Base) == 8);
   static constexpr size_t kHeadBytes = kSlots * sizeof(Base);
+  static constexpr size_t kFullBytes = kHeadBytes + kSlots * kPageSize;
 
   bool is_empty() const { return slots() == 0; }
   bool is_full() const { return slots() == kSlots; }

@@ -41,7 +41,7 @@ enum class ChunkType : uint16_t {
   kIndex = 5,         // where the chunks before it are
   kEnd = 6,           // the trailer; key: offset of the index chunk
   kTaskCount = 7,     // TaskCount, of a recording that was closed
-  kPages = 8,         // key: number of the chunk (snapshot::PageChunk)
+  kPages = 8,         // key: number of the first chunk in it (PageGroup)
   kSnapshot = 9,      // label: space; key: number of the event that it is behind
   // label: SnapshotNumber; key: the space. All its pages.
   kPageDirectory = 10,
@@ -58,7 +58,7 @@ enum class ChunkType : uint16_t {
 // the newest that it reads.
 constexpr uint16_t version_of(ChunkType type) { return type == ChunkType::kEvents ? 3 : 1; }
 constexpr uint16_t newest_version_of(ChunkType type) {
-  return type == ChunkType::kEvents ? 4 : version_of(type);
+  return type == ChunkType::kPages ? 2 : type == ChunkType::kEvents ? 4 : version_of(type);
 }
 
 enum class Encoding : uint8_t { kStored = 0, kZstd = 1 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/trace/codec.h"
+#include "engine/trace/page_group.h"
 
 namespace rchk::trace {
 
@@ -11,7 +12,7 @@ namespace {
 using snapshot::PageChange;
 
 constexpr size_t kRecentSnapshots = 16;
-constexpr size_t kRecentChunks = 32;  // of 64 KiB
+constexpr size_t kRecentGroups = 16;  // of half a megabyte
 constexpr size_t kRecentBeginnings = 2;
 
 // Puts later changes over earlier pages; both are in order of address.
@@ -34,15 +35,19 @@ std::vector<PageChange> merged(const std::vector<PageChange>& pages,
 SnapshotReader::SnapshotReader(const Container& container)
     : container_(container),
       recent_(kRecentSnapshots),
-      recent_chunks_(kRecentChunks),
+      recent_groups_(kRecentGroups),
       recent_beginnings_(kRecentBeginnings) {}
 SnapshotReader::~SnapshotReader() = default;
 
 Result<void> SnapshotReader::take_in(const IndexEntry& chunk) {
   switch (chunk.chunk_type()) {
     case ChunkType::kPages:
-      if (chunk.key > UINT32_MAX) return container_.bad(chunk.offset, "a chunk of pages too many");
-      chunks_[static_cast<uint32_t>(chunk.key)] = chunk;
+      if (chunk.key > UINT32_MAX || PageGroup::count_in(chunk.raw_bytes) > PageGroup::kMostChunks) {
+        return container_.bad(chunk.offset, "a chunk of pages too many");
+      }
+      for (uint32_t i = 0; i < PageGroup::count_in(chunk.raw_bytes); ++i) {
+        chunks_[static_cast<uint32_t>(chunk.key) + i] = {chunk, i};
+      }
       break;
     case ChunkType::kSnapshot: {
       const EventNumber event{chunk.key - numbers_.first_event + numbers_.resumed};
@@ -178,10 +183,13 @@ Result<std::shared_ptr<const Bytes>> SnapshotReader::page_chunk(uint32_t id) {
     return fail(ErrorKind::kBadTrace,
                 fmt::format("{}: has no chunk {} of pages", container_.name(), id));
   }
-  return recent_chunks_.get(id, [&]() -> Result<Bytes> {
-    RCHK_TRY_ASSIGN(const Buffer raw, container_.load(found->second, decoder_));
-    return Bytes(raw.view().begin(), raw.view().end());
-  });
+  const auto& [chunk, index] = found->second;
+  RCHK_TRY_ASSIGN(const auto group,
+                  recent_groups_.get(chunk.offset, [&]() -> Result<std::vector<Bytes>> {
+                    RCHK_TRY_ASSIGN(const Buffer raw, container_.load(chunk, decoder_));
+                    return PageGroup::parts(raw.view());
+                  }));
+  return std::shared_ptr<const Bytes>(group, &group->at(index));
 }
 
 }  // namespace rchk::trace

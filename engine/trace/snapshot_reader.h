@@ -61,8 +61,12 @@ class SnapshotReader final : public SnapshotSource {
 
   const Container& container_;
   std::vector<SnapshotMark> marks_;
-  std::vector<Entry> entries_;                        // by SnapshotNumber
-  std::unordered_map<uint32_t, IndexEntry> chunks_;   // of pages, by number
+  std::vector<Entry> entries_;  // by SnapshotNumber
+  struct PagePlace {
+    IndexEntry chunk;
+    uint32_t index = 0;  // among those that are in it
+  };
+  std::unordered_map<uint32_t, PagePlace> chunks_;    // of pages, by number
   std::map<uint32_t, SnapshotNumber> last_of_space_;  // since the last beginning
   std::optional<IndexEntry> beginning_;               // the last one
   Numbers numbers_;
@@ -71,7 +75,7 @@ class SnapshotReader final : public SnapshotSource {
   std::mutex mutex_;  // of what follows
   ChunkDecoder decoder_;
   RecentlyUsed<DecodedSnapshot> recent_;
-  RecentlyUsed<Bytes> recent_chunks_;
+  RecentlyUsed<std::vector<Bytes>> recent_groups_;
   RecentlyUsed<Beginning> recent_beginnings_;
 };
 

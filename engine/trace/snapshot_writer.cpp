@@ -12,8 +12,8 @@ using snapshot::PageChange;
 
 // Pages that changed since the last directory before another one pays.
 constexpr uint64_t kFewestChangesForDirectory = 1024;
-// Neighbouring pages lie in the same ones, of 64 KiB.
-constexpr size_t kRecentChunks = 64;
+// Neighbouring pages lie in the same ones, of half a megabyte.
+constexpr size_t kRecentGroups = 32;
 
 // The holder may have something else at pages that it is not to be asked for.
 size_t read_held(const PageDelta& delta, GuestAddress address, std::span<uint8_t> out) {
@@ -31,30 +31,47 @@ bool still_holds(const PageDelta& delta) {
 
 }  // namespace
 
-SnapshotWriter::Keeper::Keeper(ChunkOutput& output) : output_(output), recent_(kRecentChunks) {}
+SnapshotWriter::Keeper::Keeper(ChunkOutput& output) : output_(output), recent_(kRecentGroups) {}
 
 void SnapshotWriter::Keeper::put(snapshot::ChunkId id, Bytes chunk) {
+  if (!group_.takes(id)) write_group();
   if (failure_) return;
+  group_.add(id, std::move(chunk));
+  if (group_.is_full()) write_group();
+}
+
+void SnapshotWriter::Keeper::write_group() {
+  if (failure_ || group_.is_empty()) return;
+  const uint32_t first = group_.first().value, count = group_.count();
   ChunkHeader header;
   header.type = static_cast<uint16_t>(ChunkType::kPages);
-  header.key = id.value;
-  const auto written = output_.chunk(header, chunk);
+  if (count > 1) header.version = newest_version_of(ChunkType::kPages);
+  header.key = first;
+  const auto written = output_.chunk(header, group_.take());
   if (!written) {
     failure_ = written.error();
     return;
   }
-  written_[id.value] = *written;
+  for (uint32_t i = 0; i < count; ++i) written_[first + i] = {*written, i};
 }
 
 Result<std::shared_ptr<const Bytes>> SnapshotWriter::Keeper::get(snapshot::ChunkId id) {
+  if (auto waiting = group_.find(id)) return waiting;
   const auto found = written_.find(id.value);
   if (found == written_.end()) {
     return fail(ErrorKind::kMisuse, fmt::format("chunk {} of pages is not there", id.value));
   }
-  return recent_.get(id.value, [&] { return output_.read(found->second); });
+  const Place& place = found->second;
+  RCHK_TRY_ASSIGN(const auto group,
+                  recent_.get(place.group.offset, [&]() -> Result<std::vector<Bytes>> {
+                    RCHK_TRY_ASSIGN(const Bytes raw, output_.read(place.group));
+                    return PageGroup::parts(raw);
+                  }));
+  return std::shared_ptr<const Bytes>(group, &group->at(place.index));
 }
 
-Result<void> SnapshotWriter::Keeper::result() const {
+Result<void> SnapshotWriter::Keeper::flush() {
+  write_group();
   return failure_ ? Result<void>(Failure(*failure_)) : Result<void>();
 }
 
@@ -82,7 +99,7 @@ Result<void> SnapshotWriter::add(const Snapshot& snapshot, const PageDelta& delt
   }
   // A snapshot comes behind the contents that it names.
   pages_.store().flush();
-  RCHK_TRY(keeper_.result());
+  RCHK_TRY(keeper_.flush());
   std::vector<PageChange> changes = pages_.store().changed_in(id);
   std::sort(changes.begin(), changes.end(),
             [](const PageChange& a, const PageChange& b) { return a.page < b.page; });
@@ -149,7 +166,7 @@ Result<snapshot::SnapshotId> SnapshotWriter::add_pages(uint32_t space, const Pag
         return got != 0 ? got : read_held(delta, address, out);
       });
   // What could not be written cannot be read.
-  RCHK_TRY(keeper_.result());
+  RCHK_TRY(keeper_.flush());
   if (added) line.last = *added;
   return added;
 }
@@ -187,10 +204,10 @@ Result<Beginning> SnapshotWriter::begin_anew(std::vector<KeptProcess> processes)
   }
   // What was put so far is read back from where it is.
   store.flush();
-  RCHK_TRY(keeper_.result());
+  RCHK_TRY(keeper_.flush());
   RCHK_TRY(store.rewrite(lines));
   store.flush();
-  RCHK_TRY(keeper_.result());
+  RCHK_TRY(keeper_.flush());
   for (size_t i = 0; i < processes.size(); ++i) {
     Event& event = processes[i].event;
     line_of(event.space).changes_since_directory = 0;

@@ -9,6 +9,7 @@
 #include "engine/trace/chunk.h"
 #include "engine/trace/codec.h"
 #include "engine/trace/index.h"
+#include "engine/trace/page_group.h"
 #include "engine/trace/recently_used.h"
 #include "engine/trace/snapshot.h"
 #include "snapshot/chunk_keeper.h"
@@ -54,14 +55,21 @@ class SnapshotWriter {
     Result<std::shared_ptr<const Bytes>> get(snapshot::ChunkId id) override;
     void drop(snapshot::ChunkId id) override { written_.erase(id.value); }
     uint64_t stored_bytes() const override { return 0; }
-    // The first error of a put().
-    Result<void> result() const;
+    // Writes all that was put. Returns the first error of that.
+    Result<void> flush();
 
    private:
+    struct Place {
+      IndexEntry group;
+      uint32_t index = 0;
+    };
+    void write_group();
+
     ChunkOutput& output_;
     std::optional<Error> failure_;
-    std::unordered_map<uint32_t, IndexEntry> written_;
-    RecentlyUsed<Bytes> recent_;
+    PageGroup group_;  // not written yet
+    std::unordered_map<uint32_t, Place> written_;
+    RecentlyUsed<std::vector<Bytes>> recent_;
   };
   struct Line {
     uint32_t number = 0;        // in the page store

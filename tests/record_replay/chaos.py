@@ -1,4 +1,6 @@
-"""Guests under `rchk record --chaos`: random slices and choices, from a seed that is printed."""
+"""Guests under `rchk record --chaos`: random slices and choices, from a seed that is printed.
+
+They have an agent from their first call on, which other tests' guests are too short for."""
 
 import re
 
@@ -27,7 +29,8 @@ def under_chaos(name, options):
     guest = guests.named(name)
     subject = Subject(name=f"chaos/{name}", command=[str(guest.program()), *guest.args],
                       status=guest.status, varies=guest.varies,
-                      record_options=["--chaos", "--checksums", "1", "--snapshots", "2"])
+                      record_options=["--chaos", "--agent-after", "0", "--checksums", "1",
+                                      "--snapshots", "2"])
     for _ in range(SEEDS):  # each run draws its own
         cycle = Cycle(subject, options.keep)
         cycle.run(options.repeat, options.soak)

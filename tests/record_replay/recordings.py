@@ -1,6 +1,7 @@
 """Recordings as files: without the program they were made of, cut off, damaged, misused."""
 
 import os
+import random
 import re
 import shutil
 import signal
@@ -12,6 +13,7 @@ from harness.guests import compile_program
 from harness.report import Failed, Test, check_equal, require, scratch
 
 MISUSE, BAD_RECORDING, MACHINE = 2, 3, 5
+KILLS = 20
 
 LIBRARY = r"""
 int scaled(int value) {
@@ -41,6 +43,7 @@ def tests(_options):
         Test("recordings/not_recordings", not_recordings),
         Test("recordings/recorder_killed", recorder_killed),
         Test("recordings/changed_by_outsiders", changed_by_outsiders),
+        Test("recordings/killed_by_outsiders", killed_by_outsiders),
         Test("recordings/newest", newest),
         Test("recordings/misuse", misuse),
         Test("recordings/bookmarks", bookmarks),
@@ -298,6 +301,37 @@ def under_filter():
     said = run(process.RCHK, "info", recording).stdout.decode()
     require(re.search(r"^page snapshots +[1-9]", said, re.M), f"no page snapshots:\n{said}")
     require_status("verify", 0, run(process.RCHK, "verify", "--restore", recording))
+    shutil.rmtree(folder)
+
+
+def killed_by_outsiders():
+    """Threads that never rest are stopped, let go on and killed at moments of no pattern."""
+    folder = scratch("recordings/killed_by_outsiders")
+    program = guests.named("threads_clock_forever").program()
+    recording, ready = folder / "recording.rchk", folder / "ready"
+    for seed in range(KILLS):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        choice = random.Random(seed)
+        number = choice.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM])
+
+        def disturb(_recorder, choice=choice, number=number):
+            while not ready.exists() or not ready.read_text():
+                time.sleep(0.01)
+            guest = int(ready.read_text())
+            for _ in range(choice.randrange(6)):
+                time.sleep(choice.random() * 0.03)
+                os.kill(guest, signal.SIGSTOP)
+                time.sleep(choice.random() * 0.01)
+                os.kill(guest, signal.SIGCONT)
+            time.sleep(choice.random() * 0.03)
+            os.kill(guest, number)
+
+        command = [process.RCHK, "record", "-o", recording, "--", program, choice.choice("1123")]
+        done = process.run(command, timeout=60, cwd=folder, during=disturb)
+        require(not done.timed_out, f"seed {seed}: no end\n{done.shell()}\n{done.stacks}")
+        require_status(f"seed {seed}: record", 128 + number, done)
+        require_status(f"seed {seed}: verify", 0, run(process.RCHK, "verify", recording))
     shutil.rmtree(folder)
 
 
