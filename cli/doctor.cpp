@@ -5,6 +5,7 @@
 
 #include "base/probe.h"
 #include "cli/commands.h"
+#include "engine/record/recorder.h"
 #include "engine/tracee/machine_probe.h"
 #include "snapshot/tracker_probe.h"
 
@@ -26,6 +27,7 @@ int run_doctor() {
   const std::vector<ProbeResult> machine = tracee::probe_machine();
   for (const ProbeResult& result : machine) print(result);
   for (const snapshot::TrackerProbe& probe : snapshot::probe_trackers()) print(probe.result);
+  print(record::probe_agent());
   const bool can_trace = !machine.empty() && machine.front().works;
   return can_trace ? 0 : kMachineStatus;
 }

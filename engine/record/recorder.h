@@ -11,6 +11,7 @@
 
 #include <signal.h>
 
+#include "base/probe.h"
 #include "base/registers.h"
 #include "base/result.h"
 #include "base/types.h"
@@ -199,5 +200,8 @@ class Recorder {
   explicit Recorder(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+// Whether a guest can have an agent where rchk runs.
+ProbeResult probe_agent();
 
 }  // namespace rchk::record

@@ -50,7 +50,8 @@ bool asks_to_wait_for_more(const syscalls::Call& call, const syscalls::MemoryRea
 // The recorder's state and loop. Its parts: recorder.cpp (start, the debugger's requests),
 // run_loop.cpp, schedule.cpp (whose turn it is), waiting.cpp (for stops and calls),
 // call_stops.cpp, redirect.cpp (where calls store), restarts.cpp (interrupted calls),
-// affinity.cpp, sandbox.cpp (seccomp filters of the guest's own), agent_calls.cpp,
+// affinity.cpp, sandbox.cpp (seccomp filters of the guest's own), agent_calls.cpp (when a guest
+// gets an agent), agent_descriptors.cpp, agent_stops.cpp (what it has written down),
 // signal_stops.cpp, handlers.cpp, random_patches.cpp (RDRAND and RDSEED), spawns.cpp,
 // foreign_memory.cpp, ending.cpp, release.cpp (the recording ends before the guest), by_state.cpp
 // (what changed since; fork snapshots), page_snapshots.cpp (when they are taken),
@@ -297,13 +298,17 @@ class Recorder::Impl {
   Result<void> begin_clock_agent();
   Result<void> consider_file_call(const PendingCall& call, int64_t result);
   Result<void> begin_file_agent(int32_t number, GuestAddress call);
+  Result<void> end_agent_if_touched(trace::SyscallEvent& event);
+
+  // agent_descriptors.cpp
   Result<void> consider_descriptor(int descriptor);
   std::optional<std::pair<uint64_t, uint64_t>> file_for_agent(int descriptor) const;
   Result<void> end_agent_descriptors(const PendingCall& call,
                                      const std::vector<snapshot::FileId>& mapped);
   Result<void> end_agent_files(const std::vector<snapshot::FileId>& mapped);
   Result<void> end_agent_file(std::optional<std::pair<uint64_t, uint64_t>> file);
-  Result<void> end_agent_if_touched(trace::SyscallEvent& event);
+
+  // agent_stops.cpp
   Result<void> settle_agent(Task& task);
   Result<void> settle_agent_at(Task& task);
   Result<void> read_agent_calls(Space& space);

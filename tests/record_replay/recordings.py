@@ -301,6 +301,8 @@ def under_filter():
     said = run(process.RCHK, "info", recording).stdout.decode()
     require(re.search(r"^page snapshots +[1-9]", said, re.M), f"no page snapshots:\n{said}")
     require_status("verify", 0, run(process.RCHK, "verify", "--restore", recording))
+    said = text_of(run(program, process.RCHK, "doctor"))
+    require(re.search(r"^no +calls without a stop", said, re.M), f"doctor does not say so:\n{said}")
     shutil.rmtree(folder)
 
 
