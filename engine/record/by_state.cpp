@@ -155,35 +155,37 @@ bool Recorder::Impl::is_lost(pid_t tracked) const {
   return task == tasks_.end() || task->second->in_exit_stop || task->second->space != task_->space;
 }
 
-Result<std::vector<trace::PageContents>> Recorder::Impl::changed_pages() {
+// Since the last event of task_, which stands at `registers`.
+Result<StatePages> Recorder::Impl::changed_pages(const Registers& registers) {
   Space& space = *task_->space;
   if (space.reference && is_lost(space.reference->tracked)) space.reference.reset();
   RCHK_TRY(grow_stacks(task_->tid, space.memory));
-  const bool were_in = space.breakpoints.inserted();
-  if (were_in) space.breakpoints.remove_all(task_->tracee);
-  std::vector<trace::PageContents> pages;
+  snapshot::RangeSet pages;
   if (space.reference) {
     Result<snapshot::DirtyPages> dirty = space.reference->tracker->collect();
     if (!dirty) return Failure(dirty.error());
     space.reference->dirty_pages = snapshot::total_pages(dirty->pages);
     // The recorder's own is no state of the guest's.
-    for (const AddressRange& range :
-         snapshot::difference(snapshot::normalized(dirty->pages), space.scratch.all())) {
-      trace::PageContents run{range.begin, Bytes(range.size())};
-      const size_t got = task_->tracee.read_memory(range.begin, run.bytes);
-      run.bytes.resize(got / kPageSize * kPageSize);
-      if (!run.bytes.empty()) pages.push_back(std::move(run));
-    }
+    pages = snapshot::difference(snapshot::normalized(dirty->pages), space.scratch.all());
   } else {
     // Nothing says which pages changed: all that may have.
     std::vector<trace::Mapping> writable;
     for (const auto& [begin, mapping] : space.memory.mappings()) {
       if (mapping.writable()) writable.push_back(mapping);
     }
-    RCHK_TRY_ASSIGN(pages, own_pages(task_->tracee, writable));
+    RCHK_TRY_ASSIGN(pages, own_page_ranges(task_->tracee, writable));
   }
+  return state_pages(pages, registers);
+}
+
+StatePages Recorder::Impl::state_pages(const snapshot::RangeSet& pages,
+                                       const Registers& registers) {
+  Space& space = *task_->space;
+  const bool were_in = space.breakpoints.inserted();
+  if (were_in) space.breakpoints.remove_all(task_->tracee);
+  StatePages state = read_state_pages(pages, registers, space.memory, reader_of(task_->tracee));
   if (were_in) space.breakpoints.insert_all(task_->tracee);
-  return pages;
+  return state;
 }
 
 // Makes the guest as it is the reference for what changes from now on, where that pays. REQUIRES:

@@ -15,7 +15,6 @@ namespace {
 using snapshot::RangeSet;
 
 // The most that an event by state may hold for one.
-constexpr uint64_t kMostPagesOfState = (32 << 20) / kPageSize;
 // What each page that a tracker looks at costs the guest at its next write to it: a fault, or a
 // copy where a fork holds on to it (docs/notes/dirty-trackers.md).
 constexpr uint64_t kFaultNs = 1'000, kCopyNs = 5'000;
@@ -232,24 +231,19 @@ Result<void> Recorder::Impl::take_snapshot_in_computation() {
   RCHK_TRY_ASSIGN(const RangeSet ranges, changed_ranges(begun ? Copied::kChanges : Copied::kAll));
   const trace::SnapshotWork work = sink_.snapshot_work(space->number);
   const uint64_t pages = snapshot::total_pages(ranges);
-  const bool alone = !memory_is_used_by_others(task);
-  if (alone || pages <= kMostPagesOfState) {
-    trace::PageDelta delta;
-    if (alone) {
-      release_held_forks();
-      RCHK_TRY_ASSIGN(delta, take_changes(ranges));
-      event.place = trace::Place::kBySnapshot;
-    } else {
-      delta = copy_changes(ranges);
-      for (const snapshot::PageRun& run : delta.pages) {
-        event.dirty.push_back({run.address, run.bytes});
-      }
-    }
-    task.last_registers = event.registers;
-    RCHK_TRY(append(std::move(event)));
-    task.behind_event = true;
-    if (is_at_rest()) RCHK_TRY(add_snapshot(std::move(delta), begin_ns));
+  release_held_forks();
+  RCHK_TRY_ASSIGN(trace::PageDelta delta, take_changes(ranges));
+  if (memory_is_used_by_others(task)) {
+    StatePages state = state_pages(ranges, event.registers);
+    event.dirty = std::move(state.contents);
+    event.checksums = std::move(state.checksums);
+  } else {
+    event.place = trace::Place::kBySnapshot;
   }
+  task.last_registers = event.registers;
+  RCHK_TRY(append(std::move(event)));
+  task.behind_event = true;
+  if (is_at_rest()) RCHK_TRY(add_snapshot(std::move(delta), begin_ns));
   note_snapshot_cost(begin_ns, work, pages);
   return {};
 }

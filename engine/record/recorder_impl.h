@@ -14,6 +14,7 @@
 #include "engine/record/random_instructions.h"
 #include "engine/record/recorder.h"
 #include "engine/record/restarts.h"
+#include "engine/record/state_pages.h"
 #include "engine/record/task.h"
 #include "engine/record/ticker.h"
 #include "engine/record/tsc_mirror.h"
@@ -42,6 +43,13 @@ bool may_block(const PendingCall& call);
 // Whether the call that `task` waits in stores what has come so far, and goes on waiting for more.
 // `reads_wait_for_more`: the program has asked for that (asks_to_wait_for_more()).
 bool stores_in_parts(const Task& task, bool reads_wait_for_more);
+// `tracee` outlives it.
+inline snapshot::ReadMemory reader_of(const tracee::Tracee& tracee) {
+  return [&tracee](GuestAddress address, std::span<uint8_t> bytes) {
+    return tracee.read_memory(address, bytes);
+  };
+}
+
 // The files that a call has mapped.
 std::vector<snapshot::FileId> files_mapped_by(const trace::SyscallEvent& event);
 // Whether reads of some descriptor wait until more than one byte has come, from this call on.
@@ -134,18 +142,22 @@ class Recorder::Impl {
   // As log_ended_calls(), for what calls have stored that have not come to their end.
   Result<bool> log_partial_stores();
   Result<bool> log_stores_so_far(Task& task);
-  // The state of task_, for an event whose place is its state.
+  // The state of task_, for an event whose place is its state. Returns how many pages it has.
   template <typename ByStateEvent>
-  Result<void> take_state(ByStateEvent& event) {
+  Result<uint64_t> take_state(ByStateEvent& event) {
+    uint64_t count = 0;
     // The kernel may store for others at any time: what it has stored is to be in the log.
     for (bool again = true; again;) {
       RCHK_TRY_ASSIGN(event.extended_state, task_->tracee.extended_state());
-      RCHK_TRY_ASSIGN(event.dirty, changed_pages());
+      RCHK_TRY_ASSIGN(StatePages pages, changed_pages(event.registers));
+      count = pages.count();
+      event.dirty = std::move(pages.contents);
+      event.checksums = std::move(pages.checksums);
       RCHK_TRY_ASSIGN(again, log_ended_calls());
       if (again) continue;
       RCHK_TRY_ASSIGN(again, log_partial_stores());
     }
-    return {};
+    return count;
   }
   Task* next_in_turn();
   void begin_slice(Task& task);
@@ -423,7 +435,8 @@ class Recorder::Impl {
   Result<void> name_shared_objects(std::vector<trace::KeptProcess>& kept);
 
   // by_state.cpp What may have changed since the task's last event.
-  Result<std::vector<trace::PageContents>> changed_pages();
+  Result<StatePages> changed_pages(const Registers& registers);
+  StatePages state_pages(const snapshot::RangeSet& pages, const Registers& registers);
   pid_t lasting_task() const;
   Result<void> renew_reference();
   void before_fork(const RunLimits* limits);

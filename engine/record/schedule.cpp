@@ -286,6 +286,7 @@ Result<void> Recorder::Impl::leave_processor() {
   if (task.behind_event) return {};
   const uint64_t begin_ns = now_ns();
   trace::SwitchEvent event;
+  uint64_t pages = 0;
   if (task.call && writes_before_it_blocks(task.call->entry.call)) {
     const GuestAddress word{task.call->entry.call.arguments[0]};
     return add_call_made_again(task, *task.call, {range_of(word, sizeof(uint32_t))});
@@ -300,13 +301,11 @@ Result<void> Recorder::Impl::leave_processor() {
     if (!at_call) {
       event.place = trace::Place::kByState;
       note_left_computing(event.registers);
-      RCHK_TRY(take_state(event));
+      RCHK_TRY_ASSIGN(pages, take_state(event));
     }
   }
   task.last_registers = event.registers;
   const bool by_state = event.place == trace::Place::kByState;
-  uint64_t pages = 0;
-  for (const trace::PageContents& run : event.dirty) pages += run.bytes.size() / kPageSize;
   RCHK_TRY(append(std::move(event)));
   if (!by_state) return {};
   RCHK_TRY(renew_reference());

@@ -16,6 +16,7 @@ StateTarget target_in(const StateEvent& event) {
   StateTarget target;
   target.registers = event.registers;
   target.extended_state = event.extended_state;
+  target.checksums = event.checksums;
   for (const trace::PageContents& contents : event.dirty) {
     for (uint64_t at = 0; at < contents.bytes.size(); at += kPageSize) {
       target.pages.push_back(contents.address + at);

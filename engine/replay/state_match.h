@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "engine/replay/guest.h"
 #include "engine/replay/stored_ahead.h"
+#include "engine/trace/event.h"
 #include "engine/translate/engine.h"
 
 namespace rchk::replay {
@@ -21,7 +22,9 @@ struct StateTarget {
   // Every page that the guest wrote since the point from which it is searched, or more: pages
   // that are equal by nature do no harm.
   std::vector<GuestAddress> pages;
-  // Reads the target's memory; returns the bytes that were readable.
+  // Of further pages.
+  std::vector<trace::MemoryChecksum> checksums;
+  // Reads the target's memory, of `pages`; returns the bytes that were readable.
   std::function<size_t(GuestAddress, std::span<uint8_t>)> read;
 };
 
@@ -53,6 +56,8 @@ class StateMatcher {
   // Compares the target's pages, all or those outside of `left_out`.
   bool same_pages(Guest& guest, AddressRange left_out = {});
   bool same_memory(Guest& guest, AddressRange range);
+  bool same_checksums(Guest& guest, AddressRange left_out);
+  bool same_checksum(Guest& guest, const trace::MemoryChecksum& expected);
   // Whether want_ differs from have_, both of `page`, in what is stored ahead only.
   bool is_ahead(Guest& guest, GuestAddress page);
   void refine(GuestAddress word, uint64_t expected);
@@ -64,6 +69,7 @@ class StateMatcher {
   // What a string instruction at the target may have been writing to.
   std::optional<AddressRange> being_written_;
   std::vector<uint8_t> want_, have_;  // buffers
+  size_t told_apart_ = 0;             // the checksum that differed last
 };
 
 }  // namespace rchk::replay

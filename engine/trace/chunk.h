@@ -57,8 +57,19 @@ enum class ChunkType : uint16_t {
 // The versions of what chunks of a type hold: as this rchk writes it, unless it says otherwise, and
 // the newest that it reads.
 constexpr uint16_t version_of(ChunkType type) { return type == ChunkType::kEvents ? 3 : 1; }
+// Of chunks of events where one is at a place by a snapshot, or has checksums of a state's pages.
+inline constexpr uint16_t kEventsBySnapshot = 4, kEventsWithChecksums = 5;
+// Of chunks of pages with more than one PageChunk.
+inline constexpr uint16_t kPageGroups = 2;
 constexpr uint16_t newest_version_of(ChunkType type) {
-  return type == ChunkType::kPages ? 2 : type == ChunkType::kEvents ? 4 : version_of(type);
+  switch (type) {
+    case ChunkType::kEvents:
+      return kEventsWithChecksums;
+    case ChunkType::kPages:
+      return kPageGroups;
+    default:
+      return version_of(type);
+  }
 }
 
 enum class Encoding : uint8_t { kStored = 0, kZstd = 1 };

@@ -57,6 +57,8 @@ enum SyscallFlag : uint8_t {
   kSyscallExtendedState = 16,
 };
 enum SignalFlag : uint8_t { kSignalFatal = 1, kSignalHandler = 2 };
+// In the byte of a Place: checksums follow the pages of the state.
+inline constexpr uint8_t kPlaceWithChecksums = 0x80;
 enum InfoFlag : uint8_t { kInfoCpuidTrapped = 1, kInfoTscTrapped = 2 };
 
 // Small differences of either sign become small numbers.

@@ -169,6 +169,16 @@ class EventParser {
       return {};
     });
   }
+  Result<void> place(Place& out, Place last, bool& with_checksums) {
+    RCHK_TRY_ASSIGN(const auto byte, in_.value<uint8_t>());
+    with_checksums = (byte & kPlaceWithChecksums) != 0;
+    const uint8_t number = byte & ~kPlaceWithChecksums;
+    if (number > static_cast<uint8_t>(last)) {
+      return in_.bad(fmt::format("{} is out of its range", number));
+    }
+    out = static_cast<Place>(number);
+    return {};
+  }
   Result<void> dirty_pages(std::vector<PageContents>& out) {
     RCHK_TRY(runs(out, 0));
     for (const PageContents& page : out) {
@@ -262,12 +272,14 @@ class EventParser {
     uint8_t bits = 0;
     RCHK_TRY(flags(bits, kSignalFatal | kSignalHandler));
     event.fatal = (bits & kSignalFatal) != 0;
-    RCHK_TRY(enumerator(event.place, Place::kAtCall));
+    bool sums = false;
+    RCHK_TRY(place(event.place, Place::kAtCall, sums));
     RCHK_TRY_ASSIGN(event.number, in_.value<int32_t>());
     RCHK_TRY(blob(event.siginfo));
     RCHK_TRY(registers_at(EventKind::kSignal, event.registers));
     RCHK_TRY(blob(event.extended_state));
     RCHK_TRY(dirty_pages(event.dirty));
+    if (sums) RCHK_TRY(checksums(event.checksums));
     if ((bits & kSignalHandler) != 0) {
       HandlerEntry& handler = event.handler.emplace();
       RCHK_TRY(registers(handler.registers, event.registers));
@@ -279,10 +291,12 @@ class EventParser {
   }
 
   Result<void> read_body(SwitchEvent& event) {
-    RCHK_TRY(enumerator(event.place, Place::kBySnapshot));
+    bool sums = false;
+    RCHK_TRY(place(event.place, Place::kBySnapshot, sums));
     RCHK_TRY(registers_at(EventKind::kSwitch, event.registers));
     RCHK_TRY(blob(event.extended_state));
     RCHK_TRY(dirty_pages(event.dirty));
+    if (sums) RCHK_TRY(checksums(event.checksums));
     remember(EventKind::kSwitch, event.registers, event.registers);
     return {};
   }

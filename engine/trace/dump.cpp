@@ -139,6 +139,13 @@ uint64_t total_bytes(const Runs& runs) {
   return total;
 }
 
+template <typename StateEvent>
+std::string dirty_text(const StateEvent& event) {
+  uint64_t bytes = total_bytes(event.dirty);
+  for (const MemoryChecksum& checksum : event.checksums) bytes += checksum.range.size();
+  return bytes == 0 ? "" : fmt::format(", {} dirty pages", bytes / kPageSize);
+}
+
 // The part of the line that depends on the kind of event.
 struct LineText {
   static std::string_view place_text(Place place) {
@@ -210,10 +217,7 @@ struct LineText {
       out += fmt::format(", handler at {}, frame of {} bytes", event.handler->registers.pc(),
                          total_bytes(event.handler->frame));
     }
-    if (!event.dirty.empty()) {
-      out += fmt::format(", {} dirty pages", total_bytes(event.dirty) / kPageSize);
-    }
-    return out;
+    return out + dirty_text(event);
   }
   std::string operator()(const ChecksumEvent& event) const {
     return fmt::format("checksums of {} ranges", event.memory.size());
@@ -238,10 +242,7 @@ struct LineText {
   }
   std::string operator()(const SwitchEvent& event) const {
     std::string out = fmt::format("switch at {}{}", event.registers.pc(), place_text(event.place));
-    if (!event.dirty.empty()) {
-      out += fmt::format(", {} dirty pages", total_bytes(event.dirty) / kPageSize);
-    }
-    return out;
+    return out + dirty_text(event);
   }
   std::string operator()(const SpawnEvent& event) const {
     switch (event.kind) {
@@ -299,6 +300,7 @@ class Details {
     line(fmt::format("{} bytes of siginfo, {} bytes of extended state", event.siginfo.size(),
                      event.extended_state.size()));
     runs(event.dirty, "dirty");
+    checksums(event.checksums);
     if (!event.handler) return;
     line("at the handler");
     registers(event.handler->registers);
@@ -307,6 +309,7 @@ class Details {
   void operator()(const SwitchEvent& event) {
     registers(event.registers);
     runs(event.dirty, "dirty");
+    checksums(event.checksums);
   }
   void operator()(const SpawnEvent& event) {
     registers(event.registers);

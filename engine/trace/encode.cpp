@@ -22,10 +22,10 @@ using namespace detail;
   [[maybe_unused]] const auto& [e1, e2, e3, e4, e5, e6, e7, e8, e9, not_written] = exec;
   [[maybe_unused]] const auto& [s1, s2, s3, s4, s5, s6, s7, s8] = syscall;
   [[maybe_unused]] const auto& [t1, t2, t3] = trap;
-  [[maybe_unused]] const auto& [g1, g2, g3, g4, g5, g6, g7, g8] = signal;
+  [[maybe_unused]] const auto& [g1, g2, g3, g4, g5, g6, g7, g8, g9] = signal;
   [[maybe_unused]] const auto& [c1, c2] = checksum;
   [[maybe_unused]] const auto& [x1, x2, x3, x4, x5, x6, x7] = exit;
-  [[maybe_unused]] const auto& [w1, w2, w3, w4] = change;
+  [[maybe_unused]] const auto& [w1, w2, w3, w4, w5] = change;
   [[maybe_unused]] const auto& [p1, p2, p3, p4, p5, p6] = spawn;
   [[maybe_unused]] const auto& [n1, n2, n3, n4] = end;
   [[maybe_unused]] const auto& [h1, h2, h3] = handler;
@@ -135,6 +135,12 @@ class EventWriter {
     }
   }
 
+  template <typename StateEvent>
+  void place(const StateEvent& event) {
+    out_.value(static_cast<uint8_t>(static_cast<uint8_t>(event.place) |
+                                    (event.checksums.empty() ? 0 : kPlaceWithChecksums)));
+  }
+
   void write_body(const ExecEvent& event) {
     out_.text(event.executable);
     out_.varint(event.mappings.size());
@@ -179,12 +185,13 @@ class EventWriter {
   void write_body(const SignalEvent& event) {
     out_.value(static_cast<uint8_t>((event.fatal ? kSignalFatal : 0) |
                                     (event.handler ? kSignalHandler : 0)));
-    out_.value(static_cast<uint8_t>(event.place));
+    place(event);
     out_.value(event.number);
     out_.blob(event.siginfo);
     registers_at(EventKind::kSignal, event.registers);
     out_.blob(event.extended_state);
     runs(event.dirty, 0);
+    if (!event.checksums.empty()) checksums(event.checksums);
     if (event.handler) {
       registers(event.handler->registers, event.registers);
       out_.blob(event.handler->extended_state);
@@ -194,10 +201,11 @@ class EventWriter {
   }
 
   void write_body(const SwitchEvent& event) {
-    out_.value(static_cast<uint8_t>(event.place));
+    place(event);
     registers_at(EventKind::kSwitch, event.registers);
     out_.blob(event.extended_state);
     runs(event.dirty, 0);
+    if (!event.checksums.empty()) checksums(event.checksums);
     remember(EventKind::kSwitch, event.registers, event.registers);
   }
 
@@ -247,13 +255,21 @@ class EventWriter {
 
 }  // namespace
 
+// That a chunk of events needs.
+static uint16_t version_of(const EventBody& body) {
+  const auto* change = std::get_if<SwitchEvent>(&body);
+  const auto* signal = std::get_if<SignalEvent>(&body);
+  const bool sums = (change != nullptr && !change->checksums.empty()) ||
+                    (signal != nullptr && !signal->checksums.empty());
+  if (sums) return kEventsWithChecksums;
+  const bool by_snapshot = change != nullptr && change->place == Place::kBySnapshot;
+  return by_snapshot ? kEventsBySnapshot : version_of(ChunkType::kEvents);
+}
+
 void BatchEncoder::add(const Event& event) {
   EventWriter(bytes_, state_).write(event);
   ++count_;
-  const auto* change = std::get_if<SwitchEvent>(&event.body);
-  if (change != nullptr && change->place == Place::kBySnapshot) {
-    version_ = newest_version_of(ChunkType::kEvents);
-  }
+  version_ = std::max(version_, version_of(event.body));
 }
 
 Bytes BatchEncoder::take(Bytes spare) {

@@ -109,12 +109,20 @@ struct TrapEvent {
   bool operator==(const TrapEvent&) const = default;
 };
 
+// A checksum of a run of the guest's memory at an event.
+struct MemoryChecksum {
+  AddressRange range;
+  uint64_t xxh3 = 0;  // XXH3_64bits of the contents
+  bool operator==(const MemoryChecksum&) const = default;
+};
+
 using PageContents = snapshot::PageRun;
 
 // Where in a task's execution something happened that its instructions do not bring about.
 enum class Place : uint8_t {
-  // At the first point whose state matches: registers, extended state, and every page in `dirty`,
-  // which holds all pages that were written since the task's last event (or more).
+  // At the first point whose state matches: registers, extended state, every page in `dirty`, and
+  // `checksums` of others. Together they are all that were written since the task's last event (or
+  // more).
   kByState = 0,
   kAtFault = 1,  // the instruction at the registers' pc raises it, in a replay as well
   kAtEvent = 2,  // no instruction of the task has run since its last event
@@ -143,9 +151,10 @@ struct SignalEvent {
   Place place = Place::kByState;
   bool fatal = false;  // an ExitEvent follows
   Registers registers;
-  ExtendedState extended_state;         // kByState only
-  std::vector<PageContents> dirty;      // kByState only
-  std::optional<HandlerEntry> handler;  // unless it is fatal
+  ExtendedState extended_state;           // kByState only
+  std::vector<PageContents> dirty;        // kByState only
+  std::vector<MemoryChecksum> checksums;  // kByState only
+  std::optional<HandlerEntry> handler;    // unless it is fatal
   bool operator==(const SignalEvent&) const = default;
 };
 
@@ -153,8 +162,9 @@ struct SignalEvent {
 struct SwitchEvent {
   Place place = Place::kAtCall;  // kAtCall, kByState or kBySnapshot
   Registers registers;
-  ExtendedState extended_state;     // kByState and kBySnapshot only
-  std::vector<PageContents> dirty;  // kByState only
+  ExtendedState extended_state;           // kByState and kBySnapshot only
+  std::vector<PageContents> dirty;        // kByState only
+  std::vector<MemoryChecksum> checksums;  // kByState only
   bool operator==(const SwitchEvent&) const = default;
 };
 
@@ -183,13 +193,6 @@ struct TaskEndEvent {
   Registers registers;
   std::vector<MemoryWrite> writes;  // by the kernel, behind its end (robust futexes, cleared tid)
   bool operator==(const TaskEndEvent&) const = default;
-};
-
-// A checksum of a run of the guest's memory at an event.
-struct MemoryChecksum {
-  AddressRange range;
-  uint64_t xxh3 = 0;  // XXH3_64bits of the contents
-  bool operator==(const MemoryChecksum&) const = default;
 };
 
 // Why a recording holds no more.

@@ -45,7 +45,7 @@ void SnapshotWriter::Keeper::write_group() {
   const uint32_t first = group_.first().value, count = group_.count();
   ChunkHeader header;
   header.type = static_cast<uint16_t>(ChunkType::kPages);
-  if (count > 1) header.version = newest_version_of(ChunkType::kPages);
+  if (count > 1) header.version = kPageGroups;
   header.key = first;
   const auto written = output_.chunk(header, group_.take());
   if (!written) {

@@ -9,6 +9,9 @@ namespace rchk::translate {
 
 namespace {
 
+// In bytes: of a vector. What stores more is said to store elsewhere.
+constexpr uint64_t kMostOfOperand = 64;
+
 // Groups of one-byte opcodes.
 bool is_string(uint8_t op) {
   return (op >= 0x6c && op <= 0x6f) || (op >= 0xa4 && op <= 0xa7) || (op >= 0xaa && op <= 0xaf);
@@ -164,32 +167,113 @@ void string_accesses(const TraceStep& step, const Registers& r, std::vector<Memo
   if (reads || writes) out.push_back({range(r.rdi), reads, writes});
 }
 
-// Size and direction of the explicit memory operand, from Capstone.
-struct OperandAccess {
-  uint64_t size = 64;
-  bool reads = true, writes = true;
-};
-OperandAccess disassembled(const TraceStep& step) {
-  OperandAccess result;
+// How many bytes the explicit memory operand has, from Capstone. What that says of the direction is
+// of no use: it takes cmpxchg, movups and many other stores for loads.
+uint64_t operand_size(const TraceStep& step) {
+  uint64_t size = kMostOfOperand;
   csh handle = 0;
-  if (cs_open(CS_ARCH_X86, CS_MODE_64, &handle) != CS_ERR_OK) return result;
+  if (cs_open(CS_ARCH_X86, CS_MODE_64, &handle) != CS_ERR_OK) return size;
   cs_option(handle, CS_OPT_DETAIL, CS_OPT_ON);
   cs_insn* found = nullptr;
   if (cs_disasm(handle, step.bytes.data(), step.instruction.length, step.pc, 1, &found) == 1) {
     const cs_x86& x86 = found->detail->x86;
     for (unsigned n = 0; n < x86.op_count; ++n) {
       const cs_x86_op& operand = x86.operands[n];
-      if (operand.type != X86_OP_MEM || operand.size == 0) continue;
-      result.size = operand.size;
-      if (operand.access != 0) {
-        result.reads = (operand.access & CS_AC_READ) != 0;
-        result.writes = (operand.access & CS_AC_WRITE) != 0;
-      }
+      if (operand.type == X86_OP_MEM && operand.size != 0) size = operand.size;
     }
     cs_free(found, 1);
   }
   cs_close(&handle);
-  return result;
+  return size;
+}
+
+// Instructions with a memory operand that only load it; some loads are not known as such.
+bool only_loads(const Instruction& i) {
+  if (i.encoding == Encoding::kLegacy && i.map == 0) return only_loads_one_byte(i);
+  return i.map == 1 && only_loads_two_byte(i);
+}
+
+bool only_stores_one_byte(const Instruction& i) {
+  switch (i.opcode) {
+    case 0x88:
+    case 0x89:
+    case 0x8c:
+    case 0xc6:
+    case 0xc7:
+      return true;
+    case 0xd9:
+      return i.reg() == 2 || i.reg() == 3 || i.reg() >= 6;  // fst, fstp, fnstenv, fnstcw
+    case 0xdb:
+      return (i.reg() >= 1 && i.reg() <= 3) || i.reg() == 7;  // fisttp, fist, fistp, fstp
+    case 0xdd:
+      return (i.reg() >= 1 && i.reg() <= 3) || i.reg() >= 6;  // and fnsave, fnstsw
+    case 0xdf:
+      return (i.reg() >= 1 && i.reg() <= 3) || i.reg() >= 6;  // and fbstp
+    default:
+      return false;
+  }
+}
+
+bool only_stores_two_byte(const Instruction& i) {
+  switch (i.opcode) {
+    case 0x00:
+      return i.reg() <= 1;  // sldt, str
+    case 0x11:
+    case 0x13:
+    case 0x17:
+    case 0x29:
+    case 0x2b:
+    case 0x7f:
+    case 0xc3:
+    case 0xd6:
+    case 0xe7:
+      return true;
+    case 0x7e:
+      return i.rep != 0xf3;
+    case 0x91:  // kmov
+      return true;
+    default:
+      return i.encoding == Encoding::kLegacy && i.opcode >= 0x90 && i.opcode <= 0x9f;  // setcc
+  }
+}
+
+// Those with a memory operand that they store to and do not load.
+bool only_stores(const Instruction& i) {
+  if (i.map == 0) return i.encoding == Encoding::kLegacy && only_stores_one_byte(i);
+  if (i.map == 1) return only_stores_two_byte(i);
+  const bool evex = i.encoding == Encoding::kEvex;
+  if (i.map == 2) {
+    if (i.encoding == Encoding::kLegacy) return i.opcode == 0xf1 && i.rep != 0xf2;  // movbe
+    if (!evex) return i.opcode == 0x2e || i.opcode == 0x2f || i.opcode == 0x8e;     // vmaskmov
+    const uint8_t low = i.opcode & 0x0f, high = i.opcode >> 4;
+    const bool narrows = i.rep == 0xf3 && high >= 1 && high <= 3 && low <= 5;    // vpmov
+    return narrows || i.opcode == 0x63 || i.opcode == 0x8a || i.opcode == 0x8b;  // vpcompress
+  }
+  if (i.map != 3) return false;
+  switch (i.opcode) {  // extract, and vcvtps2ph
+    case 0x14:
+    case 0x15:
+    case 0x16:
+    case 0x17:
+    case 0x19:
+    case 0x1b:
+    case 0x1d:
+    case 0x39:
+    case 0x3b:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Where the memory operand lies: all of its bytes, or more of them. An 8-bit displacement of EVEX
+// counts in units that depend on the instruction (SDM vol. 2, 2.7.5): any of them is covered.
+AddressRange operand_range(const TraceStep& step, const Registers& r, uint64_t size) {
+  const Instruction& i = step.instruction;
+  const uint64_t at = operand_address(step, r, 1);
+  if (i.encoding != Encoding::kEvex || i.displacement_bytes != 1) return range_of({at}, size);
+  const uint64_t most = operand_address(step, r, kMostOfOperand);
+  return {{std::min(at, most)}, {std::max(at, most) + kMostOfOperand}};
 }
 
 }  // namespace
@@ -202,10 +286,7 @@ StoreKind store_kind(const Instruction& i) {
   if (is_push(i)) return StoreKind::kPush;
   if (stores_elsewhere(i)) return StoreKind::kElsewhere;
   if (!i.has_memory_operand()) return StoreKind::kNone;
-  const bool loads = i.encoding == Encoding::kLegacy && i.map == 0 ? only_loads_one_byte(i)
-                     : i.map == 1                                  ? only_loads_two_byte(i)
-                                                                   : false;
-  if (loads) return StoreKind::kNone;
+  if (only_loads(i)) return StoreKind::kNone;
   // lea, and so the filter, knows nothing of segments, nor of scaled displacements.
   if (i.segment != 0) return StoreKind::kElsewhere;
   if (i.encoding == Encoding::kEvex && i.displacement_bytes == 1 && displacement_scale(i) == 0) {
@@ -288,17 +369,25 @@ std::optional<std::vector<MemoryAccess>> memory_accesses(const TraceStep& step,
   const bool gathers = i.map == 2 && i.opcode >= 0x90 && i.opcode <= 0x93 && !legacy;
   const bool bit_string = legacy && i.map == 1 && i.opcode == 0xa3;
   if (stores_elsewhere(i) || gathers || bit_string) return std::nullopt;
-  // An 8-bit displacement of EVEX counts in units that depend on the instruction (SDM vol. 2,
-  // 2.7.5): any of them is covered.
-  if (i.encoding == Encoding::kEvex && i.displacement_bytes == 1) {
-    const uint64_t a = operand_address(step, r, 1), b = operand_address(step, r, 64);
-    result.push_back({{{std::min(a, b)}, {std::max(a, b) + 64}}, true, true});
-    return result;
-  }
-  const OperandAccess access = disassembled(step);
-  result.push_back(
-      {range_of({operand_address(step, r, 1)}, access.size), access.reads, access.writes});
+  result.push_back({operand_range(step, r, operand_size(step)), !only_stores(i), !only_loads(i)});
   return result;
+}
+
+std::optional<std::vector<AddressRange>> possible_stores(const TraceStep& step,
+                                                         const Registers& r) {
+  const Instruction& i = step.instruction;
+  const auto accesses = memory_accesses(step, r);
+  if (!accesses) return std::nullopt;
+  std::vector<AddressRange> stores;
+  for (const MemoryAccess& access : *accesses) {
+    if (!access.writes) continue;
+    // Of strings the size is known, of others only what it is at most.
+    const bool is_string_store =
+        i.encoding == Encoding::kLegacy && i.map == 0 && is_string(i.opcode);
+    const uint64_t size = is_string_store ? access.range.size() : kMostOfOperand;
+    stores.push_back({access.range.begin, std::max(access.range.end, access.range.begin + size)});
+  }
+  return stores;
 }
 
 }  // namespace rchk::translate

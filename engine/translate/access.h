@@ -41,4 +41,8 @@ struct MemoryAccess {
 std::optional<std::vector<MemoryAccess>> memory_accesses(const TraceStep& step,
                                                          const Registers& registers);
 
+// Where it may store when it is run with `registers`, and more. Nothing when that cannot be told.
+std::optional<std::vector<AddressRange>> possible_stores(const TraceStep& step,
+                                                         const Registers& registers);
+
 }  // namespace rchk::translate

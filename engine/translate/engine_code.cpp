@@ -203,13 +203,7 @@ Result<void> Engine::Impl::run_rep_iterations(Registers& registers, uint64_t ite
 std::optional<std::vector<AddressRange>> Engine::Impl::possible_writes(const Registers& registers) {
   const auto step = step_at(registers.pc());
   if (!step) return std::nullopt;
-  const auto accesses = memory_accesses(*step, registers);
-  if (!accesses) return std::nullopt;
-  std::vector<AddressRange> writes;
-  for (const MemoryAccess& access : *accesses) {
-    if (access.writes) writes.push_back(access.range);
-  }
-  return writes;
+  return possible_stores(*step, registers);
 }
 
 Statistics Engine::Impl::statistics() const {

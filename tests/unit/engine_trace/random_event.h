@@ -118,6 +118,7 @@ class RandomEvents {
         event.registers = registers();
         event.extended_state = bytes(1000);
         event.dirty = list(2, [&] { return page(); });
+        event.checksums = list(2, [&] { return checksum(); });
         if (coin()) {
           event.handler = HandlerEntry{registers(), bytes(1000), list(2, [&] { return write(); })};
         }
@@ -127,7 +128,7 @@ class RandomEvents {
         return ChecksumEvent{registers(), list(4, [&] { return checksum(); })};
       case 5:
         return SwitchEvent{static_cast<Place>(below(5)), registers(), bytes(1000),
-                           list(2, [&] { return page(); })};
+                           list(2, [&] { return page(); }), list(2, [&] { return checksum(); })};
       case 6:
         return SpawnEvent{{static_cast<int32_t>(number())},
                           static_cast<uint32_t>(number()),
