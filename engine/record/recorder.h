@@ -54,6 +54,8 @@ struct RecorderOptions {
 // When to come back from run(), besides the guest's end.
 struct RunLimits {
   bool single_step = false;         // after one instruction
+  pid_t task = 0;                   // the one to step; 0: the one that stopped last
+  bool alone = false;               // others do not run meanwhile
   bool stop_at_breakpoints = true;  // and at watchpoints
   bool stop_at_signals = false;     // before the guest gets a signal that is fatal or handled
   bool stop_before_exit = false;    // before exit_group, or a fatal signal, ends the first process

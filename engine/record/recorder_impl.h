@@ -100,10 +100,12 @@ class Recorder::Impl {
 
   // run_loop.cpp
   Result<RecorderStop> run_guest(const RunLimits& limits);
-  Result<RecorderStop> step(const RunLimits& limits);
+  Result<RecorderStop> step(Task& task, const RunLimits& limits);
   Result<void> resume(tracee::ResumeMode mode);
   // The loop's one round: lets the guest run to its next stop and deals with that.
   Result<MaybeStop> advance(tracee::ResumeMode mode, const RunLimits& limits);
+  Result<MaybeStop> go_on(tracee::ResumeMode mode, const RunLimits& limits);
+  Result<Task*> choose_task(const RunLimits& limits);
   Result<MaybeStop> handle(const tracee::StopStatus& stop, const RunLimits& limits);
   Result<bool> is_dying(const Task& task);
   Result<RecorderStop> recover(const Error& error);
@@ -473,7 +475,8 @@ class Recorder::Impl {
   pid_t first_pid_ = -1;
   std::optional<RecorderStop> first_end_;  // of the first process
   uint64_t slice_end_ns_ = 0;
-  uint64_t switch_cost_ns_ = 0;  // of the last switch by state
+  uint64_t switch_cost_ns_ = 0;   // of the last switch by state
+  uint64_t paused_since_ns_ = 0;  // by a debugger; 0: never
   bool yielded_ = false;
   pid_t woken_tid_ = 0;  // whose call has just ended
   pid_t runs_tid_ = 0;   // whose slice it is

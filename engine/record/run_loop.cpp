@@ -28,6 +28,7 @@ Result<RecorderStop> Recorder::Impl::run(const RunLimits& limits) {
   tsc_mirror_.leave();
   stepping_ = false;
   if (!finished_) remove_breakpoints();
+  paused_since_ns_ = monotonic_ns();
   if (!stop) stop = recover(stop.error());
   ticker_.close();
   limits_ = nullptr;
@@ -39,6 +40,9 @@ bool Recorder::Impl::debugged(const Task& task) const { return task.process->pid
 
 void Recorder::Impl::insert_breakpoints() {
   breakpoints_in_ = true;
+  for (const auto& [tid, task] : tasks_) {
+    task->space->breakpoints.report(limits_->stop_at_breakpoints && debugged(*task));
+  }
   std::set<Space*> done;
   for (const auto& [tid, task] : tasks_) {
     if (!task->space->breakpoints.inserted() && done.insert(task->space.get()).second) {
@@ -68,6 +72,7 @@ Result<RecorderStop> Recorder::Impl::run_guest(const RunLimits& limits) {
     exit_reported_ = true;
     return RecorderStop{.cause = StopCause::kAboutToExit, .signal = task_->signal->si_signo};
   }
+  RCHK_TRY_ASSIGN(Task* const chosen, choose_task(limits));
   const bool here = task_->state == TaskState::kStopped && !task_->unread;
   bool step_first = limits.single_step;
   if (here && !step_first && limits.stop_at_breakpoints && !task_->space->breakpoints.empty()) {
@@ -75,16 +80,13 @@ Result<RecorderStop> Recorder::Impl::run_guest(const RunLimits& limits) {
     step_first = task_->space->breakpoints.contains(registers.pc());
   }
   if (step_first) {
-    RCHK_TRY_ASSIGN(const RecorderStop stop, step(limits));
+    RCHK_TRY_ASSIGN(const RecorderStop stop, step(*chosen, limits));
     if (limits.single_step || stop.cause != StopCause::kStepped) return stop;
     // The next instruction may have a breakpoint as well.
     RCHK_TRY_ASSIGN(const Registers registers, task_->tracee.registers());
     if (task_->space->breakpoints.contains(registers.pc())) {
       return RecorderStop{.cause = StopCause::kBreakpoint, .address = registers.pc()};
     }
-  }
-  for (const auto& [tid, task] : tasks_) {
-    task->space->breakpoints.report(limits.stop_at_breakpoints && debugged(*task));
   }
   insert_breakpoints();
   if (task_->space->confinement.tsc_trapped) tsc_mirror_.enter();
@@ -102,6 +104,11 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::advance(ResumeMode mode,
     if (result) return result;
     if (task_ != before) mode = ResumeMode::kSyscall;
   }
+  return go_on(mode, limits);
+}
+
+// Lets task_ run, if it does not, up to its next stop.
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::go_on(ResumeMode mode, const RunLimits& limits) {
   // SIGKILL gets a task out of any stop, into its last one.
   if (task_->state == TaskState::kStopped && !task_->unread) {
     if (task_->delivery) return enter_handler(limits);
@@ -196,18 +203,25 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::end_of_interrupted_step(Result
   return advance(ResumeMode::kStep, limits);
 }
 
-// Lets one instruction of task_ run, be it a system call. Breakpoints are not in memory.
-Result<RecorderStop> Recorder::Impl::step(const RunLimits& limits) {
-  Task* const stepped = task_;
-  const pid_t tid = task_->tid;
+// Lets one instruction of `task` run, be it a system call. Breakpoints are not in memory then, but
+// they are while it waits, or others have their turn.
+Result<RecorderStop> Recorder::Impl::step(Task& task, const RunLimits& limits) {
+  Task* const stepped = &task;
+  const pid_t tid = task.tid;
   for (;;) {
+    if (tasks_.size() > 1) {
+      RCHK_TRY_ASSIGN(const MaybeStop stop, schedule(limits));
+      if (stop) return *stop;
+    }
+    if (finished_) return *finished_;
+    if (tasks_.count(tid) == 0) return RecorderStop{.cause = StopCause::kStepped};
     if (task_ != stepped || task_->state != TaskState::kStopped || task_->unread ||
         task_->in_group_stop) {
-      // It waits, and others run.
-      RCHK_TRY_ASSIGN(const MaybeStop stop, advance(ResumeMode::kSyscall, limits));
-      if (stop) return *stop;
-      if (finished_) return *finished_;
-      if (tasks_.count(tid) == 0) return RecorderStop{.cause = StopCause::kStepped};
+      insert_breakpoints();
+      Result<MaybeStop> stop = go_on(ResumeMode::kSyscall, limits);
+      remove_breakpoints();
+      if (!stop) return Failure(stop.error());
+      if (*stop) return **stop;
       continue;
     }
     RCHK_TRY_ASSIGN(const Registers before, task_->tracee.registers());
@@ -230,7 +244,7 @@ Result<RecorderStop> Recorder::Impl::step(const RunLimits& limits) {
     const uint64_t calls = calls_done_;
     const uint64_t events = event_count_;
     stepping_ = true;
-    Result<MaybeStop> result = advance(mode, limits);
+    Result<MaybeStop> result = go_on(mode, limits);
     if (mode == ResumeMode::kStep) result = end_of_interrupted_step(std::move(result), limits);
     stepping_ = false;
     const bool alive = tasks_.count(tid) != 0;

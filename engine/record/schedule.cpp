@@ -225,6 +225,30 @@ uint64_t Recorder::Impl::program_ns() const {
   return total_ns;
 }
 
+// What it has stored comes before what others do next.
+static bool has_ended_call(const Task& task) {
+  return task.unread && task.unread->kind == tracee::StopStatus::Kind::kSyscall && task.call &&
+         !task.call->at_entry;
+}
+
+// A debugger has chosen the task that is to run. Returns it, which may wait in a call.
+Result<Task*> Recorder::Impl::choose_task(const RunLimits& limits) {
+  // What the debugger took to think is nothing that task_ has computed.
+  const uint64_t paused_ns = paused_since_ns_ == 0 ? 0 : monotonic_ns() - paused_since_ns_;
+  slice_end_ns_ += paused_ns;
+  task_->computes_since_ns += paused_ns;
+  const auto wanted = tasks_.find(limits.task);
+  if (wanted == tasks_.end() || wanted->second.get() == task_ || !wanted->second->announced) {
+    return task_;
+  }
+  const bool here = task_->state == TaskState::kStopped && !task_->unread && !task_->in_exit_stop;
+  if (here && !task_->behind_event) RCHK_TRY(leave_processor());
+  if (here && !task_->behind_event) return task_;
+  Task& chosen = *wanted->second;
+  if (chosen.can_run() && !chosen.unread) begin_slice(chosen);
+  return &chosen;
+}
+
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::schedule(const RunLimits& limits) {
   if (std::exchange(fed_others_, false)) RCHK_TRY(let_fed_tasks_finish());
   for (;;) {
@@ -236,7 +260,8 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::schedule(const RunLimits& limi
     if (!task_->behind_event) return MaybeStop();
     Task* unread = nullptr;
     for (const auto& [tid, task] : tasks_) {
-      if (task->unread && task->announced) unread = task.get();
+      const bool counts = !limits.alone || task.get() == task_ || has_ended_call(*task);
+      if (task->unread && task->announced && counts) unread = task.get();
     }
     if (unread != nullptr) {
       Task* const current = task_;
@@ -251,6 +276,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::schedule(const RunLimits& limi
       if (back) task_ = current;
       continue;
     }
+    if (limits.alone) return MaybeStop();
     Task* const next = next_in_turn();
     if (next == nullptr) return MaybeStop();  // task_ waits, and all others do
     if (next != task_ || slice_is_over() || yielded_) begin_slice(*next);

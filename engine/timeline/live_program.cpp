@@ -259,6 +259,9 @@ Result<TimelineStop> LiveProgram::run(const RunCommand& command, const StopPoint
   for (;;) {
     record::RunLimits limits;
     limits.single_step = command.kind != RunKind::kContinue;
+    const bool chosen = command.alone || command.kind != RunKind::kContinue;
+    limits.task = chosen ? command.task.value : 0;
+    limits.alone = command.alone;
     limits.stop_at_signals = true;
     limits.quiet_signals = points.quiet_signals;
     limits.stop_at_exec = true;

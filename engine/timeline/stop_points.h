@@ -105,6 +105,7 @@ struct RunCommand {
   int signal = 0;  // live only: to be delivered first
   // The one to step; 0: the one that runs. Others run meanwhile, as the log says.
   Tid task;
+  bool alone = false;  // live only: others do not
   // Go no further than behind this event: the run then ends as if the history did, with kHistoryEnd
   // or kHistoryBegin.
   std::optional<EventNumber> until;

@@ -195,6 +195,7 @@ void resume(Context& context, std::string_view arguments, Reply& reply) {
   const bool current = runners.stepped == context.processes.current();
   request.thread =
       chosen->thread.single().value_or(current ? context.thread_for(std::nullopt) : Tid{});
+  request.alone = actions->size() == 1 && chosen->thread.single().has_value();
   request.signal = context.linux_signal(chosen->signal);
   if (chosen->kind == Kind::kStep) request.kind = ResumeKind::kStep;
   if (chosen->kind == Kind::kRangeStep) {

@@ -68,6 +68,7 @@ struct ResumeRequest {
   Direction direction = Direction::kForward;
   ResumeKind kind = ResumeKind::kContinue;
   Tid thread;          // the one to step
+  bool alone = false;  // no other thread may run; a replay goes by its log and ignores it
   AddressRange range;  // kRangeStep
   int signal = 0;      // to deliver first; 0 for none. A replay goes by its log and ignores it.
 };

@@ -324,6 +324,7 @@ Result<Stop> TimelineTarget::resume_within(const ResumeRequest& request, RunCont
   command.range = request.range;
   command.signal = request.signal;
   command.task = request.thread;
+  command.alone = request.alone;
   command.until = bounds.until;
   command.goes_on = bounds.goes_on;
   command.interrupted = interrupted;

@@ -207,14 +207,14 @@ TEST(Compatibility, ReadsANewerMinorVersion) {
 TEST(Compatibility, RefusesANewerVersionOfAChunkNamingBoth) {
   FileBuilder builder;
   builder.info().events(some_events(1), 0).change_last([](ChunkHeader& header) {
-    header.version = 5;
+    header.version = 6;
   });
   const auto reader = open_bytes(builder.end().bytes());
   ASSERT_TRUE(reader) << reader.error().message();
   const auto event = (*reader)->event({0});
   ASSERT_FALSE(event);
   EXPECT_THAT(event.error().message(),
-              AllOf(HasSubstr("version 5"), HasSubstr("reads versions 3 to 4")));
+              AllOf(HasSubstr("version 6"), HasSubstr("reads versions 3 to 5")));
 }
 
 TEST(Compatibility, ABatchIsOfAnOlderVersionUnlessOneOfItsEventsNeedsMore) {
