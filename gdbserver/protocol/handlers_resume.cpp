@@ -58,6 +58,14 @@ void run(Context& context, const ResumeRequest& wanted, const Runners& runners, 
   }
   const ResumeRequest request = directed(context.reverse, wanted);
   if (request.direction == Direction::kBackward && !context.target().can_go_back()) return;
+  // It came while gdb was about to resume once more, as in `stepi 1000`. lldb gets along without.
+  const bool stays =
+      context.stream.take_late_interrupt() && !context.client.thread_suffix && request.signal == 0;
+  if (stays) {
+    target::Stop here = context.current_stop();
+    here.event = target::Interrupted{};
+    return report_stop(context, here, reply);
+  }
   SessionRunControl control(context.stream);
   target::Family* const family = context.processes.family();
   Result<target::Stop> stop =

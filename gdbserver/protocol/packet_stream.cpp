@@ -37,8 +37,10 @@ Result<Received> PacketStream::receive() {
       case FrameKind::kNack:
         if (!sent_.empty()) RCHK_TRY(transport_.write(sent_));
         break;
-      case FrameKind::kAck:
       case FrameKind::kInterrupt:
+        interrupted_while_stopped_ = true;
+        break;
+      case FrameKind::kAck:
         break;
     }
   }

@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -28,7 +29,7 @@ class PacketStream {
   explicit PacketStream(Transport& transport, Log log = {})
       : transport_(transport), log_(std::move(log)) {}
 
-  // Waits for the next packet. Interrupts are dropped: nothing is running.
+  // Waits for the next packet. Interrupts are noted: nothing is running.
   Result<Received> receive();
   // The last packet received; valid until the next receive().
   const std::string& contents() const { return framer_.contents(); }
@@ -41,6 +42,9 @@ class PacketStream {
   // For a running target: true if the debugger sent an interrupt, which is consumed; or another
   // packet, which is not; or left.
   bool interrupt_pending();
+
+  // Whether receive() has noted an interrupt since this was asked last.
+  bool take_late_interrupt() { return std::exchange(interrupted_while_stopped_, false); }
 
   // Acknowledgements stop after the next packet that is sent.
   void stop_acknowledging() { acknowledgements_ = Acknowledgements::kEndWithNextReply; }
@@ -59,6 +63,7 @@ class PacketStream {
   std::vector<char> buffer_ = std::vector<char>(64 * 1024);
   size_t begin_ = 0, end_ = 0;  // the unread part of buffer_
   std::string sent_;            // the last packet as sent, for a repetition
+  bool interrupted_while_stopped_ = false;
   Acknowledgements acknowledgements_ = Acknowledgements::kOn;
 };
 

@@ -404,8 +404,19 @@ TEST_F(SessionTest, StopsWhenThereIsAnotherPacket) {
   EXPECT_THAT(replies, ElementsAre(StartsWith("T02"), "QC111"));
 }
 
-TEST_F(SessionTest, IgnoresAnInterruptThatComesTooLate) {
+TEST_F(SessionTest, TakesAnInterruptThatComesTooLateForTheNextResume) {
   EXPECT_EQ(client.raw("\x03$qC#b4"), "+$QC111#27");
+  const size_t before = target.requests.size();
+  EXPECT_THAT(client.ask("s"), StartsWith("T02"));
+  EXPECT_EQ(target.requests.size(), before);
+  EXPECT_THAT(client.ask("s"), StartsWith("T05"));
+  EXPECT_EQ(target.requests.size(), before + 1);
+}
+
+TEST_F(SessionTest, IgnoresALateInterruptOfLldb) {
+  client.ask("QThreadSuffixSupported");
+  EXPECT_EQ(client.raw("\x03$qC#b4"), "+$QC111#27");
+  EXPECT_THAT(client.ask("s"), StartsWith("T05"));
 }
 
 TEST_F(SessionTest, KeepsTheDirectionAfterAnInterruptedPacket) {
