@@ -44,7 +44,7 @@ class Collector {
     } else if (const auto* remap = std::get_if<syscalls::RemapEffect>(&effect)) {
       change(trace::RemapChange{remap->from, remap->to, remap->keep_old});
     } else if (const auto* discard = std::get_if<syscalls::DiscardEffect>(&effect)) {
-      add_discard(discard->range);
+      add_discard(*discard);
     }
     return {};  // advice for forks changes nothing here
   }
@@ -61,7 +61,8 @@ class Collector {
   }
   Result<void> add_map(const syscalls::MapEffect& effect);
   Result<void> add_protect(const syscalls::ProtectEffect& effect);
-  void add_discard(AddressRange range);
+  void add_discard(const syscalls::DiscardEffect& effect);
+  void add_zeros(AddressRange range);
   Result<void> compare_part(AddressRange part, const ProcMapsEntry* now);
   void find_twins(const std::vector<ProcMapsEntry>& maps);
 
@@ -127,13 +128,24 @@ Result<void> Collector::add_protect(const syscalls::ProtectEffect& effect) {
 }
 
 // What comes to light of a file is what is in it by now.
-void Collector::add_discard(AddressRange range) {
+void Collector::add_discard(const syscalls::DiscardEffect& effect) {
+  const AddressRange range = effect.range;
   change(trace::DiscardChange{range});
   for (const Mapping& mapping : space_.overlapping(range)) {
-    if (mapping.shared || !mapping.backing) continue;
-    if (!files_.may_be_written(mapping.backing->file)) continue;
-    add_contents(
-        {std::max(mapping.range.begin, range.begin), std::min(mapping.range.end, range.end)});
+    if (!mapping.backing) continue;
+    const AddressRange part{std::max(mapping.range.begin, range.begin),
+                            std::min(mapping.range.end, range.end)};
+    // Discarding takes nothing from a shared file.
+    if (mapping.shared && effect.refill == syscalls::Refill::kZero) add_zeros(part);
+    if (!mapping.shared && files_.may_be_written(mapping.backing->file)) add_contents(part);
+  }
+}
+
+// Reading them would fill the hole again.
+void Collector::add_zeros(AddressRange range) {
+  constexpr uint64_t kPieceBytes = 1 << 20;
+  for (GuestAddress at = range.begin; at < range.end; at = at + kPieceBytes) {
+    found_.writes.push_back({at, Bytes(std::min(kPieceBytes, range.end - at))});
   }
 }
 

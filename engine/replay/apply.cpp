@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 
 #include "engine/replay/segment.h"
+#include "engine/translate/decode.h"
 #include "snapshot/checksum.h"
 
 namespace rchk::replay {
@@ -192,6 +193,36 @@ bool Replayer::answer_cpuid(Guest& guest) {
   guest.registers.rcx = answer.ecx;
   guest.registers.rdx = answer.edx;
   guest.registers.rip += sizeof(code);
+  return true;
+}
+
+// RDPID and LSL of the segment whose limit is the core's number, on the core that the guest was
+// recorded on; LSL of other segments as it is everywhere.
+bool Replayer::answer_core(Guest& guest) {
+  constexpr uint64_t kCoreSelector = 0x7b, kRing = 3;  // __CPUNODE_SEG, asm/segment.h
+  uint8_t code[translate::kMaxInstructionBytes] = {};
+  Registers& registers = guest.registers;
+  const size_t got = guest.puppet->read_memory(registers.pc(), code);
+  translate::Instruction instruction;
+  const bool is_here = translate::decode(code, got, instruction) == translate::DecodeStatus::kOk &&
+                       tells_core(instruction);
+  if (!is_here) return false;
+  uint64_t& second = registers.*general_register(instruction.rm() | (instruction.rex & 1) << 3);
+  registers.rip += instruction.length;
+  const uint64_t core = source_.info().processor_id;
+  if (instruction.rep == 0xf3) {
+    second = core;
+    return true;
+  }
+  uint64_t limit = core;
+  bool found = true;
+  if (((second ^ kCoreSelector) & 0xffff & ~kRing) != 0) {
+    asm("lsl %2, %0" : "+r"(limit), "=@ccz"(found) : "r"(second & 0xffff));
+  }
+  const unsigned first = instruction.reg() | (instruction.rex & 4) << 1;
+  if (found) registers.*general_register(first) = limit & UINT32_MAX;
+  constexpr uint64_t kZeroFlag = 0x40;
+  registers.rflags = found ? registers.rflags | kZeroFlag : registers.rflags & ~kZeroFlag;
   return true;
 }
 

@@ -133,7 +133,7 @@ Result<void> Puppet::write_memory(GuestAddress address, std::span<const uint8_t>
   const AddressRange range = range_of(address, bytes.size());
   bool shared = false;
   for (const snapshot::Mapping& mapping : space_.overlapping(range)) {
-    if (mapping.executable()) touch_code(range);
+    if (mapping.executable()) touch_code(range, Touched::kContents);
     shared |= is_object(mapping);
   }
   if (!shared) return process_.write_memory(address, bytes);
@@ -172,7 +172,7 @@ Result<int> Puppet::descriptor(int fd) {
   return opened;
 }
 
-void Puppet::touch_code(AddressRange range) {
+void Puppet::touch_code(AddressRange range, Touched what) {
   const AddressRange pages = range.pages();
   const uint64_t version = next_code_version();
   // A range larger than this is no code that was ever translated page by page: stop counting
@@ -183,7 +183,12 @@ void Puppet::touch_code(AddressRange range) {
     for (GuestAddress page = std::max(mapping.range.begin, pages.begin); page < end;
          page = page + kPageSize) {
       code_versions_[page] = version;
-      translation_.protected_pages.erase(page);
+      if (what == Touched::kMapping) {
+        translation_.protected_pages.erase(page);
+      } else if (const auto known = translation_.protected_pages.find(page);
+                 known != translation_.protected_pages.end()) {
+        known->second = 0;  // contents that nothing was translated from
+      }
     }
   }
 }
@@ -289,7 +294,7 @@ Result<void> Puppet::remap(const trace::RemapChange& change) {
 }
 
 Result<void> Puppet::discard(AddressRange range) {
-  touch_code(range);
+  touch_code(range, Touched::kContents);
   RCHK_TRY(call("madvise", SYS_madvise, {range.begin.value, range.size(), MADV_DONTNEED}));
   return {};
 }

@@ -137,8 +137,10 @@ class Puppet final : public translate::Host {
   Result<int> descriptor(int fd);
   // Opens it there anew; the caller closes it.
   Result<int> open_here(int fd);
-  // Notes that what `range` holds is not what it was.
-  void touch_code(AddressRange range);
+  // What of a range has changed: what is mapped there, with the protection that it has, or what it
+  // holds.
+  enum class Touched : uint8_t { kMapping, kContents };
+  void touch_code(AddressRange range, Touched what = Touched::kMapping);
   // Puts the gadget page where neither `range` nor anything else is, if it lies in `range`.
   Result<void> move_gadget(AddressRange range);
   Result<void> place_gadget(AddressRange avoided);

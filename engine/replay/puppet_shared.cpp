@@ -189,7 +189,8 @@ std::vector<GuestAddress> Puppet::views_of(GuestAddress page) const {
 Result<void> Puppet::write_shared(GuestAddress address, std::span<const uint8_t> bytes) {
   const snapshot::Mapping* mapping = space_.find(address);
   if (mapping == nullptr || !is_object(*mapping)) return process_.write_memory(address, bytes);
-  for (const GuestAddress view : views_of(address)) touch_code(range_of(view, kPageSize));
+  for (const GuestAddress view : views_of(address))
+    touch_code(range_of(view, kPageSize), Touched::kContents);
   const FileDescriptor& object = *objects_.at(shared_files_.at(mapping->backing->file));
   const uint64_t offset = mapping->backing->offset_bytes + (address - mapping->range.begin);
   return write_at(object, offset, bytes);

@@ -1,8 +1,11 @@
 #include "engine/replay/replayer.h"
 
 #include <algorithm>
+#include <csignal>
+#include <cstring>
 
 #include "engine/replay/segment.h"
+#include "engine/translate/decode.h"
 
 namespace rchk::replay {
 
@@ -34,6 +37,25 @@ StateTarget target_in(const StateEvent& event) {
     return 0;
   };
   return target;
+}
+
+// The state of a branch to an address that is not canonical. The processor faults at the branch, a
+// translation only where that leads to, when the call has stored its return address.
+std::shared_ptr<const StateTarget> wild_branch_of(const trace::Event& event, const Guest& guest) {
+  const auto* signal = std::get_if<trace::SignalEvent>(&event.body);
+  if (signal == nullptr || signal->place != trace::Place::kAtFault) return nullptr;
+  siginfo_t info{};
+  std::memcpy(&info, signal->siginfo.data(), std::min(signal->siginfo.size(), sizeof(info)));
+  if (info.si_signo != SIGSEGV || info.si_code != SI_KERNEL) return nullptr;
+  uint8_t code[translate::kMaxInstructionBytes] = {};
+  const size_t got = guest.puppet->read_memory(signal->registers.pc(), code);
+  translate::Instruction instruction;
+  const bool decoded = translate::decode(code, got, instruction) == translate::DecodeStatus::kOk;
+  if (!decoded || !is_indirect_branch(instruction)) return nullptr;
+  StateTarget target;
+  target.registers = signal->registers;
+  target.at_wild_branch = true;
+  return std::make_shared<const StateTarget>(std::move(target));
 }
 
 std::optional<trace::Place> place_of(const trace::EventBody& body) {
@@ -157,6 +179,11 @@ Result<Replayer::Segment> Replayer::segment_behind(const Guest& guest) {
   RCHK_TRY_ASSIGN(segment.event, source_.event(next));
   segment.end = Segment::End::kTrap;
   const std::optional<trace::Place> place = place_of(segment.event->body);
+  if (auto target = wild_branch_of(*segment.event, guest)) {
+    segment.end = Segment::End::kState;
+    segment.event_target = std::move(target);
+    return segment;
+  }
   if (place != trace::Place::kByState && place != trace::Place::kBySnapshot) return segment;
   segment.is_empty = is_without_snapshot(*segment.event, next);
   if (segment.is_empty) return segment;
@@ -286,7 +313,7 @@ Result<translate::Stop> Replayer::run_engine(Guest& guest, uint64_t limit, bool 
     bool answered = false;
     std::optional<uint32_t> written;  // the watchpoint
     if (stop->reason == StopReason::kTrapped) {
-      answered = answer_cpuid(guest);
+      answered = answer_cpuid(guest) || answer_core(guest);
       if (!answered) {
         const std::vector<WatchedBytes> watched = watched_before(guest);
         RCHK_TRY_ASSIGN(answered, answer_xsavec(guest));

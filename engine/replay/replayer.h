@@ -180,6 +180,7 @@ class Replayer {
                    Origin origin = Origin::kProgram);
   // Performs the CPUID that the guest stands at, if it does and the recorder did not trap it.
   bool answer_cpuid(Guest& guest);
+  bool answer_core(Guest& guest);
   Result<void> check_registers(const Guest& guest, Registers expected, bool behind_syscall);
   // The same where a system call may have been entered, if the guest stands at one.
   Result<void> check_stand(const Guest& guest, const Registers& expected);

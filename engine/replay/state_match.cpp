@@ -106,6 +106,7 @@ Result<std::optional<StateMatcher::Match>> StateMatcher::examine(Guest& guest) {
 
 Result<bool> StateMatcher::matches(Guest& guest) {
   if (!same_guest_state(target_.registers, guest.registers)) return false;
+  if (target_.at_wild_branch) return engine_.branches_nowhere(guest.registers);
   // Memory first: vector state costs a system call each time and rarely tells states apart.
   if (!same_pages(guest)) return false;
   if (!target_.extended_state.empty()) {

@@ -24,6 +24,8 @@ struct StateTarget {
   std::vector<GuestAddress> pages;
   // Of further pages.
   std::vector<trace::MemoryChecksum> checksums;
+  // A branch there leads to no address, and faults before it has done anything.
+  bool at_wild_branch = false;
   // Reads the target's memory, of `pages`; returns the bytes that were readable.
   std::function<size_t(GuestAddress, std::span<uint8_t>)> read;
 };

@@ -66,9 +66,23 @@ struct Instruction {
   uint8_t rm() const { return modrm & 7; }
 };
 
+// Whether it is a jump, call or return to where a register or memory says.
+inline bool is_indirect_branch(const Instruction& instruction) {
+  return instruction.kind == InstructionClass::kIndirectJump ||
+         instruction.kind == InstructionClass::kIndirectCall ||
+         instruction.kind == InstructionClass::kReturn;
+}
+// Of 48 bits, sign-extended (SDM vol. 1, 3.3.7.1).
+inline bool is_canonical(uint64_t address) {
+  return static_cast<uint64_t>(static_cast<int64_t>(address << 16) >> 16) == address;
+}
+
 // Of a kFarReturn: the size in bytes of what it pops, and how many of that.
 size_t far_return_word(const Instruction& instruction);
 size_t far_return_words(const Instruction& instruction);
+
+// RDPID, and LSL of a register: they may tell which core runs the program.
+bool tells_core(const Instruction& instruction);
 
 // RDRAND and RDSEED, whose reg() is 6 and 7.
 bool is_random(const Instruction& instruction);

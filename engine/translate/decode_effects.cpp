@@ -316,7 +316,7 @@ void describe_group_c7(Instruction& out) {
     if (out.reg() == 4 && !prefixed) out.kind = InstructionClass::kTrapped;
     return;
   }
-  if (is_random(out)) out.kind = InstructionClass::kTrapped;
+  if (is_random(out) || tells_core(out)) out.kind = InstructionClass::kTrapped;
 }
 
 void describe_two_byte(Instruction& out) {
@@ -341,6 +341,9 @@ void describe_two_byte(Instruction& out) {
   switch (op) {
     case 0x01:
       if (out.modrm == 0xf9) out.kind = InstructionClass::kTrapped;  // rdtscp
+      return;
+    case 0x03:
+      if (tells_core(out)) out.kind = InstructionClass::kTrapped;
       return;
     case 0x05:
       out.kind = InstructionClass::kSyscall;
@@ -425,6 +428,16 @@ size_t far_return_word(const Instruction& instruction) {
 size_t far_return_words(const Instruction& instruction) {
   constexpr uint8_t kIret = 0xcf;
   return instruction.opcode == kIret ? 5 : 2;
+}
+
+bool tells_core(const Instruction& instruction) {
+  constexpr uint8_t kLsl = 0x03, kGroup9 = 0xc7;
+  const bool is_ours = instruction.encoding == Encoding::kLegacy && instruction.map == 1 &&
+                       instruction.has_modrm && !instruction.has_memory_operand() &&
+                       !instruction.lock;
+  if (!is_ours) return false;
+  if (instruction.opcode == kGroup9) return instruction.reg() == 7 && instruction.rep == 0xf3;
+  return instruction.opcode == kLsl && !instruction.operand_size_16;
 }
 
 bool is_random(const Instruction& instruction) {

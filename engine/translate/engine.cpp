@@ -22,6 +22,9 @@ Result<void> Engine::run_rep_iterations(Registers& registers, uint64_t iteration
   return impl_->run_rep_iterations(registers, iterations);
 }
 bool Engine::is_rep_string(GuestAddress pc) { return impl_->is_rep_string(pc); }
+bool Engine::branches_nowhere(const Registers& registers) {
+  return impl_->branches_nowhere(registers);
+}
 std::optional<std::vector<AddressRange>> Engine::possible_writes(const Registers& registers) {
   return impl_->possible_writes(registers);
 }

@@ -137,6 +137,9 @@ class Engine {
   Result<void> run_rep_iterations(Registers& registers, uint64_t iterations);
   // True if the instruction at pc is a string instruction with a rep prefix.
   bool is_rep_string(GuestAddress pc);
+  // Whether an indirect jump, call or return is at pc, to an address that is not canonical: the
+  // processor raises #GP at the branch then (SDM vol. 2, JMP, CALL, RET).
+  bool branches_nowhere(const Registers& registers);
 
   // Memory that the instruction at pc may write, as ranges computed from `registers`; more than
   // it writes is allowed, less never. Nothing when that cannot be told.

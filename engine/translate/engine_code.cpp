@@ -188,6 +188,24 @@ bool Engine::Impl::is_rep_string(GuestAddress pc) {
          instruction.rep_string;
 }
 
+bool Engine::Impl::branches_nowhere(const Registers& registers) {
+  const auto step = step_at(registers.pc());
+  if (!step || !is_indirect_branch(step->instruction)) return false;
+  const Instruction& branch = step->instruction;
+  if (branch.has_modrm && !branch.has_memory_operand()) {
+    return !is_canonical(registers.*general_register(branch.rm() | (branch.rex & 1) << 3));
+  }
+  const auto accesses = memory_accesses(*step, registers);
+  if (!accesses) return false;
+  for (const MemoryAccess& access : *accesses) {
+    uint64_t target = 0;
+    const std::span<uint8_t> bytes{reinterpret_cast<uint8_t*>(&target), sizeof(target)};
+    if (!access.reads || access.range.size() != sizeof(target)) continue;
+    return host_->read_memory(access.range.begin, bytes) == sizeof(target) && !is_canonical(target);
+  }
+  return false;
+}
+
 Result<void> Engine::Impl::run_rep_iterations(Registers& registers, uint64_t iterations) {
   // The same instruction with a smaller rcx, then pc and rcx put right.
   const uint64_t rest = registers.rcx - iterations;

@@ -15,10 +15,6 @@ constexpr uint64_t kLoadedFlags = kGuestFlags | kAlignmentAndIdFlags;
 
 constexpr uint64_t kCompatibilityMode = 0x23;  // the code segment of 32-bit programs
 
-bool is_canonical(uint64_t address) {
-  return static_cast<uint64_t>(static_cast<int64_t>(address << 16) >> 16) == address;
-}
-
 }  // namespace
 
 std::optional<Stop> Engine::Impl::far_return(Progress& progress, const Stop& stop) {

@@ -25,6 +25,7 @@ class Engine::Impl final : public ProbeView {
   Result<Stop> run(Registers& registers, const RunRequest& request);
   Result<void> run_rep_iterations(Registers& registers, uint64_t iterations);
   bool is_rep_string(GuestAddress pc);
+  bool branches_nowhere(const Registers& registers);
   std::optional<std::vector<AddressRange>> possible_writes(const Registers& registers);
   void invalidate(AddressRange range);
   Result<void> make_room(AddressRange range);

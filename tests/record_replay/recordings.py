@@ -44,6 +44,7 @@ def tests(_options):
         Test("recordings/recorder_killed", recorder_killed),
         Test("recordings/changed_by_outsiders", changed_by_outsiders),
         Test("recordings/killed_by_outsiders", killed_by_outsiders),
+        Test("recordings/other_core", other_core),
         Test("recordings/newest", newest),
         Test("recordings/misuse", misuse),
         Test("recordings/bookmarks", bookmarks),
@@ -334,6 +335,21 @@ def killed_by_outsiders():
         require(not done.timed_out, f"seed {seed}: no end\n{done.shell()}\n{done.stacks}")
         require_status(f"seed {seed}: record", 128 + number, done)
         require_status(f"seed {seed}: verify", 0, run(process.RCHK, "verify", recording))
+    shutil.rmtree(folder)
+
+
+def other_core():
+    """What tells the core is the recorded one's, wherever the replay runs."""
+    folder = scratch("recordings/other_core")
+    folder.mkdir(parents=True, exist_ok=True)
+    recording = folder / "recording.rchk"
+    recording.unlink(missing_ok=True)
+    done = run(process.RCHK, "record", "-o", recording, "--", guests.named("core_number").program())
+    require_status("record", 0, done)
+    for core in sorted(os.sched_getaffinity(0)):
+        replayed = run("taskset", "-c", core, process.RCHK, "replay", "-a", recording)
+        require_status(f"replay on core {core}", 0, replayed)
+        check_equal(f"output on core {core}", done.stdout, replayed.stdout)
     shutil.rmtree(folder)
 
 

@@ -35,7 +35,7 @@ TEST(Decode, TellsBranchesApart) {
 
 TEST(Decode, NamesWhatIsUnsupported) {
   EXPECT_STREQ(decoded({0xcd, 0x80}).detail, "INT 0x80");
-  EXPECT_EQ(decoded({0xf3, 0x0f, 0xc7, 0xf8}).kind, InstructionClass::kOrdinary);  // rdpid
+  EXPECT_EQ(decoded({0xf3, 0x0f, 0xc7, 0xf8}).kind, InstructionClass::kTrapped);  // rdpid
   EXPECT_STREQ(decoded({0xc7, 0xf8, 0, 0, 0, 0}).detail, "XBEGIN");
 }
 
