@@ -55,7 +55,7 @@ struct RecorderOptions {
 struct RunLimits {
   bool single_step = false;         // after one instruction
   pid_t task = 0;                   // the one to step; 0: the one that stopped last
-  bool alone = false;               // others do not run meanwhile
+  bool alone = false;               // other threads of its process do not run meanwhile
   bool stop_at_breakpoints = true;  // and at watchpoints
   bool stop_at_signals = false;     // before the guest gets a signal that is fatal or handled
   bool stop_before_exit = false;    // before exit_group, or a fatal signal, ends the first process

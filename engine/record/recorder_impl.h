@@ -139,6 +139,7 @@ class Recorder::Impl {
   // Gives the processor to the task whose turn it is; deals with stops of the others.
   Result<MaybeStop> schedule(const RunLimits& limits);
   bool others_can_run() const;
+  bool is_held_back(const Task& task) const;
   uint64_t program_ns() const;
   Task* woken_in_front();
   // As log_ended_calls(), for what calls have stored that have not come to their end.

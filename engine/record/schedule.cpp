@@ -165,9 +165,16 @@ Result<Registers> Recorder::Impl::registers_at_place() const {
   return now;
 }
 
+// Whether a debugger lets another thread of its process run alone.
+bool Recorder::Impl::is_held_back(const Task& task) const {
+  if (limits_ == nullptr || !limits_->alone || task.tid == limits_->task) return false;
+  const auto chosen = tasks_.find(limits_->task);
+  return chosen != tasks_.end() && chosen->second->process == task.process;
+}
+
 bool Recorder::Impl::others_can_run() const {
   for (const auto& [tid, task] : tasks_) {
-    if (task.get() == task_) continue;
+    if (task.get() == task_ || is_held_back(*task)) continue;
     if (task->can_run() || task->unread) return true;
   }
   return false;
@@ -177,7 +184,8 @@ bool Recorder::Impl::others_can_run() const {
 // tasks that always woke each other too late would go round for ever (docs/notes/tasks.md).
 Task* Recorder::Impl::woken_in_front() {
   const auto found = tasks_.find(std::exchange(woken_tid_, 0));
-  if (found == tasks_.end() || found->second.get() == task_ || !found->second->can_run()) {
+  if (found == tasks_.end() || found->second.get() == task_ || !found->second->can_run() ||
+      is_held_back(*found->second)) {
     return nullptr;
   }
   Task& woken = *found->second;
@@ -191,7 +199,7 @@ Task* Recorder::Impl::woken_in_front() {
 }
 
 Task* Recorder::Impl::next_in_turn() {
-  const bool here = task_->can_run();
+  const bool here = task_->can_run() && !is_held_back(*task_);
   bool stays = here && !yielded_ && !slice_is_over();
   if (stays && !chaos_) {
     if (Task* const woken = woken_in_front()) return woken;
@@ -199,8 +207,8 @@ Task* Recorder::Impl::next_in_turn() {
   if (chaos_ && stays && (*chaos_)() % kChaosLeaveOneIn == 0) stays = false;
   if (stays) return task_;
   std::vector<Task*> ready;
-  const auto add = [&ready](Task& task) {
-    if (task.can_run()) ready.push_back(&task);
+  const auto add = [this, &ready](Task& task) {
+    if (task.can_run() && !is_held_back(task)) ready.push_back(&task);
   };
   const auto own = tasks_.find(task_->tid);
   for (auto task = std::next(own); task != tasks_.end(); ++task) add(*task->second);
@@ -233,8 +241,9 @@ static bool has_ended_call(const Task& task) {
 
 // A debugger has chosen the task that is to run. Returns it, which may wait in a call.
 Result<Task*> Recorder::Impl::choose_task(const RunLimits& limits) {
-  // What the debugger took to think is nothing that task_ has computed.
-  const uint64_t paused_ns = paused_since_ns_ == 0 ? 0 : monotonic_ns() - paused_since_ns_;
+  // What the debugger took to think between two steps is nothing that task_ has computed.
+  const bool goes_on = limits.single_step && paused_since_ns_ != 0;
+  const uint64_t paused_ns = goes_on ? monotonic_ns() - paused_since_ns_ : 0;
   slice_end_ns_ += paused_ns;
   task_->computes_since_ns += paused_ns;
   const auto wanted = tasks_.find(limits.task);
@@ -260,7 +269,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::schedule(const RunLimits& limi
     if (!task_->behind_event) return MaybeStop();
     Task* unread = nullptr;
     for (const auto& [tid, task] : tasks_) {
-      const bool counts = !limits.alone || task.get() == task_ || has_ended_call(*task);
+      const bool counts = !is_held_back(*task) || has_ended_call(*task);
       if (task->unread && task->announced && counts) unread = task.get();
     }
     if (unread != nullptr) {
@@ -276,7 +285,6 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::schedule(const RunLimits& limi
       if (back) task_ = current;
       continue;
     }
-    if (limits.alone) return MaybeStop();
     Task* const next = next_in_turn();
     if (next == nullptr) return MaybeStop();  // task_ waits, and all others do
     if (next != task_ || slice_is_over() || yielded_) begin_slice(*next);

@@ -233,7 +233,7 @@ Result<bool> Recorder::Impl::wait_for_stop(const RunLimits& limits) {
       task_->unread = StopStatus{StopStatus::Kind::kKilled, SIGKILL, false};
       return true;
     }
-    const bool contended = tasks_.size() > 1 && !limits.alone && others_can_run();
+    const bool contended = tasks_.size() > 1 && others_can_run();
     const Result<void> ticked = on_tick(limits, contended, waited);
     if (!ticked && ticked.error().kind != ErrorKind::kGone) return Failure(ticked.error());
     const bool in_kernel = task_->call || task_->in_group_stop;

@@ -103,6 +103,11 @@ std::optional<Bytes> LiveProgram::signal_info() {
   return bytes;
 }
 
+std::optional<int> LiveProgram::signal_to_come() {
+  const std::optional<siginfo_t> info = recorder_.signal_info();
+  return info ? std::optional(info->si_signo) : std::nullopt;
+}
+
 Result<replay::Guest> LiveProgram::copy() {
   RCHK_TRY_ASSIGN(const Position here, position());
   RCHK_TRY(timeline_->seek(here));

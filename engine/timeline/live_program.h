@@ -34,6 +34,7 @@ class LiveProgram final : public LiveEnd {
   }
   Result<snapshot::AddressSpace> space() override { return recorder_.address_space(); }
   std::optional<Bytes> signal_info() override;
+  std::optional<int> signal_to_come() override;
   Result<replay::Guest> copy() override;
   bool running() const override { return running_; }
   Result<bool> run_beyond(const std::function<bool()>& interrupted) override;

@@ -39,6 +39,8 @@ class LiveEnd {
   virtual Result<snapshot::AddressSpace> space() = 0;
   // siginfo of the signal that it stands at, if it does.
   virtual std::optional<Bytes> signal_info() = 0;
+  // A signal that the program gets when it goes on.
+  virtual std::optional<int> signal_to_come() = 0;
   // A copy of the program as it is, to play with.
   virtual Result<replay::Guest> copy() = 0;
   // False once the program has ended or goes on unrecorded.
@@ -196,7 +198,8 @@ class Timeline final : public replay::AnchorSource {
   Result<TimelineStop> move_forward(const RunCommand& command);
   Result<TimelineStop> move_backward(const RunCommand& command);
   Result<TimelineStop> forward_live(const RunCommand& command);
-  Result<std::optional<TimelineStop>> breakpoint_at_live_end();
+  Result<std::optional<TimelineStop>> stop_at_live_end();
+  std::optional<TimelineStop> signal_at_live_end();
   Result<TimelineStop> run_ahead(const RunCommand& command);
   Result<TimelineStop> forward_in_history(const RunCommand& command);
   Result<TimelineStop> continue_in_history(const RunCommand& command);
@@ -296,6 +299,7 @@ class Timeline final : public replay::AnchorSource {
   bool uses_index_ = true;
   Stations stations_;
   bool at_live_end_ = false;
+  bool signal_untold_ = false;             // at the live end, where a step came to from history
   std::optional<Position> live_position_;  // valid until the live program runs again
   std::unique_ptr<replay::Replayer> replayer_;
   // Forks of the live program may hold on to so much memory, and those of replays to half of it.

@@ -99,13 +99,18 @@ Result<TimelineStop> Timeline::move_forward(const RunCommand& command) {
   if (returned) return *returned;
   if (!at_live_end_) {
     RCHK_TRY_ASSIGN(TimelineStop found, forward_in_history(command));
+    signal_untold_ = at_live_end_ && command.kind != RunKind::kContinue;
     // The end of history is no stop while the program lives on.
     if (found.kind != StopKind::kHistoryEnd || !at_live_end_) return found;
     if (command.kind != RunKind::kContinue) return stop(StopKind::kStepped);
     // The run comes to what stopped the live program there.
-    RCHK_TRY_ASSIGN(const auto here, breakpoint_at_live_end());
+    RCHK_TRY_ASSIGN(const auto here, stop_at_live_end());
     if (here) return *here;
+  } else if (signal_untold_) {
+    signal_untold_ = false;
+    if (const auto signal = signal_at_live_end()) return *signal;
   }
+  signal_untold_ = false;
   RCHK_TRY_ASSIGN(TimelineStop found, forward_live(command));
   if (!live_->running()) {
     // What is left is the history.
@@ -117,8 +122,19 @@ Result<TimelineStop> Timeline::move_forward(const RunCommand& command) {
   return found;
 }
 
-Result<std::optional<TimelineStop>> Timeline::breakpoint_at_live_end() {
+// One that the program gets when it goes on; those that came here from history have yet to hear of
+// it.
+std::optional<TimelineStop> Timeline::signal_at_live_end() {
+  const std::optional<int> signal = live_->signal_to_come();
+  if (!signal || (points_.quiet_signals >> (*signal - 1) & 1) != 0) return std::nullopt;
+  TimelineStop found = stop(StopKind::kSignal);
+  found.number = *signal;
+  return found;
+}
+
+Result<std::optional<TimelineStop>> Timeline::stop_at_live_end() {
   using Answer = std::optional<TimelineStop>;
+  if (auto signal = signal_at_live_end()) return signal;
   RCHK_TRY_ASSIGN(const Registers now, live_->registers(running_task()));
   for (uint32_t i = 0; i < points_.breakpoints.size(); ++i) {
     const Breakpoint& point = points_.breakpoints[i];
