@@ -304,6 +304,8 @@ Result<void> Recorder::Impl::prepare_call(PendingCall& call, const Call& made, R
     registers.rdi &= ~static_cast<uint64_t>(CLONE_UNTRACED);
     RCHK_TRY(task_->tracee.set_registers(registers));
   }
+  const bool executes = made.number == nr::execve || made.number == nr::execveat;
+  if (executes && !call.answer) call.words_left = words_left_by_exec();
   const bool snapshots = options_.snapshot_overhead_percent != 0 && may_block(call);
   if ((keep_states_ || snapshots) && tasks_.size() > 1) {
     RCHK_TRY_ASSIGN(states_[task_->tid], task_->tracee.extended_state());

@@ -343,6 +343,8 @@ class Recorder::Impl {
   Result<MaybeStop> on_new_task(const RunLimits& limits);
   Result<void> spawned_by_call(Task& child);
   Result<MaybeStop> on_exec(const RunLimits& limits);
+  std::vector<AddressRange> words_left_by_exec() const;
+  Result<void> add_writes_of_exec(const std::vector<AddressRange>& words);
 
   // foreign_memory.cpp What a call changes in the memory of other processes.
   Result<void> add_foreign_changes(const PendingCall& call, int64_t result);

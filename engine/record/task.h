@@ -57,6 +57,9 @@ struct PendingCall {
   // It stores there, and not in the guest's buffers.
   std::optional<ScratchUse> scratch;
 
+  // Of an execve: where the kernel writes when it leaves this memory, which others go on using.
+  std::vector<AddressRange> words_left;
+
   // What is in the log already of what it has stored, though it goes on waiting for more.
   std::vector<trace::MemoryWrite> told;
 

@@ -47,9 +47,12 @@ bool may_block(const PendingCall& call) {
   return true;
 }
 
-// Whether others are to wait for what a task reads.
+// Whether others are to wait for what a task reads, or for what the kernel stores at its execve.
 bool Recorder::Impl::waits_for_disk(const Task& task) const {
-  return task.call && task.call->holds_processor && state_in_kernel(task.tid) == 'D' &&
+  if (!task.call) return false;
+  // Other threads of a process that executes a program end first, and are let go on to that.
+  const bool writes = !task.call->words_left.empty() && live_tasks_of(*task.process) == 1;
+  return (task.call->holds_processor || writes) && state_in_kernel(task.tid) == 'D' &&
          now_ns() < task.call->entered_ns + kLongestHoldNs;
 }
 
