@@ -24,6 +24,9 @@ struct SignalStatus {
 };
 Result<SignalStatus> read_signal_status(pid_t pid);
 
+// Whether a process is number 1 of a pid namespace of its own.
+bool is_first_of_namespace(pid_t pid);
+
 // Whether a process has filters of seccomp, or that cannot be told.
 bool is_filtered(pid_t pid);
 

@@ -375,6 +375,7 @@ class Recorder::Impl {
   Result<void> end_process();         // of task_, the last in its memory
   void note_end(const Task& task, const tracee::StopStatus& status);
   Result<void> wait_until_dead(Task& task);
+  bool waits_for_others_to_end(const Task& task) const;
   Result<MaybeStop> on_gone(const tracee::StopStatus& status);
   Result<void> add_late_writes(const Task& task, const std::vector<AddressRange>& words);
   void remove_task(Task& task);
@@ -473,6 +474,8 @@ class Recorder::Impl {
   std::map<pid_t, std::unique_ptr<Task>> tasks_;
   // First stops of tasks whose parent has not told of them yet.
   std::map<pid_t, tracee::StopStatus> unknown_;
+  // Of tasks whose end is in the log, and that have not died yet (waits_for_others_to_end()).
+  std::set<pid_t> ending_;
   uint32_t next_space_ = 0;
   pid_t first_pid_ = -1;
   std::optional<RecorderStop> first_end_;  // of the first process

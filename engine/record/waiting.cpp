@@ -140,7 +140,7 @@ Result<bool> Recorder::Impl::log_ended_calls() {
 
 Result<bool> Recorder::Impl::wait_for_any(bool block) {
   // Other children of this process are left alone where that is possible: what replays have.
-  const bool alone = tasks_.size() == 1 && task_->tid == task_->process->pid;
+  const bool alone = tasks_.size() == 1 && task_->tid == task_->process->pid && ending_.empty();
   int status = 0;
   const pid_t got = waitpid(alone ? task_->tid : -1, &status, __WALL | (block ? 0 : WNOHANG));
   if (got == 0) return false;
@@ -172,7 +172,11 @@ Result<bool> Recorder::Impl::wait_for_any(bool block) {
     }
   }
   if (found == tasks_.end()) {
-    if (!stop.is_gone()) unknown_[got] = stop;
+    if (stop.is_gone()) {
+      ending_.erase(got);
+    } else {
+      unknown_[got] = stop;
+    }
     return true;
   }
   found->second->tracee.take_note(stop);
