@@ -347,11 +347,15 @@ Result<void> Recorder::Impl::note_pending_signals(const PendingCall& call, int64
   return {};
 }
 
-// Where the kernel writes when the thread ends (set_tid_address(2), set_robust_list(2)).
+// Where the kernel writes when the thread ends (set_tid_address(2), set_robust_list(2)); and what
+// else is a thread's own.
 void Recorder::Impl::note_thread_words(const PendingCall& call, int64_t result) {
   const Call& made = call.entry.call;
   if (made.number == nr::set_tid_address) task_->clear_child_tid = {made.arguments[0]};
   if (made.number == nr::set_robust_list && result == 0) task_->robust_list = {made.arguments[0]};
+  if (made.number == nr::personality) {
+    task_->read_implies_exec = read_implies_exec(task_->tid);
+  }
   if (made.number == nr::unshare && result == 0 && (made.arguments[0] & CLONE_FILES) != 0) {
     task_->streams = std::make_shared<OutputStreams>(*task_->streams);
   }

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include <fcntl.h>
+#include <sys/personality.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -90,6 +91,13 @@ Result<SignalStatus> read_signal_status(pid_t pid) {
   // The first process of a pid namespace has no default actions (kernel/signal.c, get_signal).
   if (tells_of_first(text)) status.ignored = ~SignalSet{0};
   return status;
+}
+
+bool read_implies_exec(pid_t tid) {
+  const auto contents = read_proc_file(tid, "personality");
+  if (!contents) return false;
+  const std::string text(contents->begin(), contents->end());
+  return (std::strtoul(text.c_str(), nullptr, 16) & READ_IMPLIES_EXEC) != 0;
 }
 
 bool is_first_of_namespace(pid_t pid) {

@@ -24,6 +24,9 @@ struct SignalStatus {
 };
 Result<SignalStatus> read_signal_status(pid_t pid);
 
+// Whether what it maps to be read can be executed as well (personality(2), READ_IMPLIES_EXEC).
+bool read_implies_exec(pid_t tid);
+
 // Whether a process is number 1 of a pid namespace of its own.
 bool is_first_of_namespace(pid_t pid);
 

@@ -80,6 +80,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task(const RunLimits& l
   const bool same_memory = (request.flags & CLONE_VM) != 0;
   child->sandbox = parent.sandbox;
   child->affinity = parent.affinity;
+  child->read_implies_exec = parent.read_implies_exec;
   child->process = parent.process;
   if (!thread) {
     child->process = std::make_shared<Process>(*parent.process);

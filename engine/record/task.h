@@ -185,7 +185,8 @@ struct Task {
   std::shared_ptr<Space> space;
   std::shared_ptr<OutputStreams> streams;
   syscalls::Sandbox sandbox;
-  CpuMask affinity;  // that it has been given; empty: all of the recorder's
+  CpuMask affinity;                // that it has been given; empty: all of the recorder's
+  bool read_implies_exec = false;  // its personality
 
   TaskState state = TaskState::kStopped;
   bool announced = true;  // its SpawnEvent is in the log
