@@ -395,6 +395,28 @@ Result<void> Recorder::Impl::end_process() {
   return {};
 }
 
+// Where `space` has the memory that is at `address` of `own`, a shared mapping of another space's.
+std::vector<GuestAddress> Recorder::Impl::places_in(const Space& space, const trace::Mapping& own,
+                                                    GuestAddress address) const {
+  if (!own.backing) {
+    const trace::Mapping* const same = space.memory.find(address);
+    const bool inherited = same != nullptr && same->shared && same->name == own.name;
+    return inherited ? std::vector<GuestAddress>{address} : std::vector<GuestAddress>();
+  }
+  const FileStore::Version& file = files_.version(own.backing->file);
+  const uint64_t offset = own.backing->offset_bytes + (address - own.range.begin);
+  std::vector<GuestAddress> places;
+  for (const auto& [begin, mapping] : space.memory.mappings()) {
+    if (!mapping.shared || !mapping.backing) continue;
+    const FileStore::Version& other = files_.version(mapping.backing->file);
+    if (other.device != file.device || other.inode != file.inode) continue;
+    const uint64_t first = mapping.backing->offset_bytes;
+    if (offset < first || offset - first >= mapping.range.size()) continue;
+    places.push_back(begin + (offset - first));
+  }
+  return places;
+}
+
 // A futex that a process held when it ended may be in memory that others share.
 Result<void> Recorder::Impl::add_late_writes(const Task& task,
                                              const std::vector<AddressRange>& words) {
@@ -404,12 +426,12 @@ Result<void> Recorder::Impl::add_late_writes(const Task& task,
     std::set<Space*> done;
     for (const auto& [tid, other] : tasks_) {
       if (other->space == task.space || !done.insert(other->space.get()).second) continue;
-      const trace::Mapping* const same = other->space->memory.find(word.begin);
-      if (same == nullptr || !same->shared || same->name != own->name) continue;
-      trace::MemoryWrite write{word.begin, Bytes(word.size())};
-      write.bytes.resize(other->tracee.read_memory(word.begin, write.bytes));
-      if (write.bytes.empty()) continue;
-      RCHK_TRY(add_memory_event(*other->space, {{}, {std::move(write)}}));
+      for (const GuestAddress place : places_in(*other->space, *own, word.begin)) {
+        trace::MemoryWrite write{place, Bytes(word.size())};
+        write.bytes.resize(other->tracee.read_memory(place, write.bytes));
+        if (write.bytes.empty()) continue;
+        RCHK_TRY(add_memory_event(*other->space, {{}, {std::move(write)}}));
+      }
     }
   }
   return {};

@@ -377,6 +377,8 @@ class Recorder::Impl {
   Result<void> wait_until_dead(Task& task);
   bool waits_for_others_to_end(const Task& task) const;
   Result<MaybeStop> on_gone(const tracee::StopStatus& status);
+  std::vector<GuestAddress> places_in(const Space& space, const trace::Mapping& own,
+                                      GuestAddress address) const;
   Result<void> add_late_writes(const Task& task, const std::vector<AddressRange>& words);
   void remove_task(Task& task);
   Result<std::vector<trace::MemoryChecksum>> checksum_memory();
