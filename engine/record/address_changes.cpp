@@ -50,6 +50,8 @@ class Collector {
   }
 
   Result<void> compare_with_maps(const snapshot::RangeSet& hidden);
+  // Of what was mapped and protected.
+  Result<void> compare_protection();
   // Stores what the pages of `range` hold.
   void add_contents(AddressRange range);
   AddressChanges take() { return std::move(found_); }
@@ -248,6 +250,33 @@ Result<void> Collector::compare_with_maps(const snapshot::RangeSet& hidden) {
   return {};
 }
 
+Result<void> Collector::compare_protection() {
+  std::vector<AddressRange> ranges;
+  for (const trace::AddressSpaceChange& change : found_.changes) {
+    if (const auto* map = std::get_if<trace::MapChange>(&change)) {
+      ranges.push_back(map->mapping.range);
+    } else if (const auto* protect = std::get_if<trace::ProtectChange>(&change)) {
+      ranges.push_back(protect->range);
+    }
+  }
+  if (ranges.empty()) return {};
+  RCHK_TRY_ASSIGN(const std::vector<ProcMapsEntry> maps, snapshot::read_proc_maps(tracee_.pid()));
+  for (const AddressRange& range : ranges) {
+    for (const ProcMapsEntry& entry : maps) {
+      const AddressRange part{std::max(range.begin, entry.range.begin),
+                              std::min(range.end, entry.range.end)};
+      if (part.end <= part.begin) continue;
+      for (const Mapping& mapping : space_.overlapping(part)) {
+        if (mapping.protection == entry.protection) continue;
+        change(trace::ProtectChange{
+            {std::max(part.begin, mapping.range.begin), std::min(part.end, mapping.range.end)},
+            entry.protection});
+      }
+    }
+  }
+  return {};
+}
+
 uint64_t page_end(uint64_t bytes) { return (bytes + kPageSize - 1) & ~(kPageSize - 1); }
 
 // The path at `address` of the memory of process `pid`, as another process can open it.
@@ -292,6 +321,7 @@ Result<AddressChanges> recorded_changes(const syscalls::AddressSpaceEffects& eff
     RCHK_TRY(collector.add(effect));
   }
   if (effects.reread_maps) RCHK_TRY(collector.compare_with_maps(hidden));
+  if (effects.reread_protection) RCHK_TRY(collector.compare_protection());
   for (const AddressRange& range : effects.doubtful_contents) collector.add_contents(range);
   return collector.take();
 }

@@ -117,7 +117,8 @@ Result<std::optional<GuestAddress>> Recorder::Impl::map_for_guest(uint64_t bytes
   RCHK_TRY_ASSIGN(const int64_t mapped, task_->tracee.remote_syscall(space.confinement.gadget,
                                                                      map.number, map.arguments));
   if (mapped < 0) return Mapped();
-  const auto effects = syscalls::address_space_effects(map, mapped, space.brk);
+  auto effects = syscalls::address_space_effects(map, mapped, space.brk);
+  effects.reread_protection = task_->read_implies_exec;
   RCHK_TRY_ASSIGN(
       AddressChanges changes,
       recorded_changes(effects, task_->tracee, files_, space.memory, space.scratch.all(),

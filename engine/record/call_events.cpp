@@ -181,7 +181,8 @@ Result<trace::SyscallEvent> Recorder::Impl::event_of(PendingCall& call, const Re
     RCHK_TRY_ASSIGN(event.extended_state, task_->tracee.extended_state());
   }
   if (!call.answer && syscalls::class_of(made) == syscalls::Class::kAddressSpace) {
-    const auto effects = syscalls::address_space_effects(made, result, space.brk);
+    auto effects = syscalls::address_space_effects(made, result, space.brk);
+    effects.reread_protection = task_->read_implies_exec;
     for (const syscalls::AddressSpaceEffect& effect : effects.effects) {
       const auto* advice = std::get_if<syscalls::ForkAdviceEffect>(&effect);
       if (advice != nullptr) space.fork_advised = true;

@@ -304,6 +304,8 @@ Result<void> Recorder::Impl::prepare_call(PendingCall& call, const Call& made, R
     registers.rdi &= ~static_cast<uint64_t>(CLONE_UNTRACED);
     RCHK_TRY(task_->tracee.set_registers(registers));
   }
+  const bool executes = made.number == nr::execve || made.number == nr::execveat;
+  if (executes && !call.answer) call.words_left = words_left_by_exec();
   const bool snapshots = options_.snapshot_overhead_percent != 0 && may_block(call);
   if ((keep_states_ || snapshots) && tasks_.size() > 1) {
     RCHK_TRY_ASSIGN(states_[task_->tid], task_->tracee.extended_state());
@@ -345,11 +347,15 @@ Result<void> Recorder::Impl::note_pending_signals(const PendingCall& call, int64
   return {};
 }
 
-// Where the kernel writes when the thread ends (set_tid_address(2), set_robust_list(2)).
+// Where the kernel writes when the thread ends (set_tid_address(2), set_robust_list(2)); and what
+// else is a thread's own.
 void Recorder::Impl::note_thread_words(const PendingCall& call, int64_t result) {
   const Call& made = call.entry.call;
   if (made.number == nr::set_tid_address) task_->clear_child_tid = {made.arguments[0]};
   if (made.number == nr::set_robust_list && result == 0) task_->robust_list = {made.arguments[0]};
+  if (made.number == nr::personality) {
+    task_->read_implies_exec = read_implies_exec(task_->tid);
+  }
   if (made.number == nr::unshare && result == 0 && (made.arguments[0] & CLONE_FILES) != 0) {
     task_->streams = std::make_shared<OutputStreams>(*task_->streams);
   }

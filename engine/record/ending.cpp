@@ -293,14 +293,25 @@ Result<void> Recorder::Impl::end_task(Task& task) {
   return {};
 }
 
+// The first process of a pid namespace kills all others in it, and waits until they have ended and
+// their parents have heard of it (kernel/pid_namespace.c, zap_pid_ns_processes): they are to be let
+// go on meanwhile. It has given up its memory before.
+bool Recorder::Impl::waits_for_others_to_end(const Task& task) const {
+  const char state = state_in_kernel(task.tid);
+  if (state != 'S' && state != 'D') return false;
+  const auto pages = read_proc_file(task.tid, "statm");
+  return pages && !pages->empty() && pages->front() == '0';
+}
+
 // A leader stays a zombie until the other threads have ended, and nobody is told of it till then
-// (ptrace(2), "Death under ptrace").
+// (ptrace(2), "Death under ptrace"). wait_for_any() will hear of one that waits for others to end.
 Result<void> Recorder::Impl::wait_until_dead(Task& task) {
   constexpr useconds_t kPauseUs = 20;
   const bool leads_others = task.tid == task.process->pid && live_tasks_of(*task.process) > 1;
+  const bool may_wait = tasks_.size() > 1 && is_first_of_namespace(task.process->pid);
   for (;;) {
     siginfo_t info{};
-    const int options = WEXITED | WNOWAIT | __WALL | (leads_others ? WNOHANG : 0);
+    const int options = WEXITED | WNOWAIT | __WALL | (leads_others || may_wait ? WNOHANG : 0);
     if (waitid(P_PID, static_cast<id_t>(task.tid), &info, options) != 0) {
       if (errno == EINTR) continue;
       task.tracee.forget();
@@ -313,10 +324,14 @@ Result<void> Recorder::Impl::wait_until_dead(Task& task) {
       RCHK_TRY(task.tracee.wait());
       return {};
     }
-    if (leads_others) {
+    if (may_wait && info.si_pid == 0 && waits_for_others_to_end(task)) {
+      ending_.insert(task.tid);
+      return {};
+    }
+    if (leads_others || (may_wait && info.si_pid == 0)) {
       // A stop: another thread has executed a program, and has this one's tid now.
       const char state = state_in_kernel(task.tid);
-      if (info.si_pid != 0 || state == 'Z' || state == 'X') {
+      if (leads_others && (info.si_pid != 0 || state == 'Z' || state == 'X')) {
         task.tracee.forget();
         return {};
       }
@@ -369,13 +384,37 @@ Result<void> Recorder::Impl::end_process() {
   RCHK_TRY(task.tracee.resume(ResumeMode::kContinue));
   RCHK_TRY(wait_until_dead(task));
   RCHK_TRY(add_late_writes(task, words));
-  if (task.tid != task.process->pid) {
+  if (task.tid != task.process->pid && ending_.count(task.tid) != 0) {
+    ending_.insert(task.process->pid);
+  } else if (task.tid != task.process->pid) {
     int ignored = 0;  // the leader's, at last
     while (waitpid(task.process->pid, &ignored, __WALL) < 0 && errno == EINTR) {
     }
   }
   remove_task(task);
   return {};
+}
+
+// Where `space` has the memory that is at `address` of `own`, a shared mapping of another space's.
+std::vector<GuestAddress> Recorder::Impl::places_in(const Space& space, const trace::Mapping& own,
+                                                    GuestAddress address) const {
+  if (!own.backing) {
+    const trace::Mapping* const same = space.memory.find(address);
+    const bool inherited = same != nullptr && same->shared && same->name == own.name;
+    return inherited ? std::vector<GuestAddress>{address} : std::vector<GuestAddress>();
+  }
+  const FileStore::Version& file = files_.version(own.backing->file);
+  const uint64_t offset = own.backing->offset_bytes + (address - own.range.begin);
+  std::vector<GuestAddress> places;
+  for (const auto& [begin, mapping] : space.memory.mappings()) {
+    if (!mapping.shared || !mapping.backing) continue;
+    const FileStore::Version& other = files_.version(mapping.backing->file);
+    if (other.device != file.device || other.inode != file.inode) continue;
+    const uint64_t first = mapping.backing->offset_bytes;
+    if (offset < first || offset - first >= mapping.range.size()) continue;
+    places.push_back(begin + (offset - first));
+  }
+  return places;
 }
 
 // A futex that a process held when it ended may be in memory that others share.
@@ -387,12 +426,12 @@ Result<void> Recorder::Impl::add_late_writes(const Task& task,
     std::set<Space*> done;
     for (const auto& [tid, other] : tasks_) {
       if (other->space == task.space || !done.insert(other->space.get()).second) continue;
-      const trace::Mapping* const same = other->space->memory.find(word.begin);
-      if (same == nullptr || !same->shared || same->name != own->name) continue;
-      trace::MemoryWrite write{word.begin, Bytes(word.size())};
-      write.bytes.resize(other->tracee.read_memory(word.begin, write.bytes));
-      if (write.bytes.empty()) continue;
-      RCHK_TRY(add_memory_event(*other->space, {{}, {std::move(write)}}));
+      for (const GuestAddress place : places_in(*other->space, *own, word.begin)) {
+        trace::MemoryWrite write{place, Bytes(word.size())};
+        write.bytes.resize(other->tracee.read_memory(place, write.bytes));
+        if (write.bytes.empty()) continue;
+        RCHK_TRY(add_memory_event(*other->space, {{}, {std::move(write)}}));
+      }
     }
   }
   return {};

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include <fcntl.h>
+#include <sys/personality.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -24,7 +25,7 @@ SignalSet field(const std::string& status, const char* name) {
 }
 
 // By its pids in all namespaces, the innermost last: "NSpid:\t4711\t1".
-bool is_first_of_namespace(const std::string& status) {
+bool tells_of_first(const std::string& status) {
   const size_t at = status.find("\nNSpid:");
   if (at == std::string::npos) return false;
   const std::string line = status.substr(at + 1, status.find('\n', at + 1) - at - 1);
@@ -88,8 +89,20 @@ Result<SignalStatus> read_signal_status(pid_t pid) {
   status.ignored = field(text, "\nSigIgn:");
   status.caught = field(text, "\nSigCgt:");
   // The first process of a pid namespace has no default actions (kernel/signal.c, get_signal).
-  if (is_first_of_namespace(text)) status.ignored = ~SignalSet{0};
+  if (tells_of_first(text)) status.ignored = ~SignalSet{0};
   return status;
+}
+
+bool read_implies_exec(pid_t tid) {
+  const auto contents = read_proc_file(tid, "personality");
+  if (!contents) return false;
+  const std::string text(contents->begin(), contents->end());
+  return (std::strtoul(text.c_str(), nullptr, 16) & READ_IMPLIES_EXEC) != 0;
+}
+
+bool is_first_of_namespace(pid_t pid) {
+  const auto status = read_proc_file(pid, "status");
+  return status && tells_of_first(std::string(status->begin(), status->end()));
 }
 
 SignalAction action_of(int signal, const SignalStatus& status) {

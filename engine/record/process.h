@@ -24,6 +24,12 @@ struct SignalStatus {
 };
 Result<SignalStatus> read_signal_status(pid_t pid);
 
+// Whether what it maps to be read can be executed as well (personality(2), READ_IMPLIES_EXEC).
+bool read_implies_exec(pid_t tid);
+
+// Whether a process is number 1 of a pid namespace of its own.
+bool is_first_of_namespace(pid_t pid);
+
 // Whether a process has filters of seccomp, or that cannot be told.
 bool is_filtered(pid_t pid);
 

@@ -132,6 +132,7 @@ Result<void> Recorder::Impl::take_image() {
   task.interrupted.reset();
   task.clear_child_tid = {};
   task.robust_list = {};
+  task.read_implies_exec = read_implies_exec(task.tid);
   const std::shared_ptr<Space> left = std::exchange(task.space, new_space());
   if (left.use_count() == 1) RCHK_TRY(sink_.end_space(left->number));
   if (debugged(task)) {

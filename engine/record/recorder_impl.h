@@ -344,6 +344,8 @@ class Recorder::Impl {
   Result<MaybeStop> on_new_task(const RunLimits& limits);
   Result<void> spawned_by_call(Task& child);
   Result<MaybeStop> on_exec(const RunLimits& limits);
+  std::vector<AddressRange> words_left_by_exec() const;
+  Result<void> add_writes_of_exec(const std::vector<AddressRange>& words);
 
   // foreign_memory.cpp What a call changes in the memory of other processes.
   Result<void> add_foreign_changes(const PendingCall& call, int64_t result);
@@ -374,7 +376,10 @@ class Recorder::Impl {
   Result<void> end_process();         // of task_, the last in its memory
   void note_end(const Task& task, const tracee::StopStatus& status);
   Result<void> wait_until_dead(Task& task);
+  bool waits_for_others_to_end(const Task& task) const;
   Result<MaybeStop> on_gone(const tracee::StopStatus& status);
+  std::vector<GuestAddress> places_in(const Space& space, const trace::Mapping& own,
+                                      GuestAddress address) const;
   Result<void> add_late_writes(const Task& task, const std::vector<AddressRange>& words);
   void remove_task(Task& task);
   Result<std::vector<trace::MemoryChecksum>> checksum_memory();
@@ -472,6 +477,8 @@ class Recorder::Impl {
   std::map<pid_t, std::unique_ptr<Task>> tasks_;
   // First stops of tasks whose parent has not told of them yet.
   std::map<pid_t, tracee::StopStatus> unknown_;
+  // Of tasks whose end is in the log, and that have not died yet (waits_for_others_to_end()).
+  std::set<pid_t> ending_;
   uint32_t next_space_ = 0;
   pid_t first_pid_ = -1;
   std::optional<RecorderStop> first_end_;  // of the first process

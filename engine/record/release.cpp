@@ -175,6 +175,7 @@ Result<RecorderStop> Recorder::Impl::stop_recording(std::string_view reason) {
   task_ = current;
   RCHK_TRY(freed);
   free_pid_ = first_pid_;
+  follows_free_ |= !ending_.empty();  // their parents hear of them when their tracer has
   task_->exit_recorded = true;
   say(fmt::format("{}.", stop.message));
   RCHK_TRY(append(std::move(event)));

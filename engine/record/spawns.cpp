@@ -1,5 +1,6 @@
 // New tasks, and programs that they execute.
 
+#include <algorithm>
 #include <csignal>
 
 #include <sched.h>
@@ -79,6 +80,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task(const RunLimits& l
   const bool same_memory = (request.flags & CLONE_VM) != 0;
   child->sandbox = parent.sandbox;
   child->affinity = parent.affinity;
+  child->read_implies_exec = parent.read_implies_exec;
   child->process = parent.process;
   if (!thread) {
     child->process = std::make_shared<Process>(*parent.process);
@@ -168,9 +170,43 @@ Result<void> Recorder::Impl::spawned_by_call(Task& child) {
   return advised ? add_fork_differences(child) : Result<void>();
 }
 
+// Where the kernel writes for task_, which is about to execute a program, as at its end
+// (kernel/fork.c, exec_mm_release). Those that others can look at.
+std::vector<AddressRange> Recorder::Impl::words_left_by_exec() const {
+  if (tasks_.size() == 1) return {};
+  std::vector<AddressRange> words = words_written_at_end(*task_);
+  if (memory_is_used_by_others(*task_)) return words;
+  std::erase_if(words, [this](const AddressRange& word) {
+    const trace::Mapping* const mapping = task_->space->memory.find(word.begin);
+    return mapping == nullptr || !mapping->shared;
+  });
+  return words;
+}
+
+// The memory that task_ had is not its own any more.
+Result<void> Recorder::Impl::add_writes_of_exec(const std::vector<AddressRange>& words) {
+  const auto stays = std::find_if(tasks_.begin(), tasks_.end(), [this](const auto& other) {
+    const Task& task = *other.second;
+    return &task != task_ && task.space == task_->space && task.announced && !task.exit_recorded;
+  });
+  if (stays != tasks_.end()) {
+    trace::MemoryEvent event;
+    for (const AddressRange& word : words) {
+      trace::MemoryWrite write{word.begin, Bytes(word.size())};
+      write.bytes.resize(stays->second->tracee.read_memory(word.begin, write.bytes));
+      if (!write.bytes.empty()) event.writes.push_back(std::move(write));
+    }
+    if (!event.writes.empty()) RCHK_TRY(append_of(*stays->second, std::move(event)));
+  }
+  return add_late_writes(*task_, words);
+}
+
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_exec(const RunLimits& limits) {
+  const std::vector<AddressRange> words =
+      task_->call ? task_->call->words_left : std::vector<AddressRange>();
   // What it stored in memory that others go on using.
-  if (memory_is_used_by_others(*task_)) RCHK_TRY(leave_processor());
+  if (memory_is_used_by_others(*task_) || !words.empty()) RCHK_TRY(leave_processor());
+  RCHK_TRY(add_writes_of_exec(words));
   task_->streams = std::make_shared<OutputStreams>(*task_->streams);
   std::erase_if(task_->process->trap_handlers,
                 [](const auto& item) { return item.second != kIgnored; });

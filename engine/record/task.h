@@ -57,6 +57,9 @@ struct PendingCall {
   // It stores there, and not in the guest's buffers.
   std::optional<ScratchUse> scratch;
 
+  // Of an execve: where the kernel writes when it leaves this memory, which others go on using.
+  std::vector<AddressRange> words_left;
+
   // What is in the log already of what it has stored, though it goes on waiting for more.
   std::vector<trace::MemoryWrite> told;
 
@@ -182,7 +185,8 @@ struct Task {
   std::shared_ptr<Space> space;
   std::shared_ptr<OutputStreams> streams;
   syscalls::Sandbox sandbox;
-  CpuMask affinity;  // that it has been given; empty: all of the recorder's
+  CpuMask affinity;                // that it has been given; empty: all of the recorder's
+  bool read_implies_exec = false;  // its personality
 
   TaskState state = TaskState::kStopped;
   bool announced = true;  // its SpawnEvent is in the log

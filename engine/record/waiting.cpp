@@ -47,9 +47,12 @@ bool may_block(const PendingCall& call) {
   return true;
 }
 
-// Whether others are to wait for what a task reads.
+// Whether others are to wait for what a task reads, or for what the kernel stores at its execve.
 bool Recorder::Impl::waits_for_disk(const Task& task) const {
-  return task.call && task.call->holds_processor && state_in_kernel(task.tid) == 'D' &&
+  if (!task.call) return false;
+  // Other threads of a process that executes a program end first, and are let go on to that.
+  const bool writes = !task.call->words_left.empty() && live_tasks_of(*task.process) == 1;
+  return (task.call->holds_processor || writes) && state_in_kernel(task.tid) == 'D' &&
          now_ns() < task.call->entered_ns + kLongestHoldNs;
 }
 
@@ -137,7 +140,7 @@ Result<bool> Recorder::Impl::log_ended_calls() {
 
 Result<bool> Recorder::Impl::wait_for_any(bool block) {
   // Other children of this process are left alone where that is possible: what replays have.
-  const bool alone = tasks_.size() == 1 && task_->tid == task_->process->pid;
+  const bool alone = tasks_.size() == 1 && task_->tid == task_->process->pid && ending_.empty();
   int status = 0;
   const pid_t got = waitpid(alone ? task_->tid : -1, &status, __WALL | (block ? 0 : WNOHANG));
   if (got == 0) return false;
@@ -169,7 +172,11 @@ Result<bool> Recorder::Impl::wait_for_any(bool block) {
     }
   }
   if (found == tasks_.end()) {
-    if (!stop.is_gone()) unknown_[got] = stop;
+    if (stop.is_gone()) {
+      ending_.erase(got);
+    } else {
+      unknown_[got] = stop;
+    }
     return true;
   }
   found->second->tracee.take_note(stop);

@@ -19,8 +19,7 @@ enum class Backing : uint8_t {
 // `range` is mapped anew, over whatever was there. Its pages read as the file, or as zero.
 struct MapEffect {
   AddressRange range;      // whole pages; huge ones for MAP_HUGETLB
-  uint8_t protection = 0;  // PROT_READ, PROT_WRITE, PROT_EXEC. A personality with
-                           // READ_IMPLIES_EXEC adds PROT_EXEC, which only maps show
+  uint8_t protection = 0;  // PROT_READ, PROT_WRITE, PROT_EXEC, as the call has it
   bool shared = false;
   bool grows_down = false;
   bool heap = false;  // made by brk
@@ -79,6 +78,9 @@ struct AddressSpaceEffects {
   // What changed cannot be told from the call: read /proc/PID/maps and compare it with what was
   // mapped (shmat and shmdt, remap_file_pages, calls that fail half-way).
   bool reread_maps = false;
+  // What was mapped and protected can be executed where it can be read: read /proc/PID/maps. For
+  // the caller to set, who knows the personality (READ_IMPLIES_EXEC).
+  bool reread_protection = false;
   // Pages that may or may not have been discarded: compare their contents.
   std::vector<AddressRange> doubtful_contents;
 };
