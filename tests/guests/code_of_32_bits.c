@@ -7,7 +7,7 @@
 #include "guest.h"
 
 // Runs 32-bit code for a while, by a far call, as Wine does. No instruction of it makes a stop: a
-// signal does: one of many, for it may come just between two such calls.
+// signal does, one of many, for it may come just between two such calls.
 static volatile sig_atomic_t ticks;
 
 static void on_tick(int signal) {
@@ -38,6 +38,6 @@ int main(void) {
                      : "rbx", "memory", "cc");
     CHECK(result == 42 && count == 0);
   }
-  CHECK(ticks == 1);
+  CHECK(ticks >= 20);
   return passed();
 }
