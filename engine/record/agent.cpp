@@ -1,7 +1,9 @@
 #include "engine/record/agent.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <string_view>
 
 #include <linux/audit.h>
 #include <linux/seccomp.h>
@@ -26,6 +28,17 @@ extern const uint8_t rchk_file_first_cookie[], rchk_file_second_cookie[], rchk_f
 extern const uint8_t rchk_file_begin[], rchk_file_bases[], rchk_file_bases_end[];
 extern const uint8_t rchk_file_called[], rchk_file_return[], rchk_file_traced[];
 extern const uint8_t rchk_file_behind[], rchk_file_second[];
+
+extern const uint8_t rchk_stream_code[], rchk_stream_code_end[];
+extern const uint8_t rchk_stream_with_threads[], rchk_stream_threads[], rchk_stream_second[];
+extern const uint8_t rchk_stream_alone[], rchk_stream_behind_alone[];
+extern const uint8_t rchk_stream_with_others[], rchk_stream_behind_with_others[];
+extern const uint8_t rchk_stream_first_ring[], rchk_stream_second_ring[];
+extern const uint8_t rchk_stream_copies[], rchk_stream_copies_end[];
+extern const uint8_t rchk_stream_first_cookie[], rchk_stream_second_cookie[];
+extern const uint8_t rchk_stream_number[];
+extern const uint8_t rchk_stream_begin[], rchk_stream_bases[], rchk_stream_bases_end[];
+extern const uint8_t rchk_stream_called[], rchk_stream_return[], rchk_stream_traced[];
 }
 
 namespace rchk::record {
@@ -34,6 +47,7 @@ namespace {
 
 constexpr size_t kSlotBytes = 1 << AGENT_SLOT_SHIFT;
 constexpr uint64_t kSyscallInstructionBytes = 2, kDisplacementBytes = 4;
+constexpr uint64_t kDataBytes = uint64_t{AGENT_SLOTS} << AGENT_DATA_SHIFT;
 constexpr uint8_t kJump = 0xe9, kMovEax = 0xb8, kNop = 0x90;
 
 struct ClockFunction {
@@ -45,7 +59,90 @@ constexpr ClockFunction kClockFunctions[] = {
     {SYS_gettimeofday, rchk_clock_gettimeofday},
     {SYS_time, rchk_clock_time},
 };
-constexpr int32_t kFileCalls[] = {SYS_pread64, SYS_pwrite64};
+constexpr int32_t kFileCalls[] = {SYS_pread64, SYS_pwrite64, SYS_read,
+                                  SYS_write,   SYS_writev,   SYS_sendmsg};
+
+bool has_offset(int32_t number) { return number == SYS_pread64 || number == SYS_pwrite64; }
+
+// Debian 12's, in hexadecimal digits, as far as they matter; "?": whatever a byte may be.
+struct KnownCode {
+  int32_t number;
+  std::string_view code;
+  uint64_t call;
+  uint64_t loads, call_with_threads;  // 0: those with threads are none of the agent's
+};
+constexpr KnownCode kKnownCode[] = {
+    {SYS_pread64,
+     "803d????00"    // cmpb $0, __libc_single_threaded(%rip)
+     "4989ca"        // mov %rcx, %r10
+     "74?"           // je
+     "b811000000"    // mov $17, %eax
+     "0f05"          // syscall
+     "483d00f0ffff"  // cmp $-4096, %rax
+     ,
+     17, 0, 0},
+    {SYS_pwrite64, "803d????004989ca74?b8120000000f05483d00f0ffff", 17, 0, 0},
+    {SYS_read,
+     "803d????00"    // cmpb $0, __libc_single_threaded(%rip)
+     "7417"          // je with_threads
+     "31c0"          // xor %eax, %eax
+     "0f05"          // syscall
+     "483d00f0ffff"  // cmp $-4096, %rax
+     "77?"           // ja
+     "c3"            // ret
+     "??????????"
+     "4883ec28"      // with_threads: sub $0x28, %rsp
+     "4889542418"    // mov %rdx, 0x18(%rsp)
+     "4889742410"    // mov %rsi, 0x10(%rsp)
+     "897c2408"      // mov %edi, 8(%rsp)
+     "e8????"        // call __pthread_enable_asynccancel
+     "488b542418"    // mov 0x18(%rsp), %rdx
+     "488b742410"    // mov 0x10(%rsp), %rsi
+     "4189c0"        // mov %eax, %r8d
+     "8b7c2408"      // mov 8(%rsp), %edi
+     "31c0"          // xor %eax, %eax
+     "0f05"          // syscall
+     "483d00f0ffff"  // cmp $-4096, %rax
+     "77?"           // ja
+     "4489c7"        // mov %r8d, %edi
+     "4889442408"    // mov %rax, 8(%rsp)
+     "e8????"        // call __pthread_disable_asynccancel
+     "488b442408"    // mov 8(%rsp), %rax
+     "4883c428c3"    // add $0x28, %rsp; ret
+     ,
+     11, 60, 74},
+    {SYS_write,
+     "803d????007417b8010000000f05483d00f0ffff77?c3???????4883ec2848895424184889742410897c2408e8???"
+     "?"
+     "488b542418488b7424104189c08b7c2408b8010000000f05483d00f0ffff77?4489c74889442408e8????"
+     "488b4424084883c428c3",
+     14, 60, 77},
+    {SYS_writev,
+     "803d????007417b8140000000f05483d00f0ffff77?c3???????4883ec288954241c4889742410897c2408e8????"
+     "8b54241c488b7424104189c08b7c2408b8140000000f05483d00f0ffff77?4489c74889442408e8????"
+     "488b4424084883c428c3",
+     14, 58, 75},
+    {SYS_sendmsg,
+     "803d????007417b82e0000000f05483d00f0ffff77?c3???????4883ec288954241c4889742410897c2408e8????"
+     "8b54241c488b7424104189c08b7c2408b82e0000000f05483d00f0ffff77?4489c74889442408e8????"
+     "488b4424084883c428c3",
+     14, 58, 75},
+};
+
+bool is_known(std::string_view known, std::span<const uint8_t> code) {
+  const auto digit = [](char one) { return one <= '9' ? one - '0' : one - 'a' + 10; };
+  size_t at = 0;
+  for (size_t i = 0; i < known.size(); ++at) {
+    if (at == code.size()) return false;
+    if (known[i] == '?') {
+      ++i;
+      continue;
+    }
+    if (code[at] != digit(known[i]) * 16 + digit(known[i + 1])) return false;
+    i += 2;
+  }
+  return true;
+}
 
 // One of the templates, about to be put at `at`.
 class Template {
@@ -123,27 +220,33 @@ bool reads_clock(int32_t number) {
   return false;
 }
 
-bool is_file_call(int32_t number) { return number == SYS_pread64 || number == SYS_pwrite64; }
+bool is_file_call(int32_t number) {
+  return std::find(std::begin(kFileCalls), std::end(kFileCalls), number) != std::end(kFileCalls);
+}
 
-std::optional<FileFunction> FileFunction::find(int32_t number, GuestAddress head,
-                                               std::span<const uint8_t> code) {
-  constexpr int kAny = -1;
-  const int expected[kBytes] = {0x80,    0x3d,   kAny, kAny, kAny, kAny,
-                                0,                                         // cmpb $0, disp32(%rip)
-                                0x49,    0x89,   0xca,                     // mov %rcx, %r10
-                                0x74,    kAny,                             // je
-                                kMovEax, number, 0,    0,    0,            // mov $number, %eax
-                                0x0f,    0x05,                             // syscall
-                                0x48,    0x3d,   0,    0xf0, 0xff, 0xff};  // cmp $-4096, %rax
-  if (code.size() < kBytes) return std::nullopt;
-  for (size_t i = 0; i < kBytes; ++i) {
-    if (expected[i] != kAny && expected[i] != code[i]) return std::nullopt;
+std::optional<FileFunction> FileFunction::find(int32_t number, GuestAddress call,
+                                               const Read& read) {
+  for (const KnownCode& known : kKnownCode) {
+    if (known.number != number) continue;
+    for (const uint64_t offset : {known.call, known.call_with_threads}) {
+      if (offset == 0) continue;
+      const GuestAddress head = call - offset;
+      const Bytes code = read(head, kMostBytes);
+      if (!is_known(known.code, code)) continue;
+      FileFunction function;
+      function.number = number;
+      function.head = head;
+      constexpr size_t kDisplacement = 2;
+      const auto displacement = static_cast<int64_t>(read_at<int32_t>(code, kDisplacement));
+      function.threads = {function.second().value + static_cast<uint64_t>(displacement)};
+      function.call = head + known.call;
+      if (known.loads != 0) {
+        function.with_threads = WithThreads{head + known.loads, head + known.call_with_threads};
+      }
+      return function;
+    }
   }
-  FileFunction function{number, head, {}};
-  constexpr size_t kDisplacement = 2;
-  const auto displacement = static_cast<int64_t>(read_at<int32_t>(code, kDisplacement));
-  function.threads = {function.second().value + static_cast<uint64_t>(displacement)};
-  return function;
+  return std::nullopt;
 }
 
 const AgentCode* Agent::within(GuestAddress pc) const {
@@ -159,11 +262,20 @@ uint64_t Agent::ring_bytes() {
   return AGENT_SLOTS * kSlotBytes;
 }
 
-uint64_t Agent::data_bytes() { return uint64_t{AGENT_SLOTS} << AGENT_DATA_SHIFT; }
+uint64_t Agent::data_bytes() { return kDataBytes + AGENT_COPIES_BYTES; }
+
+uint64_t Agent::most_functions() { return std::size(kFileCalls); }
+
+void Agent::place_data(GuestAddress at) {
+  data = at;
+  copies = at + kDataBytes;
+}
 
 int Agent::most_descriptors() { return AGENT_DESCRIPTORS; }
 
-uint64_t Agent::most_bytes() { return AGENT_DATA_BYTES; }
+uint64_t Agent::most_bytes(int32_t number) {
+  return has_offset(number) ? AGENT_DATA_BYTES : AGENT_STREAM_BYTES;
+}
 
 size_t clock_code_bytes() { return static_cast<size_t>(rchk_clock_code_end - rchk_clock_code); }
 
@@ -176,10 +288,13 @@ std::vector<trace::MemoryWrite> clock_code(Agent& agent, GuestAddress at, GuestA
   code.put(rchk_clock_second_cookie, agent.cookies.second);
   if (!agent.bases) code.remove(rchk_clock_bases, rchk_clock_bases_end);
   std::vector<trace::MemoryWrite> writes{code.write()};
-  AgentCode part{
-      code.address(rchk_clock_begin),  code.address(rchk_clock_called) - kSyscallInstructionBytes,
-      code.address(rchk_clock_called), code.address(rchk_clock_return),
-      code.address(rchk_clock_traced), {}};
+  AgentCode part{code.address(rchk_clock_begin),
+                 code.address(rchk_clock_called) - kSyscallInstructionBytes,
+                 code.address(rchk_clock_called),
+                 code.address(rchk_clock_return),
+                 code.address(rchk_clock_traced),
+                 AgentCode::Exit::kReturns,
+                 {}};
   for (const ClockFunction& function : kClockFunctions) {
     agent.code[static_cast<int32_t>(function.number)] = part;
     const auto offset = calls.find(function.number);
@@ -197,11 +312,18 @@ std::vector<trace::MemoryWrite> plain_heads(GuestAddress vdso, const VdsoCalls& 
   return writes;
 }
 
-size_t file_code_bytes() { return static_cast<size_t>(rchk_file_code_end - rchk_file_code); }
+size_t file_code_bytes() {
+  return static_cast<size_t>(
+      std::max(rchk_file_code_end - rchk_file_code, rchk_stream_code_end - rchk_stream_code));
+}
 
-std::vector<trace::MemoryWrite> file_code(Agent& agent, GuestAddress at,
-                                          const FileFunction& function) {
-  constexpr uint64_t kImmediateBytes = 1;  // of the question, behind the displacement
+namespace {
+
+constexpr uint64_t kImmediateBytes = 1;  // of the question for threads, behind the displacement
+
+std::vector<trace::MemoryWrite> code_at_offsets(Agent& agent, GuestAddress at,
+                                                const FileFunction& function) {
+  const GuestAddress behind = function.call + kSyscallInstructionBytes;
   Template code(rchk_file_code, rchk_file_code_end, at);
   code.put(rchk_file_first_ring, agent.ring.value);
   code.put(rchk_file_second_ring, agent.ring.value);
@@ -213,22 +335,76 @@ std::vector<trace::MemoryWrite> file_code(Agent& agent, GuestAddress at,
   const bool reaches = code.point(rchk_file_first_threads, function.threads, kImmediateBytes) &&
                        code.point(rchk_file_second_threads, function.threads, kImmediateBytes) &&
                        code.point(rchk_file_second, function.second()) &&
-                       code.point(rchk_file_behind, function.behind());
+                       code.point(rchk_file_behind, behind);
   if (!reaches) return {};
   agent.functions[function.number] = function;
-  agent.code[function.number] = {
-      code.address(rchk_file_begin),  code.address(rchk_file_called) - kSyscallInstructionBytes,
-      code.address(rchk_file_called), code.address(rchk_file_return),
-      code.address(rchk_file_traced), function.behind()};
+  agent.code[function.number] = {code.address(rchk_file_begin),
+                                 code.address(rchk_file_called) - kSyscallInstructionBytes,
+                                 code.address(rchk_file_called),
+                                 code.address(rchk_file_return),
+                                 code.address(rchk_file_traced),
+                                 AgentCode::Exit::kJumps,
+                                 behind};
   return {code.write(), jump_of(function.head, at)};
 }
 
-trace::MemoryWrite plain_head(const FileFunction& function) {
+std::vector<trace::MemoryWrite> code_of_streams(Agent& agent, GuestAddress at,
+                                                const FileFunction& function) {
+  constexpr uint64_t kQuestionBytes = 9;  // whether there are threads
+  const FileFunction::WithThreads& others = *function.with_threads;
+  const auto behind = [](GuestAddress call) { return (call + kSyscallInstructionBytes).value; };
+  Template code(rchk_stream_code, rchk_stream_code_end, at);
+  code.put(rchk_stream_alone, (function.head + kQuestionBytes).value);
+  code.put(rchk_stream_behind_alone, behind(function.call));
+  code.put(rchk_stream_with_others, (others.loads + FileFunction::kLoadBytes).value);
+  code.put(rchk_stream_behind_with_others, behind(others.call));
+  code.put(rchk_stream_first_ring, agent.ring.value);
+  code.put(rchk_stream_second_ring, agent.ring.value);
+  code.put(rchk_stream_copies, agent.copies.value);
+  code.put(rchk_stream_copies_end, agent.copies.value + AGENT_COPIES_BYTES);
+  code.put(rchk_stream_first_cookie, agent.cookies.first);
+  code.put(rchk_stream_second_cookie, agent.cookies.second);
+  code.put(rchk_stream_number, function.number);
+  if (!agent.bases) code.remove(rchk_stream_bases, rchk_stream_bases_end);
+  const bool reaches = code.point(rchk_stream_threads, function.threads, kImmediateBytes) &&
+                       code.point(rchk_stream_second, function.second());
+  if (!reaches) return {};
+  agent.functions[function.number] = function;
+  agent.code[function.number] = {code.address(rchk_stream_begin),
+                                 code.address(rchk_stream_called) - kSyscallInstructionBytes,
+                                 code.address(rchk_stream_called),
+                                 code.address(rchk_stream_return),
+                                 code.address(rchk_stream_traced),
+                                 AgentCode::Exit::kJumpsToRcx,
+                                 {}};
+  return {code.write(), jump_of(function.head, at),
+          jump_of(others.loads, code.address(rchk_stream_with_threads))};
+}
+
+}  // namespace
+
+std::vector<trace::MemoryWrite> file_code(Agent& agent, GuestAddress at,
+                                          const FileFunction& function) {
+  return function.with_threads ? code_of_streams(agent, at, function)
+                               : code_at_offsets(agent, at, function);
+}
+
+std::vector<trace::MemoryWrite> plain_heads(const FileFunction& function) {
   constexpr uint8_t kCompare[] = {0x80, 0x3d};
-  trace::MemoryWrite write{function.head, Bytes(FileFunction::kHeadBytes)};
+  trace::MemoryWrite head{function.head, Bytes(FileFunction::kHeadBytes)};
   const auto displacement = static_cast<uint32_t>(function.threads.value - function.second().value);
-  std::memcpy(write.bytes.data(), kCompare, sizeof(kCompare));
-  std::memcpy(write.bytes.data() + sizeof(kCompare), &displacement, sizeof(displacement));
+  std::memcpy(head.bytes.data(), kCompare, sizeof(kCompare));
+  std::memcpy(head.bytes.data() + sizeof(kCompare), &displacement, sizeof(displacement));
+  std::vector<trace::MemoryWrite> writes{std::move(head)};
+  if (function.with_threads) {
+    writes.push_back({function.with_threads->loads, {0x48, 0x8b, 0x74, 0x24, 0x10}});
+  }
+  return writes;
+}
+
+trace::MemoryWrite first_cursor(const Agent& agent) {
+  trace::MemoryWrite write{agent.ring + AGENT_CURSOR, Bytes(sizeof(agent.copies.value))};
+  std::memcpy(write.bytes.data(), &agent.copies.value, write.bytes.size());
   return write;
 }
 
@@ -297,8 +473,9 @@ std::optional<AgentEvent> agent_event(const Agent& agent, std::span<const uint8_
   after.rax = word(AGENT_RESULT);
   const auto result = static_cast<int64_t>(after.rax);
   if (is_file_call(number)) {
-    const GuestAddress data = agent.data + (uint64_t{index} << AGENT_DATA_SHIFT);
-    const bool has_read = number == SYS_pread64 && result > 0;
+    const bool has_read = (number == SYS_pread64 || number == SYS_read) && result > 0;
+    GuestAddress data = agent.data + (uint64_t{index} << AGENT_DATA_SHIFT);
+    if (!has_offset(number)) data = {before.r10};
     if (has_read) made.data = range_of(data, static_cast<uint64_t>(result));
   } else if (auto write = clock_write(after, number, slot)) {
     made.event.writes.push_back(std::move(*write));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -20,8 +21,8 @@ namespace rchk::record {
 
 // The agent: code in the guest that makes some calls without a stop, and writes down in a ring what
 // came of them (docs/notes/agent.md): those that read the clock, and small reads and writes of
-// files at an offset. Code and ring are memory of the guest's: a replay executes the same code, and
-// comes to the same calls.
+// files, and of sockets that do not block. Code and ring are memory of the guest's: a replay
+// executes the same code, and comes to the same calls.
 
 // Values of two registers by which a seccomp filter knows the agent's calls. Of one recorder's.
 struct AgentCookies {
@@ -35,34 +36,46 @@ struct AgentCode {
   GuestAddress begin, call, called;
   GuestAddress finished;  // an end: leads back to who called it
   GuestAddress traced;    // an end: leads to a call that stops
-  // What the instruction at `finished` jumps to; 0: it returns.
-  GuestAddress behind;
+  // What the instruction at `finished` does.
+  enum class Exit { kReturns, kJumps, kJumpsToRcx } exit = Exit::kReturns;
+  GuestAddress behind;  // where it jumps to
 
   bool is_within(GuestAddress pc) const { return pc >= begin && pc < traced; }
   // Whether a call has been made there that is not in the ring yet.
   bool has_called(GuestAddress pc) const { return pc >= called && pc < finished; }
 };
 
-// pread64 or pwrite64 of the C library, as Debian 12's begins: a question whether there are
-// threads, and the call for where there are none.
+// pread64, pwrite64, read, write, writev or sendmsg of the C library, as Debian 12's begin: a
+// question whether there are threads, and the call for where there are none. Of those without an
+// offset also the one for where there are: in that one the agent comes in behind a call of
+// __pthread_enable_asynccancel.
 struct FileFunction {
   int32_t number = 0;
   GuestAddress head;     // `cmpb $0, disp32(%rip)`
   GuestAddress threads;  // the byte that it asks for
-  static constexpr uint64_t kHeadBytes = 7, kCallInHead = 17, kBytes = 25;
+  GuestAddress call;     // without threads
+  struct WithThreads {
+    GuestAddress loads;  // `mov 0x10(%rsp), %rsi`
+    GuestAddress call;
+  };
+  std::optional<WithThreads> with_threads;
+  static constexpr uint64_t kHeadBytes = 7, kLoadBytes = 5, kMostBytes = 112;
   GuestAddress second() const { return head + kHeadBytes; }
-  GuestAddress call() const { return head + kCallInHead; }
-  GuestAddress behind() const { return call() + 2; }
+  bool calls_at(GuestAddress pc) const {
+    return pc == call || (with_threads && pc == with_threads->call);
+  }
 
-  // That function, if `code`, which lies at `head`, is all of it.
-  static std::optional<FileFunction> find(int32_t number, GuestAddress head,
-                                          std::span<const uint8_t> code);
+  // That function, which makes a call of that number at `call`: `read` gives the bytes at an
+  // address, up to so many.
+  using Read = std::function<Bytes(GuestAddress from, uint64_t bytes)>;
+  static std::optional<FileFunction> find(int32_t number, GuestAddress call, const Read& read);
 };
 
 // The agent of some memory.
 struct Agent {
   GuestAddress ring;
   GuestAddress data;       // what calls have read, by slot; 0: makes no calls of files
+  GuestAddress copies;     // what calls have read that have no offset, behind `data`
   GuestAddress file_code;  // a page
   AgentCookies cookies;
   bool bases = false;                 // programs may read the bases of FS and GS
@@ -71,17 +84,25 @@ struct Agent {
   pid_t user = -1;                    // the task that has run since
   std::map<int32_t, AgentCode> code;  // by the number of its calls
   std::map<int32_t, FileFunction> functions;  // whose calls it makes
-  // Descriptors whose calls it makes, and the device and inode of each.
-  std::map<int, std::pair<uint64_t, uint64_t>> descriptors;
+  // Descriptors whose calls it makes.
+  struct Descriptor {
+    uint64_t device = 0, inode = 0;
+    bool is_socket = false;
+  };
+  std::map<int, Descriptor> descriptors;
 
   // The code that a task at `pc` is in the middle of.
   const AgentCode* within(GuestAddress pc) const;
+
+  // Where what is read goes to, in `data_bytes()`.
+  void place_data(GuestAddress at);
 
   // Memory for the ring, and for what is read; whole pages, in bytes.
   static uint64_t ring_bytes();
   static uint64_t data_bytes();
   static int most_descriptors();
-  static uint64_t most_bytes();  // of a call of a file
+  static uint64_t most_functions();            // whose code a page has room for
+  static uint64_t most_bytes(int32_t number);  // of a call of a file
 };
 
 // The code in place of the vDSO's functions: put at `at` in the vDSO, and entered from the heads of
@@ -97,8 +118,10 @@ std::vector<trace::MemoryWrite> plain_heads(GuestAddress vdso, const VdsoCalls& 
 size_t file_code_bytes();
 std::vector<trace::MemoryWrite> file_code(Agent& agent, GuestAddress at,
                                           const FileFunction& function);
-// The function's head as it was.
-trace::MemoryWrite plain_head(const FileFunction& function);
+// What jumps to it, as it was.
+std::vector<trace::MemoryWrite> plain_heads(const FileFunction& function);
+// Says where reads may put what they read.
+trace::MemoryWrite first_cursor(const Agent& agent);
 // The byte of the ring's head that says of a descriptor whether the agent makes its calls.
 trace::MemoryWrite descriptor_byte(const Agent& agent, int descriptor);
 

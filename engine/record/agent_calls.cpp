@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/record/address_changes.h"
+#include "engine/record/limits.h"
 #include "engine/record/recorder_impl.h"
 
 namespace rchk::record {
@@ -51,7 +52,7 @@ ProbeResult probe_agent() {
   ProbeResult result;
   result.name = "calls without a stop";
   result.works = !has_other_filters();
-  result.detail = result.works ? "for programs that read the clock, or files, very often"
+  result.detail = result.works ? "for programs that read the clock, files or sockets very often"
                                : "rchk itself runs under a seccomp filter";
   result.lost = "each call that reads the clock takes 20 us instead of 1";
   result.remedy = "in Docker --security-opt seccomp=unconfined";
@@ -83,6 +84,7 @@ bool Recorder::Impl::can_have_agent() const {
 // A ring, and the filter. False where they cannot be had.
 Result<bool> Recorder::Impl::begin_agent(trace::MemoryEvent& event) {
   Space& space = *task_->space;
+  if (has_limited_memory(task_->process->pid)) return false;
   if (space.agent) return true;
   if (has_other_filters()) return false;
   if (agent_cookies_.first == 0 &&
@@ -154,32 +156,35 @@ Result<void> Recorder::Impl::begin_clock_agent() {
   return add_agent_event(std::move(event));
 }
 
-// A small read or write of a file.
+// A small read or write.
 Result<void> Recorder::Impl::consider_file_call(const PendingCall& call, int64_t result) {
   Space& space = *task_->space;
   AgentUse& use = space.agent_use;
   const syscalls::Call& made = call.entry.call;
-  if (result < 0 || made.arguments[2] > Agent::most_bytes()) return {};
-  const auto known = space.agent ? space.agent->functions.find(made.number)
-                                 : std::map<int32_t, FileFunction>::iterator();
-  const bool served = space.agent && known != space.agent->functions.end();
-  if (served) {
-    const bool by_it = known->second.call() == call.before.pc();
-    return by_it ? consider_descriptor(static_cast<int32_t>(made.arguments[0])) : Result<void>();
+  if (result < 0 || made.arguments[2] > Agent::most_bytes(made.number)) return {};
+  if (space.agent) {
+    const auto known = space.agent->functions.find(made.number);
+    if (known != space.agent->functions.end()) {
+      const bool by_it = known->second.calls_at(call.before.pc());
+      return by_it ? consider_descriptor(static_cast<int32_t>(made.arguments[0])) : Result<void>();
+    }
   }
-  const bool wanted = ++use.file_calls >= *options_.agent_after && can_have_agent();
-  if (!wanted || !use.functions_tried.insert(made.number).second) return {};
+  constexpr size_t kMostPlaces = 16;
+  if (++use.file_calls < *options_.agent_after || use.places_tried.size() == kMostPlaces) return {};
+  if (!can_have_agent() || !use.places_tried.insert(call.before.pc()).second) return {};
   return begin_file_agent(made.number, call.before.pc());
 }
 
 Result<void> Recorder::Impl::begin_file_agent(int32_t number, GuestAddress call) {
   Space& space = *task_->space;
-  const GuestAddress head = call - FileFunction::kCallInHead;
-  uint8_t bytes[FileFunction::kBytes] = {};
-  if (task_->tracee.read_memory(head, bytes) != sizeof(bytes)) return {};
-  const auto function = FileFunction::find(number, head, bytes);
-  const trace::Mapping* const mapping = space.memory.find(head);
-  if (!function || mapping == nullptr || mapping->shared) return {};
+  const auto function = FileFunction::find(number, call, [this](GuestAddress from, uint64_t bytes) {
+    Bytes code(bytes);
+    code.resize(task_->tracee.read_memory(from, code));
+    return code;
+  });
+  if (!function) return {};
+  const trace::Mapping* const mapping = space.memory.find(function->head);
+  if (mapping == nullptr || mapping->shared) return {};
   trace::MemoryEvent event;
   RCHK_TRY_ASSIGN(const bool begun, begin_agent(event));
   if (!begun) return add_agent_event(std::move(event));
@@ -189,13 +194,14 @@ Result<void> Recorder::Impl::begin_file_agent(int32_t number, GuestAddress call)
                     map_for_guest(Agent::data_bytes(), PROT_READ | PROT_WRITE, event));
     RCHK_TRY_ASSIGN(const auto code, map_for_guest(kPageSize, PROT_READ | PROT_EXEC, event));
     if (data && code) {
-      agent.data = *data;
+      agent.place_data(*data);
       agent.file_code = *code;
+      event.writes.push_back(first_cursor(agent));
     }
   }
   if (agent.data.value != 0) {
-    const uint64_t room = kPageSize / 2;
-    const GuestAddress at = agent.file_code + (number == SYS_pread64 ? 0 : room);
+    const uint64_t room = kPageSize / Agent::most_functions();
+    const GuestAddress at = agent.file_code + agent.functions.size() * room;
     for (trace::MemoryWrite& write : file_code(agent, at, *function)) {
       event.writes.push_back(std::move(write));
     }
@@ -215,7 +221,7 @@ Result<void> Recorder::Impl::end_agent_if_touched(trace::SyscallEvent& event) {
     parts.push_back(range_of(agent.file_code, kPageSize));
   }
   for (const auto& [number, function] : agent.functions) {
-    parts.push_back(range_of(function.head, FileFunction::kBytes));
+    parts.push_back(range_of(function.head, FileFunction::kMostBytes));
   }
   bool ends = false;
   GuestAddress now = vdso.begin;
@@ -228,7 +234,9 @@ Result<void> Recorder::Impl::end_agent_if_touched(trace::SyscallEvent& event) {
   }
   if (!ends) return {};
   std::vector<trace::MemoryWrite> heads = plain_heads(now, space.confinement.calls);
-  for (const auto& [number, function] : agent.functions) heads.push_back(plain_head(function));
+  for (const auto& [number, function] : agent.functions) {
+    for (trace::MemoryWrite& head : plain_heads(function)) heads.push_back(std::move(head));
+  }
   space.agent.reset();
   for (trace::MemoryWrite& head : heads) {
     const trace::Mapping* const mapping = space.memory.find(head.address);

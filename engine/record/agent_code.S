@@ -185,4 +185,92 @@ rchk_file_traced:
         .globl rchk_file_code_end
 rchk_file_code_end:
 
+// The same for read and write (descriptor, buffer, bytes), and for writev and sendmsg, of which only
+// the result counts. With threads and without: in front of the function, where there are none; and
+// behind its call of __pthread_enable_asynccancel, which has said what eax is now and r8 is to be
+// behind the call.
+        .globl rchk_stream_code
+rchk_stream_code:
+        ask_for_threads rchk_stream_threads
+        je      1f
+        xorl    %eax, %eax
+        movabsq $0, %r10                // a call that stops, for where there are no threads
+        operand rchk_stream_alone, 8
+        movabsq $0, %rcx                // and behind it
+        operand rchk_stream_behind_alone, 8
+        jmp     2f
+1:      jump    rchk_stream_second      // where the C library has found that out
+        .globl rchk_stream_with_threads
+rchk_stream_with_threads:
+        movq    0x10(%rsp), %rsi        // in place of which there is the jump to here
+        movl    0x8(%rsp), %edi
+        movabsq $0, %r10
+        operand rchk_stream_with_others, 8
+        movabsq $0, %rcx
+        operand rchk_stream_behind_with_others, 8
+2:      cmpl    $AGENT_DESCRIPTORS, %edi
+        jae     rchk_stream_traced
+        cmpq    $AGENT_STREAM_BYTES, %rdx
+        ja      rchk_stream_traced
+        movabsq $0, %r11
+        operand rchk_stream_first_ring, 8
+        .globl rchk_stream_begin
+rchk_stream_begin:
+        btl     %edi, AGENT_BITMAP(%r11)
+        jnc     rchk_stream_traced
+        movl    (%r11), %r8d
+        incl    %r8d
+        andl    $(AGENT_SLOTS - 1), %r8d
+        jz      3f
+        movl    %eax, AGENT_KEPT(%r11)
+        movq    %rcx, AGENT_BEHIND(%r11)
+        movq    AGENT_CURSOR(%r11), %rcx
+        addq    %rdx, %rcx
+        movabsq $0, %r9
+        operand rchk_stream_copies_end, 8
+        cmpq    %r9, %rcx
+        ja      4f
+        movq    AGENT_CURSOR(%r11), %r10
+        shll    $AGENT_SLOT_SHIFT, %r8d
+        addq    %r8, %r11               // the slot
+        movq    %rdx, AGENT_OUTPUT(%r11)
+        movq    %r10, (AGENT_OUTPUT + 8)(%r11)
+        movl    $0, %eax
+        operand rchk_stream_number, 4
+        save    %r11, rchk_stream
+        syscall
+        .globl rchk_stream_called
+rchk_stream_called:
+        movabsq $0, %r11
+        operand rchk_stream_second_ring, 8
+        movl    (%r11), %r8d
+        incl    %r8d
+        andl    $(AGENT_SLOTS - 1), %r8d
+        shll    $AGENT_SLOT_SHIFT, %r8d
+        movq    %rax, AGENT_RESULT(%r11, %r8)
+        cmpl    $0, AGENT_NUMBER(%r11, %r8)
+        jne     1f
+        testq   %rax, %rax
+        jle     1f
+        movq    %r10, %rdi
+        movq    %rax, %rcx
+        rep movsb
+        movq    %rdi, AGENT_CURSOR(%r11)
+1:      movl    AGENT_KEPT(%r11), %r8d
+        xorl    %r9d, %r9d
+        movq    AGENT_BEHIND(%r11), %rcx
+        incl    (%r11)
+        .globl rchk_stream_return
+rchk_stream_return:
+        jmp     *%rcx
+3:      incl    (%r11)                  // the ring is full
+4:      movabsq $0, %r8                 // what has been copied will have been read by then
+        operand rchk_stream_copies, 8
+        movq    %r8, AGENT_CURSOR(%r11)
+        .globl rchk_stream_traced
+rchk_stream_traced:
+        jmp     *%r10
+        .globl rchk_stream_code_end
+rchk_stream_code_end:
+
         .section .note.GNU-stack, "", @progbits

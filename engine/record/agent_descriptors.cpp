@@ -1,11 +1,20 @@
 // The descriptors whose calls an agent makes (agent.h).
 
+#include <algorithm>
+
+#include <fcntl.h>
+#include <linux/close_range.h>
 #include <linux/magic.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
+#include "engine/record/limits.h"
 #include "engine/record/recorder_impl.h"
 
 namespace rchk::record {
@@ -47,41 +56,71 @@ Result<void> Recorder::Impl::consider_descriptor(int descriptor) {
   const bool can_be = descriptor >= 0 && descriptor < Agent::most_descriptors();
   if (!can_be || agent.descriptors.contains(descriptor)) return {};
   if (++space.agent_use.of_descriptor[descriptor] != kCallsOfDescriptor) return {};
-  const auto file = file_for_agent(descriptor);
-  if (!file) return {};
-  agent.descriptors[descriptor] = *file;
+  const auto served = descriptor_for_agent(descriptor);
+  if (!served) return {};
+  agent.descriptors[descriptor] = *served;
   return add_agent_event({{}, {descriptor_byte(agent, descriptor)}});
 }
 
-// The device and inode of what a descriptor of task_ refers to, if calls of it do nothing but read
-// and write a file: none that is mapped anywhere, that a replay repeats, or of which the kernel or
-// another program is the other end.
-std::optional<std::pair<uint64_t, uint64_t>> Recorder::Impl::file_for_agent(int descriptor) const {
+// What a descriptor of task_ refers to, if calls of it do nothing but read and write, and never
+// wait: a file that is mapped nowhere and that no replay repeats, or a socket of those that do not
+// block, whose other end is outside.
+std::optional<Agent::Descriptor> Recorder::Impl::descriptor_for_agent(int descriptor) const {
   const bool is_restricted = task_->sandbox.mode() != syscalls::Sandbox::Mode::kNone;
-  if (is_restricted || !can_have_agent() || files_shared_) return std::nullopt;
-  // A write behind the end of what is allowed raises a signal, which the guest is to get right
-  // there.
-  struct rlimit limit {};
-  const bool is_limited =
-      prlimit(task_->tid, RLIMIT_FSIZE, nullptr, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY;
-  if (is_limited) return std::nullopt;
+  const bool is_alone = !files_shared_ && !task_->space->agent_use.tables_differ;
+  if (is_restricted || !is_alone || !can_have_agent()) return std::nullopt;
   if (task_->streams->stream_of(descriptor) != trace::OutputStream::kNone) return std::nullopt;
   const std::string path = fmt::format("/proc/{}/fd/{}", task_->tid, descriptor);
   struct stat status {};
+  if (stat(path.c_str(), &status) != 0) return std::nullopt;
+  const Agent::Descriptor found{status.st_dev, status.st_ino, S_ISSOCK(status.st_mode)};
+  if (found.is_socket) {
+    if (!is_served_socket(descriptor)) return std::nullopt;
+  } else if (!S_ISREG(status.st_mode) || !is_served_file(path, found)) {
+    return std::nullopt;
+  }
+  return found;
+}
+
+bool Recorder::Impl::is_served_file(const std::string& path, const Agent::Descriptor& file) const {
+  // A write behind the end of what is allowed raises a signal, which the guest is to get right
+  // there.
+  const auto limit = soft_limit(task_->tid, RLIMIT_FSIZE);
+  if (limit != std::optional<uint64_t>(RLIM_INFINITY)) return false;
   struct statfs system {};
-  if (stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
-  if (statfs(path.c_str(), &system) != 0 || !is_plain_file_system(system)) return std::nullopt;
-  const std::pair<uint64_t, uint64_t> file{status.st_dev, status.st_ino};
+  if (statfs(path.c_str(), &system) != 0 || !is_plain_file_system(system)) return false;
   std::set<const Space*> seen;
   for (const auto& [tid, task] : tasks_) {
     if (!seen.insert(task->space.get()).second) continue;
     for (const auto& [begin, mapping] : task->space->memory.mappings()) {
       if (!mapping.backing) continue;
       const FileStore::Version& version = files_.version(mapping.backing->file);
-      if (std::pair(version.device, version.inode) == file) return std::nullopt;
+      if (version.device == file.device && version.inode == file.inode) return false;
     }
   }
-  return file;
+  return true;
+}
+
+// Whether its calls never wait. Nor may a thread wait for what another one writes: who has the
+// processor keeps it until its slice is over, for nobody hears of the write.
+bool Recorder::Impl::is_served_socket(int descriptor) const {
+  const FileDescriptor process(static_cast<int>(syscall(SYS_pidfd_open, task_->process->pid, 0)));
+  if (!process.is_open()) return false;
+  const FileDescriptor socket(
+      static_cast<int>(syscall(SYS_pidfd_getfd, process.get(), descriptor, 0)));
+  if (!socket.is_open()) return false;
+  const int flags = fcntl(socket.get(), F_GETFL);
+  if (flags < 0 || (flags & O_NONBLOCK) == 0) return false;
+  int domain = 0;
+  socklen_t length = sizeof(domain);
+  if (getsockopt(socket.get(), SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0) return false;
+  if (domain == AF_INET || domain == AF_INET6) return true;
+  if (domain != AF_UNIX) return false;
+  struct ucred peer {};
+  length = sizeof(peer);
+  if (getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return false;
+  return std::none_of(tasks_.begin(), tasks_.end(),
+                      [&peer](const auto& item) { return item.second->process->pid == peer.pid; });
 }
 
 // What a call has done to descriptors, and what it has mapped, is nothing for the agent any more.
@@ -108,7 +147,24 @@ Result<void> Recorder::Impl::end_agent_descriptors(const PendingCall& call,
     case SYS_prctl:
       if (task_->sandbox.mode() == syscalls::Sandbox::Mode::kNone) return {};
       return end_agent_file(std::nullopt);
+    case SYS_fcntl:
+      if (made.arguments[1] != F_SETFL || (made.arguments[2] & O_NONBLOCK) != 0) return {};
+      return end_agent_sockets();
+    case SYS_ioctl:
+      return made.arguments[1] == FIONBIO ? end_agent_sockets() : Result<void>();
+    case SYS_unshare:
+      if ((made.arguments[0] & CLONE_FILES) == 0) return {};
+      space.agent_use.tables_differ = true;
+      return end_agent_file(std::nullopt);
+    case SYS_clone:
+    case SYS_clone3:
+      if (space.agent_use.tables_differ) return end_agent_file(std::nullopt);
+      break;
     case SYS_close_range:
+      if ((made.arguments[2] & CLOSE_RANGE_UNSHARE) != 0) {
+        space.agent_use.tables_differ = true;
+        return end_agent_file(std::nullopt);
+      }
       for (const auto& [descriptor, calls] : space.agent_use.of_descriptor) {
         ended.push_back(descriptor);
       }
@@ -136,6 +192,18 @@ Result<void> Recorder::Impl::end_agent_files(const std::vector<snapshot::FileId>
 // In all memories: the file is mapped now. None: whatever file it is, its descriptors are of others
 // as well.
 Result<void> Recorder::Impl::end_agent_file(std::optional<std::pair<uint64_t, uint64_t>> file) {
+  return end_agent_descriptors_if([&file](const Agent::Descriptor& known) {
+    return !file || (known.device == file->first && known.inode == file->second);
+  });
+}
+
+// In all memories, for who shares a socket shares whether it blocks.
+Result<void> Recorder::Impl::end_agent_sockets() {
+  return end_agent_descriptors_if([](const Agent::Descriptor& known) { return known.is_socket; });
+}
+
+Result<void> Recorder::Impl::end_agent_descriptors_if(
+    const std::function<bool(const Agent::Descriptor&)>& is_ended) {
   std::set<Space*> seen;
   for (const auto& [tid, task] : tasks_) {
     Space& space = *task->space;
@@ -143,7 +211,7 @@ Result<void> Recorder::Impl::end_agent_file(std::optional<std::pair<uint64_t, ui
     trace::MemoryEvent event;
     std::vector<int> ended;
     for (const auto& [descriptor, known] : space.agent->descriptors) {
-      if (!file || known == *file) ended.push_back(descriptor);
+      if (is_ended(known)) ended.push_back(descriptor);
     }
     bool gone = false;
     for (const int descriptor : ended) {

@@ -5,11 +5,17 @@
 #define AGENT_SLOT_SHIFT 7  // 128 bytes each
 #define AGENT_SLOTS 64
 
-// In the head, behind the count of calls: a bit for each descriptor whose calls an agent makes.
+// In the head, behind the count of calls. Of a read or write that is being made: where the code
+// leads to behind it, and what r8 is there. Where the next read may put a copy of what it reads.
+#define AGENT_BEHIND 8
+#define AGENT_KEPT 16
+#define AGENT_CURSOR 24
+// A bit for each descriptor whose calls an agent makes.
 #define AGENT_BITMAP 64
 #define AGENT_DESCRIPTORS 512
 
-// In a slot. The output is what a clock says, or the third and the fourth argument.
+// In a slot. The output is what a clock says, or the third and the fourth argument; of a read or
+// write without an offset the third, and where the copy begins.
 #define AGENT_NUMBER 0
 #define AGENT_DS 4
 #define AGENT_ES 6
@@ -30,6 +36,10 @@
 #define AGENT_FS_BASE 112
 #define AGENT_GS_BASE 120
 
-// What a slot's call has read, apart from the ring.
+// What a slot's pread64 has read, apart from the ring.
 #define AGENT_DATA_SHIFT 12
 #define AGENT_DATA_BYTES 4096
+
+// What reads have read, one behind the other, and the most that one may ask for.
+#define AGENT_COPIES_BYTES 524288
+#define AGENT_STREAM_BYTES 65536

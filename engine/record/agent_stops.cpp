@@ -41,6 +41,26 @@ class Replaced {
   uint8_t kept_ = 0;
 };
 
+// From `finished`: no debugger and no handler is to find a task there, for nothing says how to
+// unwind its stack.
+void go_back_to_caller(const tracee::Tracee& tracee, const AgentCode& code, Registers& now) {
+  switch (code.exit) {
+    case AgentCode::Exit::kJumps:
+      now.rip = code.behind.value;
+      return;
+    case AgentCode::Exit::kJumpsToRcx:
+      now.rip = now.rcx;
+      return;
+    case AgentCode::Exit::kReturns:
+      break;
+  }
+  uint64_t caller = 0;
+  const std::span<uint8_t> bytes{reinterpret_cast<uint8_t*>(&caller), sizeof(caller)};
+  if (tracee.read_memory({now.rsp}, bytes) != sizeof(caller)) return;
+  now.rip = caller;
+  now.rsp += sizeof(caller);
+}
+
 }  // namespace
 
 // At a stop of `task` that nothing has been done about yet: what the agent has written down since
@@ -172,17 +192,7 @@ Result<void> Recorder::Impl::leave_agent(Task& task, const AgentCode& code) {
   const bool is_gone = exit.other && exit.other->kind != StopStatus::Kind::kSignal;
   if (is_gone) return {};
   Registers now = exit.registers;
-  if (!exit.other && now.pc() == code.finished && code.behind.value != 0) {
-    now.rip = code.behind.value;
-  } else if (!exit.other && now.pc() == code.finished) {
-    // No debugger and no handler is to find a task there: nothing says how to unwind its stack.
-    uint64_t caller = 0;
-    const std::span<uint8_t> bytes{reinterpret_cast<uint8_t*>(&caller), sizeof(caller)};
-    if (task.tracee.read_memory({now.rsp}, bytes) == sizeof(caller)) {
-      now.rip = caller;
-      now.rsp += sizeof(caller);
-    }
-  }
+  if (!exit.other && now.pc() == code.finished) go_back_to_caller(task.tracee, code, now);
   if (!exit.other) {
     now.orig_rax = kNoCall;
     RCHK_TRY(task.tracee.set_registers(now));

@@ -103,6 +103,11 @@ Result<void> Recorder::Impl::add_writes(const PendingCall& call, const Registers
   const syscalls::Outputs outputs =
       syscalls::outputs(call.entry, result, GuestReader(task_->tracee));
   if (call.pages_before) {
+    // A kernel that has no such call changes nothing.
+    if (result != -ENOSYS) {
+      say_once(fmt::format("{} is not known: what it changed is found by comparing memory.",
+                           syscalls::describe_call(made)));
+    }
     RCHK_TRY(add_changed_pages(call, event));
   } else if (!outputs.complete) {
     say_once(fmt::format("{} may have changed memory in a way that is not recorded ({}).",

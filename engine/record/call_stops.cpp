@@ -275,6 +275,8 @@ void Recorder::Impl::say_what_is_refused(const Call& made) {
       return say_once(
           "The program wants some of its calls to become signals (prctl, "
           "PR_SET_SYSCALL_USER_DISPATCH), which is refused with EINVAL.");
+    case nr::ioctl:
+      return say_once("The program asks for a userfaultfd by ioctl, which is refused with EPERM.");
     default:
       return;
   }
@@ -311,8 +313,6 @@ Result<void> Recorder::Impl::prepare_call(PendingCall& call, const Call& made, R
     RCHK_TRY_ASSIGN(states_[task_->tid], task_->tracee.extended_state());
   }
   if (!call.answer && is_doubtful(call)) {
-    say_once(fmt::format("{} is not known: what it changes is found by comparing memory.",
-                         syscalls::describe_call(made)));
     RCHK_TRY_ASSIGN(call.pages_before, writable_pages());
   }
   const syscalls::Class call_class = syscalls::class_of(made);

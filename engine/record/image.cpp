@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 
 #include "base/file_io.h"
+#include "engine/record/limits.h"
 #include "engine/record/process.h"
 #include "engine/record/vdso.h"
 #include "snapshot/pagemap.h"
@@ -169,10 +170,7 @@ Result<void> set_free(tracee::Tracee& tracee, const Confinement& confinement) {
   return {};
 }
 
-uint64_t stack_limit_bytes(pid_t pid) {
-  rlimit limit{};
-  return prlimit(pid, RLIMIT_STACK, nullptr, &limit) == 0 ? limit.rlim_cur : 0;
-}
+uint64_t stack_limit_bytes(pid_t pid) { return soft_limit(pid, RLIMIT_STACK).value_or(0); }
 
 Result<trace::ExecEvent> describe_image(tracee::Tracee& tracee, FileStore& files,
                                         const Confinement& confinement, const Note& note) {

@@ -167,7 +167,8 @@ class Recorder::Impl {
   uint64_t whole_slice_ns() const;
   // Whether task_, which computes, is to let others run.
   bool is_to_leave() const;
-  void note_left_computing(const Registers& now);
+  bool is_turn_over() const;
+  void note_where_left(const Registers& now);
   void note_call();
   bool slice_is_over() const;
   bool runs_beside_unknown_call() const;
@@ -303,7 +304,7 @@ class Recorder::Impl {
   Result<bool> emulate_vsyscall(const siginfo_t& info, Registers after);
 
   // agent_calls.cpp Calls that read the clock are made without a stop, where there are many.
-  // So are small reads and writes of files at an offset.
+  // So are small reads and writes.
   Result<void> consider_agent(const PendingCall& call, int64_t result);
   bool can_have_agent() const;
   Result<bool> begin_agent(trace::MemoryEvent& event);
@@ -317,11 +318,16 @@ class Recorder::Impl {
 
   // agent_descriptors.cpp
   Result<void> consider_descriptor(int descriptor);
-  std::optional<std::pair<uint64_t, uint64_t>> file_for_agent(int descriptor) const;
+  std::optional<Agent::Descriptor> descriptor_for_agent(int descriptor) const;
+  bool is_served_file(const std::string& path, const Agent::Descriptor& file) const;
+  bool is_served_socket(int descriptor) const;
   Result<void> end_agent_descriptors(const PendingCall& call,
                                      const std::vector<snapshot::FileId>& mapped);
   Result<void> end_agent_files(const std::vector<snapshot::FileId>& mapped);
   Result<void> end_agent_file(std::optional<std::pair<uint64_t, uint64_t>> file);
+  Result<void> end_agent_sockets();
+  Result<void> end_agent_descriptors_if(
+      const std::function<bool(const Agent::Descriptor&)>& is_ended);
 
   // agent_stops.cpp
   Result<void> settle_agent(Task& task);

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 
+#include "engine/record/limits.h"
 #include "engine/record/recorder_impl.h"
 #include "engine/syscalls/describe.h"
 #include "engine/tracee/few_registers.h"
@@ -120,15 +121,6 @@ bool reads_much_of_file(const syscalls::Call& call, uint64_t bytes, pid_t pid) {
   const std::string path = fmt::format("/proc/{}/fd/{}", pid, call.descriptor(0));
   struct stat status;
   return stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) && !is_served_by_others(path);
-}
-
-bool has_limited_memory(pid_t pid) {
-  for (const auto resource : {RLIMIT_AS, RLIMIT_DATA}) {
-    rlimit limit{};
-    if (prlimit(pid, resource, nullptr, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY)
-      return true;
-  }
-  return false;
 }
 
 }  // namespace
@@ -251,6 +243,9 @@ Result<bool> Recorder::Impl::clear_the_way_for(PendingCall& call, const syscalls
 
 // Where the kernel is storing for others, nothing can be changed.
 bool Recorder::Impl::is_in_the_way_of(const syscalls::Call& made) const {
+  // A mere wish for a place: the kernel finds another one, or says that it is taken.
+  const bool is_fixed = (made.arguments[3] & MAP_FIXED) != 0;
+  if (made.number == nr::mmap && !is_fixed) return false;
   const std::vector<AddressRange> named = ranges_named(made);
   return std::any_of(named.begin(), named.end(), [this](const AddressRange& range) {
     return task_->space->scratch.uses_any_in(range);

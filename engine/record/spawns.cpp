@@ -91,6 +91,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task(const RunLimits& l
                        ? parent.streams
                        : std::make_shared<OutputStreams>(*parent.streams);
   files_shared_ |= !same_memory && (request.flags & CLONE_FILES) != 0;
+  parent.space->agent_use.tables_differ |= thread && (request.flags & CLONE_FILES) == 0;
   if (same_memory) {
     child->space = parent.space;
   } else {

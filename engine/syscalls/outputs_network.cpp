@@ -97,7 +97,9 @@ void getsockopt_outputs(Walk& walk) {
   const auto level = static_cast<int>(walk.argument(1));
   const auto option = static_cast<int>(walk.argument(2));
   const bool filter = level == SOL_SOCKET && option == SO_GET_FILTER;
-  const auto bytes = static_cast<uint64_t>(*length) * (filter ? 8 : 1);
+  // No option is as long; the length may be anything.
+  constexpr uint64_t kLongest = uint64_t{64} << 20;
+  const auto bytes = std::min(kLongest, static_cast<uint64_t>(*length) * (filter ? 8 : 1));
   const bool nothing = walk.result() == -EBADF || walk.result() == -ENOTSOCK ||
                        walk.result() == -ENOPROTOOPT || walk.result() == -EOPNOTSUPP;
   if (!nothing) walk.wrote(walk.pointer(3), bytes);

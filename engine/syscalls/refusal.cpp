@@ -20,6 +20,7 @@ constexpr uint64_t kShadowStackFirst = 0x5001;
 constexpr uint64_t kShadowStackLast = 0x5005;
 constexpr int kGuardInstall = 102;  // MADV_GUARD_INSTALL, 6.13
 constexpr int kGuardRemove = 103;
+constexpr uint32_t kNewUserfaultfd = 0xaa00;  // USERFAULTFD_IOC_NEW, of /dev/userfaultfd
 
 std::optional<int> advice_refusal(int advice) {
   switch (advice) {
@@ -84,6 +85,10 @@ std::optional<int> refusal(const Call& call) {
       return prctl_refusal(call);
     case nr::arch_prctl:
       return arch_prctl_refusal(call.arguments[0]);
+    case nr::ioctl:
+      // What the call userfaultfd is refused for, by another way.
+      if (static_cast<uint32_t>(call.arguments[1]) == kNewUserfaultfd) return EPERM;
+      return std::nullopt;
     default:
       return std::nullopt;
   }

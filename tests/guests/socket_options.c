@@ -50,6 +50,11 @@ int main(void) {
   CHECK(setsockopt(client, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) == 0);
   CHECK(getsockopt(client, SOL_SOCKET, SO_LINGER, &linger_seen, &length) == 0);
   CHECK(linger_seen.l_linger == 3);
+  // Room that only the caller believes in.
+  int type = 0;
+  length = INT32_MAX;
+  CHECK(getsockopt(client, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_STREAM);
+  CHECK(length == sizeof type);
   struct timeval limit = {0, 30000}, limit_seen;
   length = sizeof limit_seen;
   CHECK(setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);

@@ -35,6 +35,27 @@ Bytes file_function(uint8_t number) {
           number, 0,    0,    0,    0x0f, 0x05, 0x48, 0x3d, 0,    0xf0, 0xff, 0xff};
 }
 
+// read as in Debian 12.
+Bytes read_function() {
+  return {0x80, 0x3d, 0x31, 0x33, 0x0e, 0,    0,    0x74, 0x17, 0x31, 0xc0, 0x0f, 0x05, 0x48,
+          0x3d, 0,    0xf0, 0xff, 0xff, 0x77, 0x5b, 0xc3, 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0,
+          0,    0,    0,    0,    0x48, 0x83, 0xec, 0x28, 0x48, 0x89, 0x54, 0x24, 0x18, 0x48,
+          0x89, 0x74, 0x24, 0x10, 0x89, 0x7c, 0x24, 0x08, 0xe8, 0x49, 0xd5, 0xf8, 0xff, 0x48,
+          0x8b, 0x54, 0x24, 0x18, 0x48, 0x8b, 0x74, 0x24, 0x10, 0x41, 0x89, 0xc0, 0x8b, 0x7c,
+          0x24, 0x08, 0x31, 0xc0, 0x0f, 0x05, 0x48, 0x3d, 0,    0xf0, 0xff, 0xff, 0x77, 0x34,
+          0x44, 0x89, 0xc7, 0x48, 0x89, 0x44, 0x24, 0x08, 0xe8, 0x9f, 0xd5, 0xf8, 0xff, 0x48,
+          0x8b, 0x44, 0x24, 0x08, 0x48, 0x83, 0xc4, 0x28, 0xc3};
+}
+
+constexpr GuestAddress kHead{0x7f1000001000};
+
+// The function that lies at kHead and makes its call so many bytes behind.
+std::optional<FileFunction> find_function(int32_t number, const Bytes& code, uint64_t call = 17) {
+  return FileFunction::find(number, kHead + call, [&code](GuestAddress from, uint64_t) {
+    return from == kHead ? code : Bytes();
+  });
+}
+
 // What the filter answers, by the kernel's rules for its few opcodes.
 uint32_t answer(const std::vector<sock_filter>& code, const seccomp_data& data) {
   uint32_t word = 0;
@@ -66,11 +87,12 @@ TEST(Agent, ItsFilterKnowsItsCallsAlone) {
   data.args[4] = kCookies.first;
   data.args[5] = kCookies.second;
   EXPECT_EQ(answer(filter, data), SECCOMP_RET_ALLOW);
-  for (const int number : {SYS_gettimeofday, SYS_time, SYS_pread64, SYS_pwrite64}) {
+  for (const int number : {SYS_gettimeofday, SYS_time, SYS_pread64, SYS_pwrite64, SYS_read,
+                           SYS_write, SYS_writev, SYS_sendmsg}) {
     data.nr = number;
     EXPECT_EQ(answer(filter, data), SECCOMP_RET_ALLOW);
   }
-  data.nr = SYS_write;
+  data.nr = SYS_readv;
   EXPECT_EQ(answer(filter, data), SECCOMP_RET_TRACE);
   data.instruction_pointer = 0xffffffffff600002;  // of the vsyscall page
   EXPECT_EQ(answer(filter, data), SECCOMP_RET_ALLOW);
@@ -100,26 +122,46 @@ TEST(Agent, HeadsOfTheVdsoJumpToItsCode) {
 }
 
 TEST(Agent, KnowsTheFunctionsOfDebiansCLibrary) {
-  const GuestAddress head{0x7f1000001000};
-  const auto function = FileFunction::find(SYS_pread64, head, file_function(SYS_pread64));
-  ASSERT_TRUE(function);
-  EXPECT_EQ(function->threads, head + 7 + 0xe5211);
-  EXPECT_EQ(function->behind(), head + 19);
   const Bytes code = file_function(SYS_pread64);
-  EXPECT_EQ(plain_head(*function).bytes, Bytes(code.begin(), code.begin() + 7));
-  EXPECT_FALSE(FileFunction::find(SYS_pwrite64, head, code));
+  const auto function = find_function(SYS_pread64, code);
+  ASSERT_TRUE(function);
+  EXPECT_EQ(function->head, kHead);
+  EXPECT_EQ(function->threads, kHead + 7 + 0xe5211);
+  EXPECT_TRUE(function->calls_at(kHead + 17));
+  EXPECT_FALSE(function->with_threads);
+  EXPECT_EQ(plain_heads(*function)[0].bytes, Bytes(code.begin(), code.begin() + 7));
+  EXPECT_FALSE(find_function(SYS_pwrite64, code));
+  EXPECT_FALSE(find_function(SYS_pread64, code, 18));
   for (size_t at = 0; at < code.size(); ++at) {
     Bytes other = code;
     other[at] ^= 1;
     const bool is_displacement = (at >= 2 && at < 6) || at == 11;
-    EXPECT_EQ(FileFunction::find(SYS_pread64, head, other).has_value(), is_displacement) << at;
+    EXPECT_EQ(find_function(SYS_pread64, other).has_value(), is_displacement) << at;
   }
-  EXPECT_FALSE(FileFunction::find(SYS_pread64, head, std::span(code).first(24)));
+  EXPECT_FALSE(find_function(SYS_pread64, Bytes(code.begin(), code.begin() + 24)));
+}
+
+TEST(Agent, KnowsReadByItsCallsWithThreadsAndWithout) {
+  const Bytes code = read_function();
+  for (const uint64_t call : {11, 74}) {
+    const auto function = find_function(SYS_read, code, call);
+    ASSERT_TRUE(function && function->with_threads) << call;
+    EXPECT_EQ(function->head, kHead);
+    EXPECT_TRUE(function->calls_at(kHead + 11) && function->calls_at(kHead + 74));
+    EXPECT_EQ(code[74], 0x0f);
+    const auto heads = plain_heads(*function);
+    ASSERT_THAT(heads, SizeIs(2));
+    for (const trace::MemoryWrite& head : heads) {
+      const auto at = static_cast<ptrdiff_t>(head.address - kHead);
+      const auto size = static_cast<ptrdiff_t>(head.bytes.size());
+      EXPECT_EQ(head.bytes, Bytes(code.begin() + at, code.begin() + at + size));
+    }
+  }
+  EXPECT_FALSE(find_function(SYS_write, code, 14));
 }
 
 TEST(Agent, CodeOfFilesIsNotPutWhereNoJumpReaches) {
-  const auto function =
-      FileFunction::find(SYS_pread64, {0x7f1000001000}, file_function(SYS_pread64));
+  const auto function = find_function(SYS_pread64, file_function(SYS_pread64));
   ASSERT_TRUE(function);
   Agent agent = agent_of_clock();
   EXPECT_TRUE(file_code(agent, {0x7f2000000000}, *function).empty());
@@ -128,6 +170,19 @@ TEST(Agent, CodeOfFilesIsNotPutWhereNoJumpReaches) {
   ASSERT_THAT(writes, SizeIs(2));
   EXPECT_EQ(writes[1].address, function->head);
   EXPECT_TRUE(agent.code.contains(SYS_pread64));
+}
+
+TEST(Agent, ReadIsEnteredWithThreadsAndWithout) {
+  const auto function = find_function(SYS_read, read_function(), 11);
+  ASSERT_TRUE(function);
+  Agent agent = agent_of_clock();
+  EXPECT_TRUE(file_code(agent, {0x7f2000000000}, *function).empty());
+  const auto writes = file_code(agent, {0x7f1000100000}, *function);
+  ASSERT_THAT(writes, SizeIs(3));
+  EXPECT_LE(writes[0].bytes.size(), kPageSize / Agent::most_functions());
+  EXPECT_EQ(writes[1].address, function->head);
+  EXPECT_EQ(writes[2].address, function->with_threads->loads);
+  EXPECT_THAT(writes[2].bytes, SizeIs(5));
 }
 
 TEST(Agent, KnowsWhereItMayBeLeft) {
@@ -185,8 +240,7 @@ TEST(Agent, SlotsBecomeEvents) {
 TEST(Agent, WhatIsReadOfAFileLiesBesideTheRing) {
   Agent agent = agent_of_clock();
   agent.data = {0x7f1000200000};
-  const auto function =
-      FileFunction::find(SYS_pread64, {0x7f1000001000}, file_function(SYS_pread64));
+  const auto function = find_function(SYS_pread64, file_function(SYS_pread64));
   ASSERT_FALSE(file_code(agent, {0x7f1000100000}, *function).empty());
   Bytes ring(Agent::ring_bytes());
   const uint64_t slot[] = {SYS_pread64, 100, 4096, 8192};  // number, result, size, offset
@@ -198,9 +252,23 @@ TEST(Agent, WhatIsReadOfAFileLiesBesideTheRing) {
   EXPECT_EQ(made->event.before.r10, 8192u);
 }
 
+TEST(Agent, WhatIsReadWithoutAnOffsetLiesWhereTheSlotSays) {
+  Agent agent = agent_of_clock();
+  const auto function = find_function(SYS_read, read_function(), 11);
+  ASSERT_FALSE(file_code(agent, {0x7f1000100000}, *function).empty());
+  Bytes ring(Agent::ring_bytes());
+  const uint64_t slot[] = {SYS_read, 100, 16384, 0x7f1000250123};  // number, result, size, copy
+  std::memcpy(ring.data() + (3 << AGENT_SLOT_SHIFT), slot, sizeof(slot));
+  const auto made = agent_event(agent, ring, 3, {});
+  ASSERT_TRUE(made && made->data);
+  EXPECT_EQ(*made->data, range_of(GuestAddress{0x7f1000250123}, 100));
+  EXPECT_EQ(made->event.before.rdx, 16384u);
+  EXPECT_EQ(made->event.before.r10, 0x7f1000250123u);
+}
+
 TEST(Agent, DescriptorsHaveABitEach) {
   Agent agent = agent_of_clock();
-  agent.descriptors = {{3, {1, 2}}, {9, {1, 3}}, {15, {1, 4}}};
+  agent.descriptors = {{3, {1, 2}}, {9, {1, 3}}, {15, {1, 4, true}}};
   EXPECT_THAT(descriptor_byte(agent, 3).bytes, ElementsAre(8));
   EXPECT_EQ(descriptor_byte(agent, 3).address, agent.ring + AGENT_BITMAP);
   EXPECT_THAT(descriptor_byte(agent, 10).bytes, ElementsAre(0x82));
