@@ -33,6 +33,8 @@ def tests(_options):
         Test("e2e/lldb/recorded", lambda: lldb_breakpoints(live=False)),
         Test("e2e/lldb/live", lambda: lldb_breakpoints(live=True)),
         Test("e2e/lldb/begin_and_end", lldb_begin_and_end),
+        Test("e2e/lldb/expressions_recorded", lambda: lldb_expressions(live=False)),
+        Test("e2e/lldb/expressions_live", lambda: lldb_expressions(live=True)),
         Test("e2e/lldb/forks_recorded", lambda: lldb_forks(live=False)),
         Test("e2e/lldb/forks_live", lambda: lldb_forks(live=True)),
     ]
@@ -195,6 +197,22 @@ def lldb_begin_and_end():
         "frame variable count",
     ])
     require_in_order(text, [r"n = 5", r"history|boundary", r"rip = 0x", r"count = 10"])
+
+
+def lldb_expressions(live):
+    """Expressions that need memory, after moves in both directions, and what they have kept there."""
+    length = 'expression -- (int)strlen("%s") + scoped(%d)'
+    text = lldb_session("calls.c", live=live, commands=[
+        "breakpoint set -n scoped", "CONNECT", "continue", "frame variable n",
+        length % ("one", 1), "expression -- int $kept = 1234",
+        length % ("three", 2), "continue", length % ("seven c", 3), "thread step-over",
+        length % ("eleven char", 4), "process continue --reverse", "frame variable n",
+        "expression -- $kept + 1", length % ("a", 5), "breakpoint delete -f",
+        "breakpoint set -n leaf -c '(int)strlen(\"one\") == 3 && n == 3'",
+        "process continue --reverse", "frame variable n calls",
+    ])
+    require_in_order(text, [r"n = 1", r"\(int\) \$\d+ = 25", r"= 29", r"= 33", r"= 39", r"n = 2",
+                            r"= 1235", r"= 31", r"n = 3"])
 
 
 def lldb_forks(live):
