@@ -44,7 +44,6 @@ def run():
     check_at("once")
     # From the end again: what was written long ago, and never.
     go("monitor goto end")
-    go("maintenance flush register-cache")
     text = go("rchk-last never.value")
     check("no instruction changed" in text, text)
     go("rchk-last early.value")
@@ -53,12 +52,10 @@ def run():
     # The same without the index, and by a watchpoint.
     check("run also through" in go("monitor index off"), "the index is not off")
     go("monitor goto end")
-    go("maintenance flush register-cache")
     go("rchk-last early.value")
     check_at("early")
     check("pass over" in go("monitor index on"), "the index is not on")
     go("monitor goto end")
-    go("maintenance flush register-cache")
     watch = gdb.Breakpoint("early.value", gdb.BP_WATCHPOINT)
     go("reverse-continue")
     check_at("early")
@@ -68,7 +65,6 @@ def run():
     go("monitor bookmark here")
     check("position" in go("monitor goto 50%"), "no place in the middle")
     go("monitor goto here")
-    go("maintenance flush register-cache")
     check_at("early")
     for wrong in ("goto nowhere", "goto 101%", "last", "last 0x1000", "touched", "index"):
         check("usage" in go(f"monitor {wrong}"), f"no help with monitor {wrong}")
