@@ -30,6 +30,7 @@ def tests(_options):
                               lambda s=scenario, m=mode: run_scenario(s, m)))
     found += [
         Test("e2e/mi", lambda: mi.run(program("steps.c"))),
+        Test("e2e/port", ports_told),
         Test("e2e/lldb/recorded", lambda: lldb_breakpoints(live=False)),
         Test("e2e/lldb/live", lambda: lldb_breakpoints(live=True)),
         Test("e2e/lldb/begin_and_end", lldb_begin_and_end),
@@ -152,12 +153,22 @@ class Server:
         self.process.wait()
 
 
+def ports_told():
+    """The line that says where rchk listens names what gdb and lldb take, live and recorded."""
+    for where in ({"live": program("steps.c")}, {"recording": recording_of("steps.c")}):
+        with Server(**where) as server:
+            line = server.process.stderr.readline().decode()
+            for wanted in (f"127.0.0.1:{server.port};", f"in gdb: target remote :{server.port};",
+                           f"in lldb: gdb-remote {server.port}\n"):
+                require(wanted in line, f"no '{wanted}' in: {line}")
+
+
 def lldb_session(source, commands, live=False):
     if shutil.which(LLDB) is None:
         raise Skipped(f"{LLDB} is not installed")
     with (Server(live=program(source)) if live else Server(recording_of(source))) as server:
         lines = [f"target create {program(source)}",
-                 *[each.replace("CONNECT", f"process connect connect://127.0.0.1:{server.port}")
+                 *[each.replace("CONNECT", f"gdb-remote {server.port}")
                    for each in commands]]
         # Not --batch: it gives up where a program stops for anything like a crash, such as the
         # start of history.
