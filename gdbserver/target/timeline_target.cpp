@@ -83,8 +83,15 @@ std::vector<ThreadInfo> TimelineTarget::threads() {
     return std::pair(a != leader, a.value) < std::pair(b != leader, b.value);
   });
   std::vector<ThreadInfo> found;
-  for (const Tid tid : all) found.push_back({tid, ""});
+  for (const Tid tid : all) found.push_back({tid, name_of(tid)});
   return found;
+}
+
+std::string TimelineTarget::name_of(Tid thread) {
+  if (!timeline_.is_live()) return "";
+  const auto [name, is_new] = names_.try_emplace(thread);
+  if (is_new) name->second = thread_name(process(), thread);
+  return name->second;
 }
 
 XsaveLayout TimelineTarget::xsave_layout() const {

@@ -36,6 +36,7 @@ def tests(_options):
         Test("e2e/lldb/begin_and_end", lldb_begin_and_end),
         Test("e2e/lldb/expressions_recorded", lambda: lldb_expressions(live=False)),
         Test("e2e/lldb/expressions_live", lambda: lldb_expressions(live=True)),
+        Test("e2e/lldb/names", lldb_names),
         Test("e2e/lldb/forks_recorded", lambda: lldb_forks(live=False)),
         Test("e2e/lldb/forks_live", lambda: lldb_forks(live=True)),
     ]
@@ -224,6 +225,15 @@ def lldb_expressions(live):
     ])
     require_in_order(text, [r"n = 1", r"\(int\) \$\d+ = 25", r"= 29", r"= 33", r"= 39", r"n = 2",
                             r"= 1235", r"= 31", r"n = 3"])
+
+
+def lldb_names():
+    text = lldb_session("names.c", live=True, commands=[
+        "breakpoint set -n renamed", "CONNECT", "continue", "thread list",
+    ])
+    names = ["leader", r"<self> & \?", "by another", "leader"]
+    require_in_order(text, [rf"thread #{number}: tid[^\n]*name = '{name}'"
+                            for number, name in enumerate(names, 1)])
 
 
 def lldb_forks(live):
