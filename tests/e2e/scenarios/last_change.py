@@ -1,18 +1,12 @@
 """`monitor last` and rchk-last: back to what changed memory last, however long ago."""
 
-import os
 import re
 
 import gdb
 
-from gdb_side import check, check_at, check_equal, go, run_to, value
+from gdb_side import check, check_at, check_equal, go, load_commands, run_to, value
 
 PROGRAM_SOURCE = "seldom.c"
-
-
-def load_commands():
-    rchk_gdb = os.path.join(os.path.dirname(os.environ["E2E_SCENARIO"]), "../../../cli/rchk_gdb.py")
-    gdb.execute(f"source {rchk_gdb}")
 
 
 def last_touch(name):

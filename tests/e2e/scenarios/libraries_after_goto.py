@@ -2,17 +2,11 @@
 
 gdb itself does not notice the move: rchk_gdb.py looks again after each monitor command."""
 
-import os
 
-import gdb
-from gdb_side import LIVE, MODE, check, check_at, check_equal, function, go, run_to, skip, value
+from gdb_side import (LIVE, MODE, check, check_at, check_equal, function, go, load_commands, run_to,
+                      skip, value)
 
 PROGRAM_SOURCE = "libraries.c"
-
-
-def load_commands():
-    rchk_gdb = os.path.join(os.path.dirname(os.environ["E2E_SCENARIO"]), "../../../cli/rchk_gdb.py")
-    gdb.execute(f"source {rchk_gdb}")
 
 
 def libraries():
