@@ -4,7 +4,8 @@ import gdb
 from gdb_side import check_equal, go, run_to
 
 PROGRAM_SOURCE = "names.c"
-ONLY_LIVE = True  # a recording does not hold names
+# A recording does not hold names.
+ONLY_LIVE = True
 
 
 def names():
