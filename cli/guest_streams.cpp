@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/serve.h"
+
 namespace rchk::cli {
 
 namespace {
@@ -71,12 +73,7 @@ Result<GuestStreams> GuestStreams::sort_out(const LiveOptions& options) {
       FileDescriptor& stream = streams.guest[static_cast<size_t>(fd)];
       if (!stream.is_open()) stream = duplicate(fd);
     }
-    RCHK_TRY_ASSIGN(protocol::Listener listener, protocol::Listener::open("", *options.port));
-    fmt::print(stderr,
-               "rchk: listening on 127.0.0.1:{0}; in gdb: target remote :{0}; in lldb: process "
-               "connect connect://127.0.0.1:{0}\n",
-               listener.port());
-    RCHK_TRY_ASSIGN(streams.transport, listener.accept());
+    RCHK_TRY_ASSIGN(streams.transport, await_debugger(*options.port));
     return streams;
   }
   const FileDescriptor terminal = debugger_terminal();

@@ -193,10 +193,7 @@ Result<int> serve_recording(const ReplayOptions& options) {
   timeline->set_search_options(search_options(pinned, options.search_jobs));
   if (chosen.beginning.value != 0) RCHK_TRY(timeline->begin_at(chosen.beginning));
   if (options.port) {
-    RCHK_TRY_ASSIGN(protocol::Listener listener, protocol::Listener::open("", *options.port));
-    fmt::print(stderr, "rchk: listening on 127.0.0.1:{}; in gdb: target remote :{}\n",
-               listener.port(), listener.port());
-    RCHK_TRY_ASSIGN(transport, listener.accept());
+    RCHK_TRY_ASSIGN(transport, await_debugger(*options.port));
   } else {
     RCHK_TRY_ASSIGN(transport, protocol::take_standard_streams());
   }

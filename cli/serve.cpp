@@ -14,6 +14,15 @@
 
 namespace rchk::cli {
 
+Result<std::unique_ptr<protocol::Transport>> await_debugger(uint16_t port) {
+  RCHK_TRY_ASSIGN(protocol::Listener listener, protocol::Listener::open("", port));
+  fmt::print(stderr,
+             "rchk: listening on 127.0.0.1:{0}; in gdb: target remote :{0}; in lldb: gdb-remote "
+             "{0}\n",
+             listener.port());
+  return listener.accept();
+}
+
 Result<void> serve(target::Target& target, protocol::Transport& transport, bool log_packets) {
   std::signal(SIGPIPE, SIG_IGN);
   protocol::SessionOptions options;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -8,6 +10,10 @@
 #include "gdbserver/target/target.h"
 
 namespace rchk::cli {
+
+// Waits for a debugger on a port of 127.0.0.1, and tells the user how gdb and lldb come to it. 0:
+// the kernel chooses one.
+Result<std::unique_ptr<protocol::Transport>> await_debugger(uint16_t port);
 
 // Serves one debugger until it leaves.
 Result<void> serve(target::Target& target, protocol::Transport& transport, bool log_packets);

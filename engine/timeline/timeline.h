@@ -194,6 +194,7 @@ class Timeline final : public replay::AnchorSource {
   Result<std::optional<TimelineStop>> run_on(const Position& limit, const RunCommand& command);
   Result<std::optional<TimelineStop>> crossing(EventNumber event);
   Result<std::optional<TimelineStop>> crossed(EventNumber event);
+  Result<std::optional<TimelineStop>> crossed_back(const Position& from);
 
   Result<TimelineStop> move_forward(const RunCommand& command);
   Result<TimelineStop> move_backward(const RunCommand& command);

@@ -289,7 +289,8 @@ Result<TimelineStop> Timeline::step_in_history() {
       if (before) return *before;
     }
     ++window_step_;
-    if (back_to_live(to) || to.event == from) return stop(StopKind::kStepped);
+    back_to_live(to);
+    if (to.event == from) return stop(StopKind::kStepped);
     RCHK_TRY_ASSIGN(const auto behind, crossed(to.event));
     return behind ? *behind : stop(StopKind::kStepped);
   }
@@ -320,14 +321,27 @@ Result<TimelineStop> Timeline::step_in_history() {
     request.limit = {before.event.next(), 0, 0, 0};
     RCHK_TRY_ASSIGN(outcome, replayer_->advance(*guest_, request));
   }
-  if (back_to_live(guest_->position)) return stop(StopKind::kStepped);
-  if (outcome.stop == AdvanceStop::kLimit && guest_->position.event != before.event) {
-    RCHK_TRY_ASSIGN(const auto behind, crossed(guest_->position.event));
+  const EventNumber event = guest_->position.event;
+  const bool is_live = back_to_live(guest_->position);
+  if (outcome.stop == AdvanceStop::kLimit && event != before.event) {
+    RCHK_TRY_ASSIGN(const auto behind, crossed(event));
     if (behind) return *behind;
   }
-  if (outcome.stop == AdvanceStop::kLimit) return stop(StopKind::kStepped);
+  if (is_live || outcome.stop == AdvanceStop::kLimit) return stop(StopKind::kStepped);
   RCHK_TRY_ASSIGN(const auto found, stop_of(outcome));
   return found ? *found : stop(StopKind::kStepped);
+}
+
+// What stops a step back that has come from `from`: another program is in memory now.
+Result<std::optional<TimelineStop>> Timeline::crossed_back(const Position& from) {
+  using Answer = std::optional<TimelineStop>;
+  RCHK_TRY_ASSIGN(const Position present, position());
+  const EventNumber next = present.event.next();
+  if (next > from.event) return Answer();
+  RCHK_TRY_ASSIGN(const auto event, source_.event(next));
+  if (!std::holds_alternative<trace::ExecEvent>(event->body)) return Answer();
+  RCHK_TRY_ASSIGN(const auto landmark, landmark_before(next, true));
+  return landmark && tell(*landmark) ? Answer(landmark->stop) : Answer();
 }
 
 Result<TimelineStop> Timeline::move_backward(const RunCommand& command) {
@@ -345,6 +359,7 @@ Result<TimelineStop> Timeline::move_backward(const RunCommand& command) {
   TimelineStop stepped = stop(StopKind::kStepped);
   stepped.task = command.task;
   for (;;) {
+    RCHK_TRY_ASSIGN(const Position from, position());
     RCHK_TRY_ASSIGN(const bool moved, step_task_back(command.task));
     if (!moved) {
       stepped.kind = StopKind::kHistoryBegin;
@@ -352,6 +367,8 @@ Result<TimelineStop> Timeline::move_backward(const RunCommand& command) {
       if (std::find(all.begin(), all.end(), stepped.task) == all.end()) stepped.task = {};
       return stepped;
     }
+    RCHK_TRY_ASSIGN(const auto former_program, crossed_back(from));
+    if (former_program) return *former_program;
     if (command.kind == RunKind::kStep) return stepped;
     RCHK_TRY_ASSIGN(const Registers now,
                     command.task.value != 0 ? registers(command.task) : registers());

@@ -121,6 +121,7 @@ void thread_stop_info(Context& context, std::string_view arguments, Reply& reply
   reply.text() = "T00thread:";
   context.append_thread_id(reply.text(), *thread);
   reply.text().push_back(';');
+  append_thread_name(context, *thread, reply.text());
 }
 
 // lldb: all threads at once, in JSON.

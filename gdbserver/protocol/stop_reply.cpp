@@ -164,6 +164,13 @@ std::string_view reason_of(const target::StopEvent& event) {
                     event);
 }
 
+void append_thread_name(Context& context, Tid thread, std::string& out) {
+  if (!context.client.thread_suffix) return;
+  for (const target::ThreadInfo& one : context.target().threads()) {
+    if (one.tid == thread && !one.name.empty()) append_key(out, "hexname", hex_of(one.name));
+  }
+}
+
 void append_stop_reply(Context& context, const target::Stop& stop, std::string& out) {
   if (const auto* exited = std::get_if<target::Exited>(&stop.event)) {
     return append_exited(context, *exited, out);
@@ -176,6 +183,7 @@ void append_stop_reply(Context& context, const target::Stop& stop, std::string& 
   out.append("thread:");
   context.append_thread_id(out, stop.thread);
   out.push_back(';');
+  append_thread_name(context, stop.thread, out);
   if (context.client.threads_in_stop_reply) append_threads(context, out);
   append_event(context, stop.event, out);
 }

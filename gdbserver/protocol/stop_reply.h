@@ -16,5 +16,7 @@ std::string_view reason_of(const target::StopEvent& event);
 // Appends a stop reply: T with the thread and the registers that gdb looks at first, or W or X
 // when the program is gone. Its text needs no escapes.
 void append_stop_reply(Context& context, const target::Stop& stop, std::string& out);
+// Appends what a thread is called, if that is known, for lldb: gdb asks by qXfer:threads.
+void append_thread_name(Context& context, Tid thread, std::string& out);
 
 }  // namespace rchk::protocol

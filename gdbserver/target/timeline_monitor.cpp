@@ -59,7 +59,7 @@ Result<std::string> TimelineTarget::describe_present() {
 }
 
 Result<Monitor::Answer> TimelineTarget::moved() {
-  diversion_.reset();
+  end_diversion();
   stop_ = make_stop(StepDone{});
   RCHK_TRY_ASSIGN(std::string text, describe_present());
   return Answer{std::move(text), true};

@@ -83,8 +83,15 @@ std::vector<ThreadInfo> TimelineTarget::threads() {
     return std::pair(a != leader, a.value) < std::pair(b != leader, b.value);
   });
   std::vector<ThreadInfo> found;
-  for (const Tid tid : all) found.push_back({tid, ""});
+  for (const Tid tid : all) found.push_back({tid, name_of(tid)});
   return found;
+}
+
+std::string TimelineTarget::name_of(Tid thread) {
+  if (!timeline_.is_live()) return "";
+  const auto [name, is_new] = names_.try_emplace(thread);
+  if (is_new) name->second = thread_name(process(), thread);
+  return name->second;
 }
 
 XsaveLayout TimelineTarget::xsave_layout() const {
@@ -102,9 +109,15 @@ XsaveLayout TimelineTarget::xsave_layout() const {
 Result<Diversion*> TimelineTarget::diversion() {
   if (!diversion_) {
     RCHK_TRY_ASSIGN(replay::Guest copy, timeline_.diversion());
+    RCHK_TRY(debugger_memory_.map_into(*copy.puppet));
     diversion_ = std::make_unique<Diversion>(timeline_.replayer(), std::move(copy));
   }
   return diversion_.get();
+}
+
+void TimelineTarget::end_diversion() {
+  if (diversion_) debugger_memory_.take_from(*diversion_->guest().puppet);
+  diversion_.reset();
 }
 
 Result<Registers> TimelineTarget::read_registers(Tid thread) {
@@ -147,7 +160,8 @@ size_t TimelineTarget::read_memory(GuestAddress address, std::span<uint8_t> byte
 
 size_t TimelineTarget::read_as_it_is(GuestAddress address, std::span<uint8_t> bytes) {
   if (diversion_) return diversion_->guest().puppet->read_memory(address, bytes);
-  return timeline_.read_memory(address, bytes);
+  const size_t got = timeline_.read_memory(address, bytes);
+  return got != 0 ? got : debugger_memory_.read(address, bytes);
 }
 
 // RDRAND and RDSEED in code as the program has them, not as the recorder has patched them.
@@ -173,7 +187,32 @@ void TimelineTarget::show_unpatched(GuestAddress address, std::span<uint8_t> byt
   }
 }
 
+// Whether `address` is in memory that was allocated for the debugger, and the program has none
+// there.
+bool TimelineTarget::is_debuggers(GuestAddress address) {
+  if (!debugger_memory_.holds(address)) return false;
+  const auto space = timeline_.space();
+  return space && space->find(address) == nullptr;
+}
+
+Result<GuestAddress> TimelineTarget::allocate(uint64_t size_bytes, int protection) {
+  const auto space = timeline_.space();
+  if (!space) return tl::make_unexpected(space.error());
+  RCHK_TRY_ASSIGN(const GuestAddress address,
+                  debugger_memory_.allocate(size_bytes, static_cast<uint8_t>(protection), *space));
+  if (diversion_) RCHK_TRY(debugger_memory_.map_into(*diversion_->guest().puppet, address));
+  return address;
+}
+
+Result<void> TimelineTarget::deallocate(GuestAddress address) {
+  RCHK_TRY_ASSIGN(const AddressRange range, debugger_memory_.deallocate(address));
+  if (!diversion_) return {};
+  timeline_.replayer().engine().invalidate(range);
+  return diversion_->guest().puppet->unmap_guest(range);
+}
+
 Result<void> TimelineTarget::write_memory(GuestAddress address, ByteView bytes) {
+  if (!diversion_ && is_debuggers(address) && debugger_memory_.write(address, bytes)) return {};
   RCHK_TRY_ASSIGN(Diversion * detour, diversion());
   timeline_.replayer().engine().invalidate(range_of(address, bytes.size()));
   return detour->guest().puppet->write_memory(address, bytes);
@@ -284,7 +323,7 @@ Result<Stop> TimelineTarget::resume_within(const ResumeRequest& request, RunCont
     return *asked;
   };
   if (diversion_ && (!diversion_->is_under_way() || request.direction == Direction::kBackward)) {
-    diversion_.reset();
+    end_diversion();
   }
   if (diversion_) {
     Diversion::Command command;
@@ -345,8 +384,9 @@ Result<void> TimelineTarget::detach() { return hooks_.detach ? hooks_.detach() :
 MemoryRegion TimelineTarget::region_at(GuestAddress address) {
   MemoryRegion region;
   region.range = {address.page_floor(), {~0ull}};
-  const auto space = timeline_.space();
+  auto space = timeline_.space();
   if (!space) return region;
+  debugger_memory_.add_to(*space);
   GuestAddress gap_begin{0};
   for (const auto& [begin, mapping] : space->mappings()) {
     if (mapping.range.contains(address)) {
@@ -388,7 +428,7 @@ Result<void> TimelineTarget::write_siginfo(Tid, ByteView) { return {}; }
 
 Result<Stop> TimelineTarget::restart_program() {
   RCHK_TRY(before_move());
-  diversion_.reset();
+  end_diversion();
   RCHK_TRY(timeline_.seek({}));
   return stop_ = make_stop(SignalStop{SIGTRAP});
 }

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "engine/timeline/timeline.h"
+#include "gdbserver/target/debugger_memory.h"
 #include "gdbserver/target/diversion.h"
 #include "gdbserver/target/target.h"
 
@@ -23,6 +24,7 @@ class TimelineTarget final : public Target,
                              public Restart,
                              public SignalPolicy,
                              public SyscallCatching,
+                             public Allocator,
                              public EmbeddedFiles {
  public:
   // What a live session wants done besides; all may be empty.
@@ -92,6 +94,7 @@ class TimelineTarget final : public Target,
   Restart* restart() override { return this; }
   SignalPolicy* signal_policy() override { return this; }
   SyscallCatching* syscall_catching() override { return this; }
+  Allocator* allocator() override { return this; }
   EmbeddedFiles* embedded_files() override { return this; }
   Family* family() override { return family_hooks_.family; }
 
@@ -106,20 +109,27 @@ class TimelineTarget final : public Target,
   void set_caught_syscalls(const std::optional<std::vector<int>>& numbers) override {
     caught_syscalls_ = numbers;
   }
+  Result<GuestAddress> allocate(uint64_t size_bytes, int protection) override;
+  Result<void> deallocate(GuestAddress address) override;
   std::optional<ByteView> embedded_file(std::string_view path) override;
 
  private:
   size_t read_as_it_is(GuestAddress address, std::span<uint8_t> bytes);
+  bool is_debuggers(GuestAddress address);
   void show_unpatched(GuestAddress address, std::span<uint8_t> bytes);
   Result<const trace::ExecEvent*> program();
   Result<Diversion*> diversion();
+  void end_diversion();
   timeline::StopPoints stop_points() const;
   Stop stop_from(const timeline::TimelineStop& stop);
   Stop make_stop(StopEvent event) { return {running_thread(), std::move(event)}; }
+  // Known at the live end only: the log does not hold names.
+  std::string name_of(Tid thread);
   // The one whose instructions the debuggee stands among.
   Tid running_thread();
   void pass_output(RunControl& control);
   Result<void> before_move() {
+    names_.clear();
     return family_hooks_.before_move ? family_hooks_.before_move() : Result<void>();
   }
   // timeline_monitor.cpp
@@ -141,6 +151,8 @@ class TimelineTarget final : public Target,
   uint64_t silent_signals_ = 0;  // bit 0 is signal 1
   std::optional<std::vector<int>> caught_syscalls_;
   std::unique_ptr<Diversion> diversion_;
+  std::map<Tid, std::string> names_;  // as they were read since the last move
+  DebuggerMemory debugger_memory_;
   std::shared_ptr<const trace::Event> program_;
   std::map<std::string, Bytes, std::less<>> files_;
   std::list<Bytes> process_files_;  // as they were when they were opened

@@ -65,6 +65,12 @@ def connect():
     go(f"target remote | {os.environ['RCHK']} {target}")
 
 
+def load_commands():
+    """Those that rchk gives to the gdb that it starts."""
+    rchk_gdb = os.path.join(os.path.dirname(os.environ["E2E_SCENARIO"]), "../../../cli/rchk_gdb.py")
+    gdb.execute(f"source {rchk_gdb}")
+
+
 def line_of(mark):
     with open(SOURCE, encoding="ascii") as source:
         for number, line in enumerate(source, 1):

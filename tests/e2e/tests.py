@@ -30,9 +30,13 @@ def tests(_options):
                               lambda s=scenario, m=mode: run_scenario(s, m)))
     found += [
         Test("e2e/mi", lambda: mi.run(program("steps.c"))),
+        Test("e2e/port", ports_told),
         Test("e2e/lldb/recorded", lambda: lldb_breakpoints(live=False)),
         Test("e2e/lldb/live", lambda: lldb_breakpoints(live=True)),
         Test("e2e/lldb/begin_and_end", lldb_begin_and_end),
+        Test("e2e/lldb/expressions_recorded", lambda: lldb_expressions(live=False)),
+        Test("e2e/lldb/expressions_live", lambda: lldb_expressions(live=True)),
+        Test("e2e/lldb/names", lldb_names),
         Test("e2e/lldb/forks_recorded", lambda: lldb_forks(live=False)),
         Test("e2e/lldb/forks_live", lambda: lldb_forks(live=True)),
     ]
@@ -150,12 +154,22 @@ class Server:
         self.process.wait()
 
 
+def ports_told():
+    """The line that says where rchk listens names what gdb and lldb take, live and recorded."""
+    for where in ({"live": program("steps.c")}, {"recording": recording_of("steps.c")}):
+        with Server(**where) as server:
+            line = server.process.stderr.readline().decode()
+            for wanted in (f"127.0.0.1:{server.port};", f"in gdb: target remote :{server.port};",
+                           f"in lldb: gdb-remote {server.port}\n"):
+                require(wanted in line, f"no '{wanted}' in: {line}")
+
+
 def lldb_session(source, commands, live=False):
     if shutil.which(LLDB) is None:
         raise Skipped(f"{LLDB} is not installed")
     with (Server(live=program(source)) if live else Server(recording_of(source))) as server:
         lines = [f"target create {program(source)}",
-                 *[each.replace("CONNECT", f"process connect connect://127.0.0.1:{server.port}")
+                 *[each.replace("CONNECT", f"gdb-remote {server.port}")
                    for each in commands]]
         # Not --batch: it gives up where a program stops for anything like a crash, such as the
         # start of history.
@@ -195,6 +209,31 @@ def lldb_begin_and_end():
         "frame variable count",
     ])
     require_in_order(text, [r"n = 5", r"history|boundary", r"rip = 0x", r"count = 10"])
+
+
+def lldb_expressions(live):
+    """Expressions that need memory, after moves in both directions, and what they have kept there."""
+    length = 'expression -- (int)strlen("%s") + scoped(%d)'
+    text = lldb_session("calls.c", live=live, commands=[
+        "breakpoint set -n scoped", "CONNECT", "continue", "frame variable n",
+        length % ("one", 1), "expression -- int $kept = 1234",
+        length % ("three", 2), "continue", length % ("seven c", 3), "thread step-over",
+        length % ("eleven char", 4), "process continue --reverse", "frame variable n",
+        "expression -- $kept + 1", length % ("a", 5), "breakpoint delete -f",
+        "breakpoint set -n leaf -c '(int)strlen(\"one\") == 3 && n == 3'",
+        "process continue --reverse", "frame variable n calls",
+    ])
+    require_in_order(text, [r"n = 1", r"\(int\) \$\d+ = 25", r"= 29", r"= 33", r"= 39", r"n = 2",
+                            r"= 1235", r"= 31", r"n = 3"])
+
+
+def lldb_names():
+    text = lldb_session("names.c", live=True, commands=[
+        "breakpoint set -n renamed", "CONNECT", "continue", "thread list",
+    ])
+    names = ["leader", r"<self> & \?", "by another", "leader"]
+    require_in_order(text, [rf"thread #{number}: tid[^\n]*name = '{name}'"
+                            for number, name in enumerate(names, 1)])
 
 
 def lldb_forks(live):

@@ -1,18 +1,12 @@
 """`monitor last` and rchk-last: back to what changed memory last, however long ago."""
 
-import os
 import re
 
 import gdb
 
-from gdb_side import check, check_at, check_equal, go, run_to, value
+from gdb_side import check, check_at, check_equal, go, load_commands, run_to, value
 
 PROGRAM_SOURCE = "seldom.c"
-
-
-def load_commands():
-    rchk_gdb = os.path.join(os.path.dirname(os.environ["E2E_SCENARIO"]), "../../../cli/rchk_gdb.py")
-    gdb.execute(f"source {rchk_gdb}")
 
 
 def last_touch(name):
@@ -44,7 +38,6 @@ def run():
     check_at("once")
     # From the end again: what was written long ago, and never.
     go("monitor goto end")
-    go("maintenance flush register-cache")
     text = go("rchk-last never.value")
     check("no instruction changed" in text, text)
     go("rchk-last early.value")
@@ -53,12 +46,10 @@ def run():
     # The same without the index, and by a watchpoint.
     check("run also through" in go("monitor index off"), "the index is not off")
     go("monitor goto end")
-    go("maintenance flush register-cache")
     go("rchk-last early.value")
     check_at("early")
     check("pass over" in go("monitor index on"), "the index is not on")
     go("monitor goto end")
-    go("maintenance flush register-cache")
     watch = gdb.Breakpoint("early.value", gdb.BP_WATCHPOINT)
     go("reverse-continue")
     check_at("early")
@@ -68,7 +59,6 @@ def run():
     go("monitor bookmark here")
     check("position" in go("monitor goto 50%"), "no place in the middle")
     go("monitor goto here")
-    go("maintenance flush register-cache")
     check_at("early")
     for wrong in ("goto nowhere", "goto 101%", "last", "last 0x1000", "touched", "index"):
         check("usage" in go(f"monitor {wrong}"), f"no help with monitor {wrong}")

@@ -483,7 +483,8 @@ TEST_F(SessionTest, TellsLldbAllThreads) {
   const std::string stop = client.ask("vCont;s:111");
   EXPECT_THAT(stop, HasSubstr(";threads:111,222;thread-pcs:401007,401100;reason:trace;"));
   EXPECT_THAT(client.ask("qThreadStopInfo111"), HasSubstr("reason:trace;"));
-  EXPECT_EQ(client.ask("qThreadStopInfo222"), "T00thread:222;");
+  EXPECT_THAT(stop, HasSubstr(";thread:111;hexname:" + hex_of("main") + ";"));
+  EXPECT_EQ(client.ask("qThreadStopInfo222"), "T00thread:222;hexname:" + hex_of("a\"b") + ";");
   EXPECT_EQ(client.ask("jThreadsInfo"),
             "[{\"tid\":273,\"signal\":5,\"reason\":\"trace\",\"name\":\"main\",\"registers\":{"
             "\"1\":\"0000000000000000\",\"6\":\"0009fe7f00000000\",\"7\":\"0008fe7f00000000\","
