@@ -104,9 +104,10 @@ Result<void> Recorder::Impl::add_writes(const PendingCall& call, const Registers
       syscalls::outputs(call.entry, result, GuestReader(task_->tracee));
   if (call.pages_before) {
     // A kernel that has no such call changes nothing.
-    if (result != -ENOSYS) {
-      say_once(fmt::format("{} is not known: what it changed is found by comparing memory.",
-                           syscalls::describe_call(made)));
+    if (result != -ENOSYS && !outputs.complete) {
+      const bool in_table = syscalls::find(made.number) != nullptr;
+      say_once(fmt::format("The {} is not known: what it changed is found by comparing memory.",
+                           in_table ? outputs.doubt : fmt::format("call {}", made.number)));
     }
     RCHK_TRY(add_changed_pages(call, event));
   } else if (!outputs.complete) {

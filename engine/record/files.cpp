@@ -76,8 +76,10 @@ void FileStore::keep_only(const std::set<snapshot::FileId>& kept) {
   std::erase_if(ids_, [&](const auto& item) { return goes(item.second); });
   std::erase_if(versions_, [&](const auto& item) { return goes(item.first); });
   std::erase_if(stored_, [&](const auto& item) { return goes(item.first); });
-  std::erase_if(changeable_, goes);
   std::erase_if(writable_, goes);
+  std::set<Inode> left;
+  for (const auto& [id, version] : versions_) left.insert(inode_of(id));
+  std::erase_if(changeable_, [&left](const Inode& inode) { return left.count(inode) == 0; });
 }
 
 void FileStore::note_opened_for_writing(uint64_t device, uint64_t inode) {
@@ -87,12 +89,17 @@ void FileStore::note_opened_for_writing(uint64_t device, uint64_t inode) {
   }
 }
 
+FileStore::Inode FileStore::inode_of(snapshot::FileId id) const {
+  const auto found = versions_.find(id);
+  return found == versions_.end() ? Inode() : Inode(found->second.device, found->second.inode);
+}
+
 Result<snapshot::FileId> FileStore::add(const trace::FileInfo& info) {
   const Key key{info.device, info.inode, info.mtime_ns, info.size_bytes};
   const auto known = ids_.find(key);
-  if (known != ids_.end() && changeable_.count(known->second) == 0) return known->second;
+  const bool changes = changeable_.count({info.device, info.inode}) != 0;
+  if (known != ids_.end() && !changes) return known->second;
   RCHK_TRY_ASSIGN(const snapshot::FileId id, sink_.add_file(info));
-  if (known != ids_.end()) changeable_.insert(id);  // it still is
   ids_[key] = id;
   versions_[id] = {info.device, info.inode, info.size_bytes, info.mtime_ns};
   if (opened_for_writing_.count({info.device, info.inode}) != 0) writable_.insert(id);

@@ -46,9 +46,10 @@ class FileStore {
   // behind the file's end.
   Result<void> add_range(snapshot::FileId id, const FileDescriptor& file, uint64_t offset_bytes,
                          uint64_t size_bytes);
-  // The guest may change this file through memory, which leaves no trace in its times: what is
-  // mapped from it later is stored anew.
-  void mark_changeable(snapshot::FileId id) { changeable_.insert(id); }
+  // The guest may change this file, whatever version of it is mapped, through memory, which leaves
+  // no trace in its times: what is mapped from it later is stored anew.
+  // REQUIRES: add() returned `id`.
+  void mark_changeable(snapshot::FileId id) { changeable_.insert(inode_of(id)); }
 
   // The guest has opened this file, mapped or not, so that it can write to it by calls.
   void note_opened_for_writing(uint64_t device, uint64_t inode);
@@ -57,7 +58,7 @@ class FileStore {
   bool may_be_written(snapshot::FileId id) const { return writable_.count(id) != 0; }
   // Whether the guest may change the file, by calls or through memory.
   bool may_be_changed(snapshot::FileId id) const {
-    return may_be_written(id) || changeable_.count(id) != 0;
+    return may_be_written(id) || changeable_.count(inode_of(id)) != 0;
   }
 
   // A file in one of its versions.
@@ -72,15 +73,18 @@ class FileStore {
   // Device, inode, modification time in ns, size.
   using Key = std::tuple<uint64_t, uint64_t, int64_t, uint64_t>;
 
+  using Inode = std::pair<uint64_t, uint64_t>;  // and its device before it
+
   Result<snapshot::FileId> add(const trace::FileInfo& info);
+  Inode inode_of(snapshot::FileId id) const;
 
   trace::EventSink& sink_;
   std::map<Key, snapshot::FileId> ids_;
   std::map<snapshot::FileId, Version> versions_;
   std::map<snapshot::FileId, std::map<uint64_t, uint64_t>> stored_;  // begin to end
-  std::set<snapshot::FileId> changeable_;
-  std::set<std::pair<uint64_t, uint64_t>> opened_for_writing_;  // device, inode
-  std::set<snapshot::FileId> writable_;                         // of versions_, those
+  std::set<Inode> changeable_;
+  std::set<Inode> opened_for_writing_;
+  std::set<snapshot::FileId> writable_;  // of versions_, those
 };
 
 }  // namespace rchk::record
