@@ -261,7 +261,8 @@ void Recorder::Impl::say_what_is_refused(const Call& made) {
   switch (made.number) {
     case nr::ptrace:
       return say_once(
-          "The program uses ptrace, which is refused with EPERM: it is traced already.");
+          "The program uses ptrace, which is refused with EPERM: it is traced already. (If that is "
+          "AddressSanitizer's search for leaks: ASAN_OPTIONS=detect_leaks=0 does without.)");
     case nr::modify_ldt:
     case nr::perf_event_open:
     case nr::fanotify_init:
