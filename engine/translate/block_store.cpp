@@ -83,7 +83,7 @@ uint64_t BlockStore::in_reach(uint64_t distance_end, uint64_t target) {
   Arena* arena = cache_.arena_at(distance_end);
   uint64_t& jump = far_jumps_[{arena->index, target}];
   if (jump == 0) {
-    Emitter out = arena->hot_emitter(cache_.state_address());
+    Emitter out = arena->hot_emitter();
     jump = out.here();
     out.bytes(0xff, 0x25, 0, 0, 0, 0);  // jmp [rip + 0]
     out.qword(target);
@@ -100,7 +100,7 @@ void BlockStore::point(uint8_t* distance, uint64_t distance_end, uint64_t target
 uint64_t BlockStore::checked_entry(Block& block) {
   if (block.checked_entry != 0) return block.checked_entry;
   Arena* arena = cache_.arena_at(block.entry);
-  Emitter out = arena->hot_emitter(cache_.state_address());
+  Emitter out = arena->hot_emitter();
   ExitSite site;
   site.kind = ExitKind::kArrive;
   site.pc = block.key.pc;
@@ -143,7 +143,7 @@ void BlockStore::land(Block& block) {
   block.landed = true;
   if (block.landing == 0) {
     Arena* arena = cache_.arena_at(block.entry);
-    Emitter out = arena->hot_emitter(cache_.state_address());
+    Emitter out = arena->hot_emitter();
     emit_landing(out, block, arena->indirect_miss);
     out.jump(block.entry);
     arena->take_hot(out);

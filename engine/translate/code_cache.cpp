@@ -62,19 +62,29 @@ Result<void> CodeCache::grow_file(uint64_t bytes) {
 }
 
 uint64_t* CodeCache::table(unsigned which) {
-  return reinterpret_cast<uint64_t*>(base_bytes_ + kBranchTablesOffset + which * kBranchTableBytes);
-}
-uint64_t CodeCache::table_address(unsigned which) const {
-  return base_address_ + kBranchTablesOffset + which * kBranchTableBytes;
+  return reinterpret_cast<uint64_t*>(base_bytes_ + branch_table_offset(which));
 }
 
-Result<void> CodeCache::choose_base(Host& host) {
-  // Within the first 2 GiB, where absolute addresses of 32 bits reach.
+// Within the first 2 GiB, where absolute addresses of 32 bits reach, unless the guest has them all.
+void CodeCache::choose_base(Host& host) {
   const auto found = host.free_range_near(range_of({0x10000}, kPageSize), kBaseBytes);
-  if (!found || found->value + kBaseBytes > 0x7fff0000ull) {
-    return fail(ErrorKind::kUnsupported, "no room below 2 GiB for the translator's state");
+  if (found && found->value + kBaseBytes <= 0x7fff0000ull) {
+    base_place_ = BasePlace::kLow;
+    low_base_ = found->value;
+  } else {
+    base_place_ = BasePlace::kBeside;
   }
-  base_address_ = found->value;
+}
+
+Result<void> CodeCache::map_base(Host& host, uint64_t address) {
+  const AddressRange writable = range_of({address}, kWritableBytes);
+  const AddressRange tables = {writable.end, {address + kBaseBytes}};
+  std::vector<AddressRange>& mapped = host.translation_state().mapped;
+  RCHK_TRY(
+      host.map_shared(writable.begin, writable.size(), memfd_.get(), 0, PROT_READ | PROT_WRITE));
+  mapped.push_back(writable);
+  RCHK_TRY(host.map_shared(tables.begin, tables.size(), memfd_.get(), kWritableBytes, PROT_READ));
+  mapped.push_back(tables);
   return {};
 }
 
@@ -91,19 +101,14 @@ Result<void> CodeCache::unmap_from(Host& host) {
 Result<void> CodeCache::map_into(Host& host) {
   HostTranslationState& known = host.translation_state();
   if (known.layout != layout_) RCHK_TRY(unmap_from(host));
-  if (!known.base_mapped) {
-    if (base_address_ == 0) RCHK_TRY(choose_base(host));
-    RCHK_TRY(
-        host.map_shared({base_address_}, kWritableBytes, memfd_.get(), 0, PROT_READ | PROT_WRITE));
-    known.mapped.push_back(range_of({base_address_}, kWritableBytes));
-    const AddressRange tables =
-        range_of({base_address_ + kWritableBytes}, kBaseBytes - kWritableBytes);
-    RCHK_TRY(host.map_shared(tables.begin, tables.size(), memfd_.get(), kWritableBytes, PROT_READ));
-    known.mapped.push_back(tables);
+  if (base_place_ == BasePlace::kNotChosen) choose_base(host);
+  if (base_place_ == BasePlace::kLow && !known.base_mapped) {
+    RCHK_TRY(map_base(host, low_base_));
     known.base_mapped = true;
   }
   while (known.arenas_mapped < arenas_.size()) {
     const Arena& arena = *arenas_[known.arenas_mapped];
+    if (arena.state.is_beside) RCHK_TRY(map_base(host, arena.state.address));
     RCHK_TRY(host.map_shared({arena.address}, kArenaBytes, memfd_.get(), arena.file_offset,
                              PROT_READ | PROT_EXEC));
     known.mapped.push_back(arena.range());
@@ -115,7 +120,8 @@ Result<void> CodeCache::map_into(Host& host) {
 std::optional<GuestAddress> CodeCache::room_for_arena(Host& host, GuestAddress pc) {
   const uint64_t part = pc.value >> kCrowdedShift;
   if (crowded_.count(part) == 0) {
-    const auto near = host.free_range_near(range_of(pc.page_floor(), kPageSize), kArenaBytes);
+    const auto near =
+        host.free_range_near(range_of(pc.page_floor(), kPageSize), arena_room_bytes());
     if (near) return near;
     crowded_.insert(part);
   }
@@ -123,7 +129,7 @@ std::optional<GuestAddress> CodeCache::room_for_arena(Host& host, GuestAddress p
   constexpr uint64_t kStep = 1ull << 36;
   constexpr uint64_t kUserEnd = 1ull << 47;
   for (uint64_t at = kStep; at < kUserEnd; at += kStep) {
-    const auto found = host.free_range_near(range_of({at}, kPageSize), kArenaBytes);
+    const auto found = host.free_range_near(range_of({at}, kPageSize), arena_room_bytes());
     if (found) return found;
   }
   return std::nullopt;
@@ -133,12 +139,19 @@ Result<Arena*> CodeCache::arena_for(Host& host, GuestAddress pc) {
   for (const auto& arena : arenas_) {
     if (in_reach(*arena, pc.value)) return arena.get();
   }
+  RCHK_TRY(map_into(host));  // the cache may have moved away since the host was attached
   const auto found = room_for_arena(host, pc);
   if (!found && !arenas_.empty()) return arenas_.front().get();
   if (!found) return fail(ErrorKind::kUnsupported, "no room for a code cache in the address space");
   auto arena = std::make_unique<Arena>();
   arena->index = static_cast<uint32_t>(arenas_.size());
-  arena->address = found->value;
+  if (base_place_ == BasePlace::kBeside) {
+    arena->state = {found->value, true};
+    arena->address = found->value + kBaseBytes;
+  } else {
+    arena->state = {low_base_, false};
+    arena->address = found->value;
+  }
   arena->file_offset = file_bytes_;
   RCHK_TRY(grow_file(kArenaBytes));
   void* bytes = mmap(nullptr, kArenaBytes, PROT_READ | PROT_WRITE, MAP_SHARED, memfd_.get(),
@@ -161,9 +174,11 @@ Arena* CodeCache::arena_at(uint64_t address) {
 }
 
 bool CodeCache::overlaps(AddressRange range) const {
-  if (base_address_ != 0 && range.overlaps(range_of({base_address_}, kBaseBytes))) return true;
+  if (base_place_ == BasePlace::kLow && range.overlaps(range_of({low_base_}, kBaseBytes))) {
+    return true;
+  }
   for (const auto& arena : arenas_) {
-    if (range.overlaps(arena->range())) return true;
+    if (range.overlaps(arena->whole_range())) return true;
   }
   return false;
 }
@@ -173,14 +188,14 @@ Result<void> CodeCache::move_away(Host& host) {
   for (const auto& arena : arenas_) munmap(arena->bytes, kArenaBytes);
   arenas_.clear();
   file_bytes_ = (kBaseBytes + kPageSize - 1) & ~(kPageSize - 1);
-  base_address_ = 0;
+  base_place_ = BasePlace::kNotChosen;
   crowded_.clear();
   layout_ = next_layout();
   return {};
 }
 
 void CodeCache::emit_routines(Arena& arena) {
-  Emitter out(arena.bytes, arena.address, base_address_);
+  Emitter out(arena.bytes, arena.address, arena.state);
   arena.indirect_miss = out.here();
   out.store_imm32(offsetof(StatePage, exit_site), 0);
   uint8_t* to_leave = out.jump_short();
@@ -215,8 +230,7 @@ void CodeCache::emit_compare_watched(Arena& arena, Emitter& out) {
   out.store(SLOT(flags), kRax);
   out.store(SLOT(scratch), kRdx);
   out.store(SLOT(scratch) + 8, kRsi);
-  out.byte(0xbe);  // mov esi, list
-  out.dword(static_cast<uint32_t>(watched_words_address()));
+  out.slot_address(kRsi, kWatchListOffset);
   out.bytes(0x31, 0xc9);  // xor ecx, ecx
   const uint64_t again = out.here();
   out.bytes(0x48, 0x8b, 0x06, 0x48, 0x85, 0xc0);  // mov rax, [rsi]; test rax, rax
@@ -234,15 +248,13 @@ void CodeCache::emit_compare_watched(Arena& arena, Emitter& out) {
   out.bind_short(done);
   out.bytes(0x85, 0xc9);  // test ecx, ecx
   uint8_t* no_hit = out.jump_short_if(kEqual);
-  out.bytes(0x89, 0x0c, 0x25);  // mov [hit_probe], ecx
-  out.dword(static_cast<uint32_t>(out.slot(SLOT(hit_probe_plus_1))));
+  out.store32(SLOT(hit_probe_plus_1), kRcx);
   out.load32(kRcx, SLOT(watch_remember));
   uint8_t* stop = out.jecxz();
   out.load(kRax, SLOT(count));
   out.store(SLOT(hit_count), kRax);
   out.load32(kRax, SLOT(watch_site));
-  out.bytes(0x89, 0x04, 0x25);  // mov [hit_site], eax
-  out.dword(static_cast<uint32_t>(out.slot(SLOT(hit_site))));
+  out.store32(SLOT(hit_site), kRax);
   out.bind_short(no_hit);
   restore();
   out.load(kRcx, SLOT(rcx));
@@ -250,8 +262,7 @@ void CodeCache::emit_compare_watched(Arena& arena, Emitter& out) {
   out.bind_short(stop);
   out.load32(kRcx, SLOT(watch_site));
   out.bytes(0x8d, 0x49, 0x01);  // lea ecx, [rcx + 1]
-  out.bytes(0x89, 0x0c, 0x25);  // mov [exit_site], ecx
-  out.dword(static_cast<uint32_t>(out.slot(SLOT(exit_site))));
+  out.store32(SLOT(exit_site), kRcx);
   restore();
   out.jump(arena.leave_rcx_saved);
 #undef SLOT

@@ -23,6 +23,7 @@ inline constexpr uint64_t kLiteralOffset = kArenaBytes - (8ull << 20);
 // Code cache memory near some guest code. `bytes` is the tracer's own view.
 struct Arena {
   uint32_t index = 0;
+  StateView state;
   uint64_t address = 0;  // in the puppet
   uint64_t file_offset = 0;
   uint8_t* bytes = nullptr;
@@ -36,14 +37,16 @@ struct Arena {
   uint64_t compare_watched = 0, compare_watched_load = 0;
 
   AddressRange range() const { return range_of({address}, kArenaBytes); }
+  // The same, and the base in front of it if there is one.
+  AddressRange whole_range() const {
+    return {{state.is_beside ? state.address : address}, {address + kArenaBytes}};
+  }
   uint64_t left() const {
     return std::min({kColdOffset - used, kLiteralOffset - cold_used, kArenaBytes - literals_used});
   }
-  Emitter hot_emitter(uint64_t state) const { return {bytes + used, address + used, state}; }
-  Emitter cold_emitter(uint64_t state) const {
-    return {bytes + cold_used, address + cold_used, state};
-  }
-  Emitter literal_emitter(uint64_t state) const {
+  Emitter hot_emitter() const { return {bytes + used, address + used, state}; }
+  Emitter cold_emitter() const { return {bytes + cold_used, address + cold_used, state}; }
+  Emitter literal_emitter() const {
     return {bytes + literals_used, address + literals_used, state};
   }
   // Keep what was emitted.
@@ -55,6 +58,11 @@ struct Arena {
 // The memory that translations live in: one memfd with the state page, the branch tables and the
 // arenas, mapped by the tracer and by every host. Owns the mapping of it on the tracer's side and
 // knows where it lies in hosts; a host maps what it lacks when it is attached.
+//
+//   room below 2 GiB:   [base] ...          [arena 0] ...          [arena 1]
+//   none:                             [base][arena 0] ...    [base][arena 1]
+//
+// In the second case all that stands in front of arenas are views of the one base.
 class CodeCache {
  public:
   static Result<std::unique_ptr<CodeCache>> create();
@@ -63,21 +71,14 @@ class CodeCache {
   CodeCache& operator=(const CodeCache&) = delete;
 
   StatePage& state() { return *reinterpret_cast<StatePage*>(base_bytes_); }
-  uint64_t state_address() const { return base_address_; }
   WatchedWord* watched_words() {
     return reinterpret_cast<WatchedWord*>(base_bytes_ + kWatchListOffset);
   }
-  uint64_t watched_words_address() const { return base_address_ + kWatchListOffset; }
   uint8_t* watch_filter() { return base_bytes_ + kWatchFilterOffset; }
-  uint64_t watch_filter_address() const { return base_address_ + kWatchFilterOffset; }
   uint32_t* counters() const { return reinterpret_cast<uint32_t*>(base_bytes_ + kCountersOffset); }
-  uint64_t counter_address(uint32_t counter) const {
-    return base_address_ + kCountersOffset + uint64_t{counter} * 4;
-  }
   // Whether a host's thread stopped where compare_watched reads.
   bool is_watched_load(uint64_t address) const;
   uint64_t* table(unsigned which);
-  uint64_t table_address(unsigned which) const;
 
   // Maps what the host lacks; drops from it what an engine laid out otherwise put there.
   Result<void> map_into(Host& host);
@@ -103,17 +104,23 @@ class CodeCache {
  private:
   CodeCache() = default;
   Result<void> grow_file(uint64_t bytes);
-  Result<void> choose_base(Host& host);
+  void choose_base(Host& host);
+  Result<void> map_base(Host& host, uint64_t address);
   Result<void> unmap_from(Host& host);
+  // For an arena, and its base where that lies beside it.
   std::optional<GuestAddress> room_for_arena(Host& host, GuestAddress pc);
+  uint64_t arena_room_bytes() const {
+    return kArenaBytes + (base_place_ == BasePlace::kBeside ? kBaseBytes : 0);
+  }
   void emit_routines(Arena& arena);
   void emit_compare_watched(Arena& arena, Emitter& out);
 
   FileDescriptor memfd_;
   uint64_t file_bytes_ = 0;
   uint8_t* base_bytes_ = nullptr;
-  uint64_t base_address_ = 0;  // 0: not chosen yet
-  uint64_t layout_ = 0;        // changes whenever addresses are given up
+  enum class BasePlace : uint8_t { kNotChosen, kLow, kBeside } base_place_ = BasePlace::kNotChosen;
+  uint64_t low_base_ = 0;  // of kLow
+  uint64_t layout_ = 0;    // changes whenever addresses are given up
   std::vector<std::unique_ptr<Arena>> arenas_;
   std::set<uint64_t> crowded_;  // parts of memory without room for an arena in reach
 };

@@ -26,7 +26,6 @@ class EdgeProfile {
 
   uint32_t in_use() const { return in_use_; }
   uint32_t count(uint32_t counter) const { return cache_.counters()[counter]; }
-  uint64_t address(uint32_t counter) const { return cache_.counter_address(counter); }
   // The exit sites that were left through at least so many times, in the order of their making.
   std::vector<uint32_t> sites_taken(uint32_t times) const;
 

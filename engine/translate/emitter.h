@@ -31,10 +31,12 @@ enum Condition : uint8_t { kOverflow = 0, kEqual = 4, kNotEqual = 5, kNotSign = 
 
 // Writes machine code through the tracer's own view of an arena; addresses are the puppet's.
 // None of what it offers touches flags unless its name says so.
+//
+// Slots are places in the state page and what lies behind it, by their offset.
 class Emitter {
  public:
-  Emitter(uint8_t* bytes, uint64_t address, uint64_t state_address)
-      : start_(bytes), out_(bytes), address_(address), state_(state_address) {}
+  Emitter(uint8_t* bytes, uint64_t address, StateView state)
+      : start_(bytes), out_(bytes), address_(address), state_(state) {}
 
   uint64_t here() const { return address_ + static_cast<uint64_t>(out_ - start_); }
   uint8_t* pointer() const { return out_; }
@@ -53,19 +55,49 @@ class Emitter {
   void dword(uint32_t value) { put(&value, 4); }
   void qword(uint64_t value) { put(&value, 8); }
 
-  uint64_t slot(size_t offset) const { return state_ + offset; }
-
-  void store(size_t slot_offset, Register from) { absolute(0x89, from, slot_offset, true); }
-  void load(Register to, size_t slot_offset) { absolute(0x8b, to, slot_offset, true); }
-  void load32(Register to, size_t slot_offset) { absolute(0x8b, to, slot_offset, false); }
-  void store32(size_t slot_offset, Register from) { absolute(0x89, from, slot_offset, false); }
+  void store(size_t slot_offset, Register from) { with_slot(0x89, from, slot_offset, kWide); }
+  void load(Register to, size_t slot_offset) { with_slot(0x8b, to, slot_offset, kWide); }
+  void load32(Register to, size_t slot_offset) { with_slot(0x8b, to, slot_offset, kNarrow); }
+  void store32(size_t slot_offset, Register from) { with_slot(0x89, from, slot_offset, kNarrow); }
   void store_imm32(size_t slot_offset, uint32_t value) {
-    absolute(0xc7, kRax, slot_offset, false);
+    with_slot(0xc7, kRax, slot_offset, kNarrow, sizeof(value));
     dword(value);
   }
   void jump_slot(size_t slot_offset) {  // jmp [slot]
-    bytes(0xff, 0x24, 0x25);
-    dword(static_cast<uint32_t>(slot(slot_offset)));
+    constexpr auto kJump = static_cast<Register>(4);
+    with_slot(0xff, kJump, slot_offset, kNarrow);
+  }
+  void slot_address(Register to, size_t slot_offset) {  // lea to, [slot]
+    with_slot(0x8d, to, slot_offset, kWide);
+  }
+  // jmp [slot + rcx % 65536 * 8], where rcx is also in the slot `saved`. rcx is lost.
+  void jump_table(size_t slot_offset, size_t saved) {
+    if (!state_.is_beside) {
+      bytes(0x0f, 0xb7, 0xc9, 0xff, 0x24, 0xcd);  // movzx ecx, cx; jmp [table + rcx * 8]
+      dword(static_cast<uint32_t>(state_.address + slot_offset));
+      return;
+    }
+    // mov rcx, high; mov cx, [saved]; jmp [rcx * 8 + low]
+    const uint64_t table = state_.address + slot_offset;
+    move_imm64(kRcx, table / kTableEntry & ~kLow16);
+    load16(kRcx, saved);
+    bytes(0xff, 0x24, 0xcd);
+    dword(static_cast<uint32_t>(table - (table / kTableEntry & ~kLow16) * kTableEntry));
+  }
+  // movzx ecx, byte [slot + rcx % 65536]; the slot `scratch` is lost.
+  void load_byte_of(size_t slot_offset, size_t scratch) {
+    const uint64_t table = state_.address + slot_offset;
+    if (!state_.is_beside) {
+      bytes(0x0f, 0xb7, 0xc9, 0x0f, 0xb6, 0x89);  // movzx ecx, cx; movzx ecx, byte [rcx + table]
+      dword(static_cast<uint32_t>(table));
+      return;
+    }
+    // mov [scratch], rcx; mov rcx, high; mov cx, [scratch]; movzx ecx, byte [rcx + low]
+    store(scratch, kRcx);
+    move_imm64(kRcx, table & ~kLow16);
+    load16(kRcx, scratch);
+    bytes(0x0f, 0xb6, 0x89);
+    dword(static_cast<uint32_t>(table & kLow16));
   }
 
   // lea r11, [r11 + delta]
@@ -138,21 +170,36 @@ class Emitter {
   }
 
  private:
+  enum Width : uint8_t { kNarrow, kWide };
+  static constexpr uint64_t kLow16 = 0xffff, kTableEntry = 8;
+
   void put(const void* from, size_t count) {
     std::memcpy(out_, from, count);
     out_ += count;
   }
-  // An instruction with a register and an absolute memory operand in the state page.
-  void absolute(uint8_t opcode, Register reg, size_t slot_offset, bool wide) {
+  // Leaves the register's upper bits as they are.
+  void load16(Register to, size_t slot_offset) {
+    byte(0x66);
+    with_slot(0x8b, to, slot_offset, kNarrow);
+  }
+  // An instruction with a register, a slot as its operand and `behind` bytes behind that.
+  void with_slot(uint8_t opcode, Register reg, size_t slot_offset, Width width, size_t behind = 0) {
+    const bool wide = width == kWide;
     if (wide || reg >= kR8) byte(static_cast<uint8_t>(0x40 | (wide ? 8 : 0) | (reg >> 3) << 2));
-    bytes(opcode, (reg & 7) << 3 | 4, 0x25);
-    dword(static_cast<uint32_t>(slot(slot_offset)));
+    const uint64_t slot = state_.address + slot_offset;
+    if (state_.is_beside) {
+      bytes(opcode, (reg & 7) << 3 | 5);
+      dword(static_cast<uint32_t>(slot - (here() + 4 + behind)));
+    } else {
+      bytes(opcode, (reg & 7) << 3 | 4, 0x25);
+      dword(static_cast<uint32_t>(slot));
+    }
   }
 
   uint8_t* start_;
   uint8_t* out_;
   uint64_t address_;
-  uint64_t state_;
+  StateView state_;
 };
 
 }  // namespace rchk::translate

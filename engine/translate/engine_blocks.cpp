@@ -70,7 +70,7 @@ Result<Engine::Impl::Entry> Engine::Impl::make_block(const BlockKey& key, uint8_
   if (key.flavour == Flavour::kFast && tier == Tier::kCounted && profile.has_room()) {
     request.profile = &profile;
   }
-  Translator(*cache_, *arena, store_.sites(), scratch_).translate(trace, request, block);
+  Translator(*arena, store_.sites(), scratch_).translate(trace, request, block);
   ++statistics_.blocks;
   statistics_.guest_instructions += trace.steps.size();
   block.records = store_.keep<InstructionRecord>(scratch_.records);

@@ -62,9 +62,10 @@ void Engine::Impl::read_watched() {
 // The compare routine could not read a word: it watches a harmless one instead from now on.
 Result<HostStop> Engine::Impl::forget_watched_word(const HostStop& stop) {
   Registers machine = stop.registers;
-  const uint64_t index = (machine.rsi - cache_->watched_words_address()) / sizeof(WatchedWord);
+  const uint64_t base = cache_->arena_at(machine.rip)->state.address;
+  const uint64_t index = (machine.rsi - (base + kWatchListOffset)) / sizeof(WatchedWord);
   WatchedWord& word = cache_->watched_words()[index];
-  word.address = cache_->state_address();
+  word.address = base;
   word.mask = 0;
   machine.rax = word.address;
   machine.orig_rax = ~0ull;

@@ -5,8 +5,9 @@
 
 namespace rchk::translate {
 
-// What the puppet and the tracer tell each other without a system call: a page that both map,
-// at a low address in the puppet so that emitted code reaches it with a 32-bit displacement.
+// What the puppet and the tracer tell each other without a system call: a page that both map, and
+// tables behind it. Emitted code reaches them with a 32-bit displacement: they lie below 2 GiB in
+// the puppet, or, where the guest has all of that, in front of each arena of translated code.
 //
 //   base                        the state page            read and write
 //   + kWatchListOffset          watched words             read and write
@@ -24,6 +25,7 @@ struct StatePage {
   uint64_t flags = 0;      // lahf and seto of the guest's flags, while emitted code uses them
   uint64_t return_to = 0;  // where a shared routine goes back to
   uint64_t scratch[4] = {};
+  uint64_t filter_index = 0;  // while an address is looked up in the watch filter
   uint64_t lent = 0;        // the guest's register that holds a far operand's address (FarOperand)
   uint32_t exit_site = 0;   // which exit was taken: index into the engine's exit sites
   uint32_t hit_site = 0;    // last remembered hit: index into the exit sites, 0 for none
@@ -61,5 +63,16 @@ inline constexpr uint64_t kBranchTablesOffset = kWritableBytes;
 inline constexpr uint64_t kWatchFilterOffset =
     kBranchTablesOffset + kBranchTables * kBranchTableBytes;
 inline constexpr uint64_t kBaseBytes = kWatchFilterOffset + kWatchFilterBytes;
+
+constexpr uint64_t counter_offset(uint32_t counter) { return kCountersOffset + counter * 4ull; }
+constexpr uint64_t branch_table_offset(unsigned which) {
+  return kBranchTablesOffset + which * kBranchTableBytes;
+}
+
+// Where emitted code finds the base.
+struct StateView {
+  uint64_t address = 0;
+  bool is_beside = false;  // within 2 GiB of the code; else below 2 GiB
+};
 
 }  // namespace rchk::translate

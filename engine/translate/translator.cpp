@@ -49,12 +49,11 @@ bool has_side_exit(const Trace& trace) {
 
 }  // namespace
 
-Translator::Translator(CodeCache& cache, Arena& arena, SiteTable& sites, Scratch& scratch)
-    : cache_(cache),
-      arena_(arena),
+Translator::Translator(Arena& arena, SiteTable& sites, Scratch& scratch)
+    : arena_(arena),
       sites_(sites),
-      out_(arena.hot_emitter(cache.state_address())),
-      cold_(arena.cold_emitter(cache.state_address())),
+      out_(arena.hot_emitter()),
+      cold_(arena.cold_emitter()),
       records_(scratch.records),
       side_exits_(scratch.side_exits),
       cold_exits_(scratch.cold_exits),
@@ -468,8 +467,7 @@ void Translator::emit_indirect(const TraceStep& step) {
   if (partial()) {
     out_.jump(cold_stub(0, true));
   } else {
-    out_.bytes(0x0f, 0xb7, 0xc9, 0xff, 0x24, 0xcd);  // movzx ecx, cx; jmp [table + rcx * 8]
-    out_.dword(static_cast<uint32_t>(cache_.table_address(table())));
+    out_.jump_table(branch_table_offset(table()), SLOT(target));
   }
   if (stop != nullptr) {
     out_.bind_short(stop);
@@ -551,12 +549,9 @@ uint32_t Translator::emit_exit(Emitter& out, ExitKind kind, const Exit& exit) {
 }
 
 void Translator::emit_increment(Emitter& out, uint32_t counter) {
-  const auto address = static_cast<uint32_t>(request_->profile->address(counter));
-  out.bytes(0x8b, 0x0c, 0x25);  // mov ecx, [counter]
-  out.dword(address);
+  out.load32(kRcx, counter_offset(counter));
   out.bytes(0x8d, 0x49, 0x01);  // lea ecx, [rcx + 1]
-  out.bytes(0x89, 0x0c, 0x25);  // mov [counter], ecx
-  out.dword(address);
+  out.store32(counter_offset(counter), kRcx);
 }
 
 void Translator::emit_count(Emitter& out, uint32_t site) {
@@ -595,7 +590,7 @@ void Translator::emit_cold_exits() {
 
 void Translator::emit_literals() {
   if (literals_.empty()) return;
-  Emitter out = arena_.literal_emitter(cache_.state_address());
+  Emitter out = arena_.literal_emitter();
   for (const Literal& literal : literals_) {
     point(literal.displacement, literal.displacement_end, out.here());
     out.qword(literal.value);

@@ -88,7 +88,7 @@ class Translator {
     std::vector<ColdWatch> cold_watches;
   };
 
-  Translator(CodeCache& cache, Arena& arena, SiteTable& sites, Scratch& scratch);
+  Translator(Arena& arena, SiteTable& sites, Scratch& scratch);
 
   // `trace` has at least one step. Fills in `block` but for its records, which are in the scratch
   // memory, and its code; the caller registers and links it.
@@ -165,7 +165,6 @@ class Translator {
   bool partial() const { return is_partial(request_->key.flavour); }
   unsigned table() const { return static_cast<unsigned>(request_->key.flavour); }
 
-  CodeCache& cache_;
   Arena& arena_;
   SiteTable& sites_;
   Emitter out_;   // code that runs

@@ -48,9 +48,7 @@ void Translator::emit_operand_address(const TraceStep& step) {
 // rcx: an address. Returns the place of the short jump that is taken when it cannot hit.
 uint8_t* Translator::emit_watch_filter() {
   out_.bytes(0xc4, 0xe3, 0xfb, 0xf0, 0xc9, kWatchGranuleShift);  // rorx rcx, rcx, 6
-  out_.bytes(0x0f, 0xb7, 0xc9);                                  // movzx ecx, cx
-  out_.bytes(0x0f, 0xb6, 0x89);                                  // movzx ecx, byte [rcx + filter]
-  out_.dword(static_cast<uint32_t>(cache_.watch_filter_address()));
+  out_.load_byte_of(kWatchFilterOffset, SLOT(filter_index));
   return out_.jecxz();
 }
 

@@ -414,6 +414,10 @@ class Runner {
 Mode mode_named(const std::string& full_name) {
   Mode mode;
   std::string name = full_name;
+  if (name.starts_with("beside-")) {
+    name.erase(0, 7);
+    Puppet::low_memory_is_full = true;
+  }
   if (name.starts_with("far-")) {
     name.erase(0, 4);
     Puppet::caches_are_far = true;

@@ -316,6 +316,7 @@ std::optional<GuestAddress> Puppet::free_range_near(AddressRange code, uint64_t 
   constexpr uint64_t kUserEnd = 0x7ffffffff000ull;
   const bool near_code = code.begin.value > kUserEnd / 2;
   if (caches_are_far && near_code) return std::nullopt;
+  if (low_memory_is_full && code.begin.value < kReach) return std::nullopt;
   mappings_changed();
   uint64_t best = 0, best_distance = ~0ull;
   uint64_t gap_begin = 0x20000;

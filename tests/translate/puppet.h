@@ -54,6 +54,8 @@ class Puppet final : public Host {
   uint64_t resumes = 0;
   // Code gets no cache near it, so that its operands are out of the reach of the copies.
   static inline bool caches_are_far = false;
+  // As if the guest had mapped all that lies below 2 GiB.
+  static inline bool low_memory_is_full = false;
 
  private:
   struct Area {

@@ -198,6 +198,7 @@ int speed_main(int argc, char** argv) {
   pin_to_one_core();
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   Puppet::caches_are_far = std::getenv("FAR") != nullptr;
+  Puppet::low_memory_is_full = std::getenv("BESIDE") != nullptr;
   if (std::getenv("LOCKSTEP") != nullptr) return lockstep(arguments);
   const double native = std::getenv("SPEED_NO_NATIVE") ? 1 : native_seconds(arguments);
   const double before = cpu_of(RUSAGE_CHILDREN), own_before = cpu_of(RUSAGE_SELF);
