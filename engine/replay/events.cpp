@@ -209,7 +209,9 @@ Result<void> Replayer::perform(Guest& guest, const trace::Event& event) {
     if (!is_without_snapshot(event, guest.position.event.next())) {
       RCHK_TRY(check_stand(guest, change->registers));
     }
-    guest.in_call = change->place == trace::Place::kAtCall;
+    const auto distance = distance_to(guest.position.event.next());
+    guest.in_call =
+        change->place == trace::Place::kAtCall || (distance && distance->rep_iterations > 0);
   } else if (const auto* spawn = std::get_if<trace::SpawnEvent>(&event.body)) {
     RCHK_TRY(begin_task(guest, *spawn, event.tid));
   } else if (const auto* end = std::get_if<trace::TaskEndEvent>(&event.body)) {

@@ -28,7 +28,7 @@ struct Guest {
   Tid tid;
   int32_t pid = 0;  // of the process
   std::map<Tid, WaitingTask> others;
-  // The task that runs stands at a system call that has begun already.
+  // The task that runs stands in a system call or a string instruction that has begun already.
   bool in_call = false;
   // Where memory may have early what a call stores whose event comes later: the guest was made of a
   // page snapshot that was taken meanwhile. All else is as in a guest that came from the start.

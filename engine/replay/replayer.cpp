@@ -267,22 +267,23 @@ Result<std::optional<Outcome>> Replayer::run_segment(Guest& guest, const Advance
     return take_event(guest, *segment.event);
   }
   if (segment.end == Segment::End::kState && !segment.distance) {
+    const uint64_t retired = instructions_;
     auto outcome = search_state(guest, request, segment, report_at_start, budget);
-    report_at_start = true;
+    if (instructions_ != retired) report_at_start = true;
     return outcome;
   }
 
   uint64_t stretch = budget;
   bool reaches_state = false;
+  const bool report_here = report_at_start && (moved || !guest.in_call);
   if (limit_is_here) stretch = std::min(stretch, request.limit.instructions - at.instructions);
   if (segment.distance && segment.distance->instructions - at.instructions <= stretch) {
     stretch = segment.distance->instructions - at.instructions;
     reaches_state = true;
   }
   if (stretch > 0) {
-    // Where a task stopped in a call, a breakpoint at the call has been seen.
-    const bool report = report_at_start && (moved || !guest.in_call);
-    RCHK_TRY_ASSIGN(const translate::Stop stop, run_engine(guest, stretch, report));
+    // Where a task stopped in an instruction, a breakpoint at that has been seen.
+    RCHK_TRY_ASSIGN(const translate::Stop stop, run_engine(guest, stretch, report_here));
     report_at_start = true;
     budget -= std::min(budget, stop.retired);
     if (stop.reason != StopReason::kInstructionLimit) {
@@ -291,6 +292,14 @@ Result<std::optional<Outcome>> Replayer::run_segment(Guest& guest, const Advance
   }
   // Otherwise the limit or the end of the budget; the caller sees which.
   if (!reaches_state) return std::optional<Outcome>();
+  if (begins_instruction(guest, *segment.distance) && (stretch > 0 || report_here)) {
+    const auto hit = breakpoint_at(probes_, guest.registers.pc());
+    if (hit && probes_.policy == translate::HitPolicy::kStop) {
+      report_at_start = false;
+      return std::optional<Outcome>(Outcome{AdvanceStop::kBreakpoint, *hit, false, {}});
+    }
+    if (hit) last_hit_ = FoundHit{at, false, *hit};
+  }
   return at_state(guest, request, segment, *segment.distance);
 }
 

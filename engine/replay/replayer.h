@@ -110,6 +110,11 @@ class Replayer {
   // What to look for. Watchpoints see what system calls write too.
   Result<void> set_probes(translate::Probes probes);
   const std::optional<FoundHit>& last_hit() const { return last_hit_; }
+  // Of an event by state, if a guest has come by it.
+  std::optional<StateDistance> distance_to(EventNumber event) const {
+    const auto known = distances_.find(event.value);
+    return known == distances_.end() ? std::nullopt : std::optional(known->second);
+  }
   void forget_hits() { last_hit_.reset(); }
 
   void set_anchors(AnchorSource* anchors) { anchors_ = anchors; }

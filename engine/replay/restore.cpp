@@ -74,6 +74,9 @@ Result<Guest> Replayer::start_at(trace::SnapshotNumber number) {
   guest.pid = image.pid;
   guest.position.event = *event;
   guest.early = taken->unsettled;
+  // In the midst of a string instruction, if it is known.
+  const auto distance = taken->others.empty() ? distance_to(*event) : std::nullopt;
+  guest.in_call = distance && distance->rep_iterations > 0;
   RCHK_TRY(apply(guest, image, Origin::kSnapshot));
   RCHK_TRY_ASSIGN(const std::vector<PageChange> pages, snapshots.pages(number));
   RCHK_TRY(put_pages(guest, pages));

@@ -37,7 +37,9 @@ Result<std::optional<Outcome>> Replayer::search_state(Guest& guest, const Advanc
   const bool at_syscall = stands_at_syscall(target.registers, guest);
   const bool limit_is_here =
       request.limit.event == guest.position.event && request.limit.anchor == guest.position.anchor;
-  bool include_start = report_at_start || guest.position.instructions == 0;
+  const bool moved = guest.position.instructions != 0 || guest.position.rep_iterations != 0;
+  bool include_start = report_at_start && (moved || !guest.in_call);
+  bool reports = include_start;  // a breakpoint where the guest is
   bool look_here = !include_start && guest.registers.pc() == target.registers.pc();
   std::optional<Outcome> outcome;
   uint64_t most = 1ull << 62;
@@ -67,6 +69,7 @@ Result<std::optional<Outcome>> Replayer::search_state(Guest& guest, const Advanc
     } else {
       RCHK_TRY_ASSIGN(stop, run_engine(guest, stretch, include_start));
       budget -= std::min(budget, stop.retired);
+      reports |= stop.retired > 0;
     }
     include_start = false;
     if (stop.reason == StopReason::kInstructionLimit) {
@@ -76,9 +79,16 @@ Result<std::optional<Outcome>> Replayer::search_state(Guest& guest, const Advanc
     if (stop.reason == StopReason::kStateCandidate) {
       RCHK_TRY_ASSIGN(const auto match, matcher.examine(guest));
       if (!match) continue;
-      guest.position.rep_iterations = match->rep_iterations;
-      RCHK_TRY_ASSIGN(outcome, at_state(guest, request, segment,
-                                        {guest.position.instructions, match->rep_iterations}));
+      const StateDistance distance{guest.position.instructions, match->rep_iterations};
+      if (begins_instruction(guest, distance) && reports) {
+        const auto hit = breakpoint_at(probes_, guest.registers.pc());
+        if (hit && probes_.policy == translate::HitPolicy::kStop) {
+          outcome = Outcome{AdvanceStop::kBreakpoint, *hit, false, {}};
+          break;
+        }
+        if (hit) last_hit_ = FoundHit{guest.position, false, *hit};
+      }
+      RCHK_TRY_ASSIGN(outcome, at_state(guest, request, segment, distance));
       break;
     }
     outcome = probe_outcome(guest, stop);
@@ -113,13 +123,20 @@ Result<std::optional<Outcome>> Replayer::at_state(Guest& guest, const AdvanceReq
                                request.limit.rep_iterations < distance.rep_iterations &&
                                at.rep_iterations <= request.limit.rep_iterations;
   if (limit_is_inside) return std::optional<Outcome>();  // the caller goes on to it
+  std::optional<uint32_t> written;                       // the watchpoint
   if (distance.rep_iterations > at.rep_iterations) {
     RCHK_TRY(engine_->attach(*guest.puppet));
+    const std::vector<WatchedBytes> watched = watched_before(guest);
     RCHK_TRY(
         engine_->run_rep_iterations(guest.registers, distance.rep_iterations - at.rep_iterations));
+    written = watched_change(guest, watched);
+    if (written) last_hit_ = FoundHit{{at.event, at.anchor, at.instructions, 0}, true, *written};
     at.rep_iterations = distance.rep_iterations;
   }
   RCHK_TRY(StateMatcher::store_ahead(segment.target(), guest, *engine_));
+  if (written && probes_.policy == translate::HitPolicy::kStop) {
+    return std::optional<Outcome>(Outcome{AdvanceStop::kWatchpoint, *written, false, {}});
+  }
   if (segment.anchor == nullptr) {
     // A limit inside of this segment that lies behind its end means its end.
     if (limit_is_here) return std::optional<Outcome>(Outcome{AdvanceStop::kLimit});
@@ -128,6 +145,7 @@ Result<std::optional<Outcome>> Replayer::at_state(Guest& guest, const AdvanceReq
   const StateTarget& target = segment.anchor->target;
   RCHK_TRY(check_stand(guest, target.registers));
   at = {at.event, segment.anchor->number, 0, 0};
+  guest.in_call = distance.rep_iterations > 0;
   return std::optional<Outcome>();
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,6 +32,18 @@ inline bool stands_at_syscall(const Registers& registers, const Guest& guest) {
   uint8_t code[2] = {};
   return guest.puppet->read_memory(registers.pc(), code) == sizeof(code) && code[0] == 0x0f &&
          code[1] == 0x05;
+}
+
+// Whether `guest`, which has come to the instruction of a state, has yet to do a part of it.
+inline bool begins_instruction(const Guest& guest, const StateDistance& distance) {
+  return distance.rep_iterations > 0 && guest.position.rep_iterations == 0;
+}
+
+inline std::optional<uint32_t> breakpoint_at(const translate::Probes& probes, GuestAddress pc) {
+  const auto& all = probes.breakpoints;
+  const auto found = std::find(all.begin(), all.end(), pc);
+  if (found == all.end()) return std::nullopt;
+  return static_cast<uint32_t>(found - all.begin());
 }
 
 // For messages: what the replay itself does.

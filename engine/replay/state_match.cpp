@@ -98,10 +98,7 @@ Result<std::optional<StateMatcher::Match>> StateMatcher::examine(Guest& guest) {
   RCHK_TRY(engine_.run_rep_iterations(trial.registers, iterations));
   RCHK_TRY_ASSIGN(const bool equal, matches(trial));
   RCHK_TRY(engine_.attach(*guest.puppet));
-  if (!equal) return std::optional<Match>();
-  RCHK_TRY(engine_.run_rep_iterations(guest.registers, iterations));
-  guest.position.rep_iterations = iterations;
-  return std::optional<Match>(Match{iterations});
+  return equal ? std::optional(Match{iterations}) : std::optional<Match>();
 }
 
 Result<bool> StateMatcher::matches(Guest& guest) {

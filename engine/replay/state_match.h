@@ -42,8 +42,8 @@ class StateMatcher {
   struct Match {
     uint64_t rep_iterations = 0;  // completed of the string instruction at pc
   };
-  // Whether `guest`, stopped as a candidate, is in the target's state. A target inside a string
-  // instruction moves the guest on to it when it matches. Updates probe() when it does not.
+  // Whether `guest`, stopped as a candidate, is in the target's state, or comes to it within the
+  // string instruction that it stands at. Does not move it. Updates probe() when it is not.
   Result<std::optional<Match>> examine(Guest& guest);
 
   uint64_t candidates() const { return candidates_; }

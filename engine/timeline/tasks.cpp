@@ -6,11 +6,15 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "engine/timeline/timeline.h"
+#include "engine/translate/decode.h"
 
 namespace rchk::timeline {
 
 namespace {
+
+constexpr uint64_t kSegmentEnd = UINT64_MAX;
 
 Failure no_task(Tid task) {
   return fail(ErrorKind::kGone, fmt::format("there is no task {} at this point", task.value));
@@ -146,8 +150,8 @@ Result<std::optional<Position>> Timeline::last_stand_of(Tid task, EventNumber la
   return Answer();
 }
 
-// Takes back what the task did last; false where it begins.
-Result<bool> Timeline::step_task_back(Tid task) {
+// Goes back to the position before what the task did last; not where it begins.
+Result<Timeline::StepBack> Timeline::step_task_back(Tid task) {
   if (task.value == 0 || tasks_in_memory().size() == 1) return step_back();
   RCHK_TRY_ASSIGN(const Position present, position());
   const bool in_segment =
@@ -156,13 +160,81 @@ Result<bool> Timeline::step_task_back(Tid task) {
   RCHK_TRY_ASSIGN(const auto last, last_stand_of(task, present.event));
   if (!last) {
     RCHK_TRY(seek(beginning()));
-    return false;
+    return StepBack{};
   }
   if (*last != present) RCHK_TRY(seek(*last));
   if (last->anchor != 0) return step_back();
   RCHK_TRY_ASSIGN(const auto event, source_.event(last->event));
-  if (std::holds_alternative<trace::SpawnEvent>(event->body)) return false;  // it begins here
+  if (std::holds_alternative<trace::SpawnEvent>(event->body)) return StepBack{};  // it begins here
   return step_back();
+}
+
+// Whether the present is in the midst of an instruction of the task (0: of the one that runs): of a
+// string instruction, or a call that has begun.
+Result<bool> Timeline::stands_in_instruction(Tid task) {
+  if (at_live_end_) return false;
+  RCHK_TRY_ASSIGN(const Position present, position());
+  const bool runs = task.value == 0 || task_in_memory() == task;
+  if (runs && present.rep_iterations > 0) return true;
+  if (runs && present.instructions > 0) return false;
+  const Tid asked = task.value == 0 ? task_in_memory() : task;
+  if (runs && present.anchor > 0) return is_in_string_instruction(present);
+  for (uint64_t value = present.event.value + 1; value-- > beginning_.value;) {
+    const EventNumber number{value};
+    const replay::Anchor* anchor = number < present.event ? next_anchor(number, 0) : nullptr;
+    if (anchor != nullptr && anchor->tid == asked) {
+      return is_in_string_instruction({number, last_anchor(number), 0, 0});
+    }
+    RCHK_TRY_ASSIGN(const auto event, source_.event(number));
+    if (event->tid != asked || std::holds_alternative<trace::MemoryEvent>(event->body) ||
+        std::holds_alternative<trace::ChecksumEvent>(event->body)) {
+      continue;
+    }
+    if (const auto* call = std::get_if<trace::SyscallEvent>(&event->body)) {
+      return call->after.rip == call->before.rip;
+    }
+    const auto* signal = std::get_if<trace::SignalEvent>(&event->body);
+    const auto* change = std::get_if<trace::SwitchEvent>(&event->body);
+    if (change != nullptr && change->place == trace::Place::kAtCall) {
+      // Without a task that is asked for, what others did meanwhile has steps of its own.
+      return task.value != 0 || number == present.event;
+    }
+    const bool by_state = change != nullptr || (signal != nullptr && !signal->handler &&
+                                                signal->place == trace::Place::kByState);
+    return by_state ? is_in_string_instruction({number, 0, 0, 0}) : Result<bool>(false);
+  }
+  return false;
+}
+
+// Whether the state that an anchor, or an event by state, was found by is in the midst of a string
+// instruction.
+Result<bool> Timeline::is_in_string_instruction(const Position& position) {
+  GuestAddress pc;
+  if (position.anchor > 0) {
+    const replay::Anchor* const anchor = next_anchor(position.event, position.anchor - 1);
+    RCHK_CHECK(anchor != nullptr, "no anchor at {}", position);
+    pc = anchor->target.registers.pc();
+  } else {
+    RCHK_TRY_ASSIGN(const auto event, source_.event(position.event));
+    const auto* signal = std::get_if<trace::SignalEvent>(&event->body);
+    pc = signal != nullptr ? signal->registers.pc()
+                           : std::get<trace::SwitchEvent>(event->body).registers.pc();
+  }
+  uint8_t code[translate::kMaxInstructionBytes] = {};
+  const size_t got = read_memory(pc, code);
+  translate::Instruction instruction;
+  const bool is_rep = translate::decode(code, got, instruction) == translate::DecodeStatus::kOk &&
+                      instruction.rep_string;
+  if (!is_rep) return false;
+  if (position.anchor > 0) {
+    RCHK_TRY_ASSIGN(const Position end, end_of_segment_before(position));
+    return end.rep_iterations > 0;
+  }
+  if (const auto known = replayer_->distance_to(position.event)) return known->rep_iterations > 0;
+  const EventNumber before{position.event.value - 1};
+  RCHK_TRY_ASSIGN(const replay::Guest guest,
+                  copy_at({before, last_anchor(before), kSegmentEnd, 0}));
+  return guest.position.rep_iterations > 0;
 }
 
 }  // namespace rchk::timeline

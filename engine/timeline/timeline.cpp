@@ -16,6 +16,16 @@ namespace {
 
 constexpr uint64_t kSegmentEnd = UINT64_MAX;
 
+// Whether the processor may have executed the SYSCALL instruction that a guest stands at, which
+// puts the return address into rcx and the flags into r11 (SDM vol. 2, SYSCALL), before the
+// recorder took the call back and made the guest of it.
+bool may_have_entered_call(const Guest& guest) {
+  uint8_t code[2] = {};
+  const Registers& now = guest.registers;
+  return guest.puppet->read_memory(now.pc(), code) == sizeof(code) && code[0] == 0x0f &&
+         code[1] == 0x05 && now.rcx == now.rip + sizeof(code);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Timeline>> Timeline::open(trace::EventSource& source, std::optional<int> cpu,
@@ -274,8 +284,15 @@ Result<void> Timeline::keep_checkpoint(const Guest& guest, int64_t at_ns, int64_
 Result<Guest> Timeline::guest_at(const Position& target, bool approach) {
   constexpr uint64_t kNearEvents = 32;
   constexpr uint64_t kNearInstructions = 2'000'000;
-  RCHK_TRY_ASSIGN(const Checkpoint* const base, base_for(target, false));
+  RCHK_TRY_ASSIGN(const Checkpoint* base, base_for(target, false));
   RCHK_CHECK(base != nullptr, "no checkpoint before {}", target);
+  // What rcx and r11 were before a call, only a replay tells then.
+  while (base->guest.position.event == target.event && may_have_entered_call(base->guest)) {
+    const Position here = base->guest.position;
+    RCHK_TRY_ASSIGN(const Checkpoint* const before, base_for(here, true));
+    if (before == nullptr) break;
+    base = before;
+  }
   RCHK_TRY_ASSIGN(Guest guest, base->guest.fork());
   int64_t at_ns = base->at_ns;
   RCHK_TRY(replayer_->set_probes({}));
@@ -427,11 +444,11 @@ Result<void> Timeline::enter_history() {
   const Checkpoint* base = checkpoints_.at_or_before(present);
   RCHK_CHECK(base != nullptr, "no snapshot before the live end");
   window_.reset();
-  if (base->guest.position == present) {
+  if (base->guest.position == present && !may_have_entered_call(base->guest)) {
     RCHK_TRY_ASSIGN(guest_, base->guest.fork());
     present_ns_ = base->at_ns;
   } else {
-    // The program waits in a call, where no snapshot can be taken.
+    // The program waits in a call, where no snapshot can be taken, or a call was taken back.
     RCHK_TRY_ASSIGN(guest_, guest_at(present, true));
   }
   at_live_end_ = false;

@@ -204,7 +204,21 @@ class Timeline final : public replay::AnchorSource {
   Result<TimelineStop> run_ahead(const RunCommand& command);
   Result<TimelineStop> forward_in_history(const RunCommand& command);
   Result<TimelineStop> continue_in_history(const RunCommand& command);
-  Result<TimelineStop> step_in_history();
+  // How much of a step of the user's a move to the next position is.
+  enum class Extent : uint8_t {
+    kNothing,  // an event between two instructions, or another name of the same point
+    kPart,     // some iterations of a string instruction
+    kWhole,
+  };
+  struct Step {
+    TimelineStop stop;
+    Extent extent = Extent::kWhole;
+  };
+  Result<Step> step_in_history(Tid task);
+  Result<Step> step_in_window(Tid task);
+  bool is_step(const trace::Event& event, Tid task) const;
+  Result<Extent> extent_of(EventNumber number, Tid task);
+  bool is_part(const Position& from, const Position& to);
   // searches.cpp
   Result<TimelineStop> continue_backward(const RunCommand& command);
   bool positions_stay() const;
@@ -245,10 +259,16 @@ class Timeline final : public replay::AnchorSource {
                                    const std::function<bool()>& interrupted);
   Result<SearchResult> search_job(SearchCrew& crew, size_t wanted, const Position& end,
                                   const std::function<bool()>& interrupted);
-  Result<bool> step_back();
+  struct StepBack {
+    bool moved = false;                         // not at the start of history
+    std::shared_ptr<const trace::Event> event;  // that was taken back, if it was one
+  };
+  Result<StepBack> step_back();
   // tasks.cpp
   Result<std::optional<TimelineStop>> run_to_task(const RunCommand& command);
-  Result<bool> step_task_back(Tid task);
+  Result<StepBack> step_task_back(Tid task);
+  Result<bool> stands_in_instruction(Tid task);
+  Result<bool> is_in_string_instruction(const Position& position);
   Result<std::optional<Position>> last_stand_of(Tid task, EventNumber last);
 
   static constexpr int64_t kCheckpointEveryNs = 150'000'000;

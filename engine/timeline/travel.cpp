@@ -102,10 +102,14 @@ Result<TimelineStop> Timeline::move_forward(const RunCommand& command) {
     signal_untold_ = at_live_end_ && command.kind != RunKind::kContinue;
     // The end of history is no stop while the program lives on.
     if (found.kind != StopKind::kHistoryEnd || !at_live_end_) return found;
-    if (command.kind != RunKind::kContinue) return stop(StopKind::kStepped);
-    // The run comes to what stopped the live program there.
-    RCHK_TRY_ASSIGN(const auto here, stop_at_live_end());
-    if (here) return *here;
+    if (command.kind != RunKind::kContinue) {
+      signal_untold_ = false;
+      if (const auto signal = signal_at_live_end()) return *signal;
+    } else {
+      // The run comes to what stopped the live program there.
+      RCHK_TRY_ASSIGN(const auto here, stop_at_live_end());
+      if (here) return *here;
+    }
   } else if (signal_untold_) {
     signal_untold_ = false;
     if (const auto signal = signal_at_live_end()) return *signal;
@@ -211,14 +215,22 @@ Result<bool> Timeline::record_more(const std::function<bool()>& interrupted, AtE
 
 Result<TimelineStop> Timeline::forward_in_history(const RunCommand& command) {
   if (command.kind == RunKind::kContinue) return continue_in_history(command);
+  bool begun = false;  // an instruction, of which a part ran
   for (;;) {
     RCHK_TRY_ASSIGN(const auto other, run_to_task(command));
     if (other) return *other;
-    RCHK_TRY_ASSIGN(TimelineStop found, step_in_history());
+    RCHK_TRY_ASSIGN(Step step, step_in_history(command.task));
+    TimelineStop& found = step.stop;
     if (found.kind == StopKind::kStepped) found.task = command.task;
-    if (found.kind != StopKind::kStepped || command.kind == RunKind::kStep || at_live_end_) {
-      return found;
-    }
+    const bool whole = step.extent == Extent::kWhole;
+    begun |= step.extent == Extent::kPart;
+    // Where the live program stands: there the step goes on if nothing has come of it yet.
+    if (at_live_end_ && !whole && !begun) return stop(StopKind::kHistoryEnd);
+    if (found.kind != StopKind::kStepped || at_live_end_) return found;
+    if (whole && command.kind == RunKind::kStep) return found;
+    if (command.interrupted && command.interrupted()) return stop(StopKind::kInterrupted);
+    if (!whole) continue;
+    begun = false;
     RCHK_TRY_ASSIGN(const Registers now,
                     command.task.value != 0 ? registers(command.task) : registers());
     if (!command.range.contains(now.pc())) return found;
@@ -229,7 +241,6 @@ Result<TimelineStop> Timeline::forward_in_history(const RunCommand& command) {
         return stop_at(StopKind::kBreakpoint, i);
       }
     }
-    if (command.interrupted && command.interrupted()) return stop(StopKind::kInterrupted);
   }
 }
 
@@ -280,23 +291,61 @@ Result<std::optional<TimelineStop>> Timeline::crossed(EventNumber event) {
   return landmark && tell(*landmark) ? Answer(landmark->stop) : Answer();
 }
 
-Result<TimelineStop> Timeline::step_in_history() {
-  if (window_ && window_step_ < window_->last()) {
-    const EventNumber from = window_->position(window_step_).event;
-    const Position to = window_->position(window_step_ + 1);
-    if (to.event != from) {
-      RCHK_TRY_ASSIGN(const auto before, crossing(to.event));
-      if (before) return *before;
-    }
+// Whether an event that a step of `task` (0: of the one that it happens to) has gone over is what
+// an instruction of it did, or a signal, or that a task begins or ends. All others happen between
+// instructions: they end no step.
+bool Timeline::is_step(const trace::Event& event, Tid task) const {
+  const auto* exec = std::get_if<trace::ExecEvent>(&event.body);
+  if (exec != nullptr) return exec->pid == process_;
+  if (task.value != 0 && event.tid != task) return false;
+  if (const auto* call = std::get_if<trace::SyscallEvent>(&event.body)) {
+    return call->after.rip != call->before.rip;  // else it is made again
+  }
+  if (const auto* signal = std::get_if<trace::SignalEvent>(&event.body)) {
+    return signal->handler.has_value();
+  }
+  if (std::holds_alternative<trace::SpawnEvent>(event.body)) return task.value == 0;
+  return std::holds_alternative<trace::TrapEvent>(event.body) ||
+         std::holds_alternative<trace::TaskEndEvent>(event.body);
+}
+
+// What a step of `task` over an event is.
+Result<Timeline::Extent> Timeline::extent_of(EventNumber number, Tid task) {
+  RCHK_TRY_ASSIGN(const auto event, source_.event(number));
+  return is_step(*event, task) ? Extent::kWhole : Extent::kNothing;
+}
+
+// Whether no instruction has come to its end between two positions next to each other.
+bool Timeline::is_part(const Position& from, const Position& to) {
+  if (to.anchor == from.anchor) return to.instructions == from.instructions;
+  const replay::Anchor* const anchor = next_anchor(to.event, to.anchor - 1);
+  return anchor != nullptr && anchor->segment_instructions == from.instructions;
+}
+
+Result<Timeline::Step> Timeline::step_in_window(Tid task) {
+  const Position from = window_->position(window_step_);
+  const Position to = window_->position(window_step_ + 1);
+  if (to.event == from.event) {
     ++window_step_;
     back_to_live(to);
-    if (to.event == from) return stop(StopKind::kStepped);
-    RCHK_TRY_ASSIGN(const auto behind, crossed(to.event));
-    return behind ? *behind : stop(StopKind::kStepped);
+    return Step{stop(StopKind::kStepped), is_part(from, to) ? Extent::kPart : Extent::kWhole};
   }
+  RCHK_TRY_ASSIGN(const auto before, crossing(to.event));
+  if (before) return Step{*before, Extent::kWhole};
+  ++window_step_;
+  back_to_live(to);
+  RCHK_TRY_ASSIGN(const auto behind, crossed(to.event));
+  if (behind) return Step{*behind, Extent::kWhole};
+  RCHK_TRY_ASSIGN(const Extent extent, extent_of(to.event, task));
+  return Step{stop(StopKind::kStepped), extent};
+}
+
+// Goes on to the next position.
+Result<Timeline::Step> Timeline::step_in_history(Tid task) {
+  if (window_ && window_step_ < window_->last()) return step_in_window(task);
   RCHK_TRY(stand());
   if (grows_ && guest_->position.event.next().value >= source_.event_count()) {
-    return stop(StopKind::kHistoryEnd);
+    return Step{stop(StopKind::kHistoryEnd), Extent::kWhole};
   }
   translate::Probes probes = points_.probes(HitPolicy::kStop);
   probes.breakpoints.clear();  // a step arrives at them, it does not run into them
@@ -307,29 +356,34 @@ Result<TimelineStop> Timeline::step_in_history() {
   request.limit.instructions += 1;
   request.limit.rep_iterations = 0;
   const uint64_t retired = replayer_->instructions();
+  const Registers registers_before = guest_->registers;
   RCHK_TRY_ASSIGN(Outcome outcome, replayer_->advance(*guest_, request));
   const Position& after = guest_->position;
-  const bool renamed = after.event == before.event && after.anchor != before.anchor &&
-                       replayer_->instructions() == retired && after.rep_iterations == 0;
-  if (renamed && before.rep_iterations == 0) {
-    // An anchor at this very instruction: the same point by its other name.
-    return back_to_live(after) ? stop(StopKind::kStepped) : step_in_history();
+  Extent extent = Extent::kWhole;
+  if (after.event == before.event && replayer_->instructions() == retired) {
+    const bool begun = !same_guest_state(registers_before, guest_->registers);
+    extent = begun ? Extent::kPart : Extent::kNothing;
   }
   if (outcome.stop == AdvanceStop::kLimit && guest_->position == before) {
     RCHK_TRY_ASSIGN(const auto due, crossing(before.event.next()));
-    if (due) return *due;
+    if (due) return Step{*due, Extent::kWhole};
     request.limit = {before.event.next(), 0, 0, 0};
     RCHK_TRY_ASSIGN(outcome, replayer_->advance(*guest_, request));
   }
   const EventNumber event = guest_->position.event;
   const bool is_live = back_to_live(guest_->position);
-  if (outcome.stop == AdvanceStop::kLimit && event != before.event) {
-    RCHK_TRY_ASSIGN(const auto behind, crossed(event));
-    if (behind) return *behind;
+  if (event != before.event) {
+    RCHK_TRY_ASSIGN(extent, extent_of(event, task));
+    if (outcome.stop == AdvanceStop::kLimit) {
+      RCHK_TRY_ASSIGN(const auto behind, crossed(event));
+      if (behind) return Step{*behind, Extent::kWhole};
+    }
   }
-  if (is_live || outcome.stop == AdvanceStop::kLimit) return stop(StopKind::kStepped);
+  if (is_live || outcome.stop == AdvanceStop::kLimit) {
+    return Step{stop(StopKind::kStepped), extent};
+  }
   RCHK_TRY_ASSIGN(const auto found, stop_of(outcome));
-  return found ? *found : stop(StopKind::kStepped);
+  return found ? Step{*found, Extent::kWhole} : Step{stop(StopKind::kStepped), extent};
 }
 
 // What stops a step back that has come from `from`: another program is in memory now.
@@ -360,8 +414,8 @@ Result<TimelineStop> Timeline::move_backward(const RunCommand& command) {
   stepped.task = command.task;
   for (;;) {
     RCHK_TRY_ASSIGN(const Position from, position());
-    RCHK_TRY_ASSIGN(const bool moved, step_task_back(command.task));
-    if (!moved) {
+    RCHK_TRY_ASSIGN(const StepBack back, step_task_back(command.task));
+    if (!back.moved) {
       stepped.kind = StopKind::kHistoryBegin;
       const std::vector<Tid> all = tasks();
       if (std::find(all.begin(), all.end(), stepped.task) == all.end()) stepped.task = {};
@@ -369,11 +423,17 @@ Result<TimelineStop> Timeline::move_backward(const RunCommand& command) {
     }
     RCHK_TRY_ASSIGN(const auto former_program, crossed_back(from));
     if (former_program) return *former_program;
-    if (command.kind == RunKind::kStep) return stepped;
+    const bool nothing = back.event && !is_step(*back.event, command.task);
+    bool in_midst = nothing;
+    if (!nothing) {
+      RCHK_TRY_ASSIGN(in_midst, stands_in_instruction(command.task));
+    }
+    if (!in_midst && command.kind == RunKind::kStep) return stepped;
+    if (command.interrupted && command.interrupted()) return stop(StopKind::kInterrupted);
+    if (in_midst) continue;
     RCHK_TRY_ASSIGN(const Registers now,
                     command.task.value != 0 ? registers(command.task) : registers());
     if (!command.range.contains(now.pc())) return stepped;
-    if (command.interrupted && command.interrupted()) return stop(StopKind::kInterrupted);
   }
 }
 
@@ -426,20 +486,24 @@ Result<std::optional<Position>> Timeline::position_before(const Position& positi
   return Answer(Position{before, last_anchor(before), kSegmentEnd, 0});
 }
 
-// Moves the present one step back; false at the start of history.
-Result<bool> Timeline::step_back() {
+// Moves the present to the position before; not at the start of history.
+Result<Timeline::StepBack> Timeline::step_back() {
   RCHK_TRY_ASSIGN(const Position present, position());
-  if (present <= beginning()) return false;
+  if (present <= beginning()) return StepBack{};
+  StepBack back{true, nullptr};
   if (window_ && window_step_ > 0) {
     --window_step_;
-    return true;
+  } else {
+    RCHK_TRY_ASSIGN(const auto target, position_before(present));
+    if (!target) return StepBack{};
+    RCHK_TRY_ASSIGN(const bool windowed, window_before(present));
+    if (!windowed) RCHK_TRY(seek(*target));
   }
-  RCHK_TRY_ASSIGN(const auto target, position_before(present));
-  if (!target) return false;
-  RCHK_TRY_ASSIGN(const bool windowed, window_before(present));
-  if (windowed) return true;
-  RCHK_TRY(seek(*target));
-  return true;
+  RCHK_TRY_ASSIGN(const Position before, position());
+  if (before.event != present.event) {
+    RCHK_TRY_ASSIGN(back.event, source_.event(present.event));
+  }
+  return back;
 }
 
 // Makes a window that ends in `present` and puts the user one step before its end. False when

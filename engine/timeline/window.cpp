@@ -97,7 +97,8 @@ Result<bool> Window::step(replay::Replayer& replayer, const Position& end) {
   RCHK_TRY_ASSIGN(Outcome outcome, replayer.advance(guest_, request));
   const Position& after = guest_.position;
   if (after.event == before.event && after.anchor != before.anchor &&
-      replayer.instructions() == retired && before.rep_iterations == 0) {
+      replayer.instructions() == retired &&
+      same_guest_state(guest_.registers, steps_.back().registers)) {
     // An anchor at this very instruction: the same point by its other name.
     steps_.back().position = after;
     return true;
