@@ -101,7 +101,7 @@ def stop_in_string(event):
     point.delete()
     # What was stored before the snapshot.
     old = value(f"*(unsigned char*){last_byte:#x}")
-    new = value("$al")
+    new = value("$al") & 0xff
     check(old != new, "nothing is stored")
     point = gdb.Breakpoint(f"*(unsigned char*){last_byte:#x}", gdb.BP_WATCHPOINT)
     go("continue")
