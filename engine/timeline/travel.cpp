@@ -412,6 +412,7 @@ Result<TimelineStop> Timeline::move_backward(const RunCommand& command) {
   if (command.kind == RunKind::kContinue) return continue_backward(command);
   TimelineStop stepped = stop(StopKind::kStepped);
   stepped.task = command.task;
+  bool taken_back = false;  // an instruction, or the rest of it
   for (;;) {
     RCHK_TRY_ASSIGN(const Position from, position());
     RCHK_TRY_ASSIGN(const StepBack back, step_task_back(command.task));
@@ -423,14 +424,15 @@ Result<TimelineStop> Timeline::move_backward(const RunCommand& command) {
     }
     RCHK_TRY_ASSIGN(const auto former_program, crossed_back(from));
     if (former_program) return *former_program;
-    const bool nothing = back.event && !is_step(*back.event, command.task);
-    bool in_midst = nothing;
-    if (!nothing) {
+    taken_back |= !back.event || is_step(*back.event, command.task);
+    bool in_midst = true;
+    if (taken_back) {
       RCHK_TRY_ASSIGN(in_midst, stands_in_instruction(command.task));
     }
     if (!in_midst && command.kind == RunKind::kStep) return stepped;
     if (command.interrupted && command.interrupted()) return stop(StopKind::kInterrupted);
     if (in_midst) continue;
+    taken_back = false;
     RCHK_TRY_ASSIGN(const Registers now,
                     command.task.value != 0 ? registers(command.task) : registers());
     if (!command.range.contains(now.pc())) return stepped;
