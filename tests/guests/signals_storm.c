@@ -5,7 +5,7 @@
 
 // A child that sends signals as fast as it can, a timer, and threads that compute and make calls;
 // handlers that nest and count.
-static volatile int counts[65];
+static atomic_int counts[65];  // handlers run in several threads
 static volatile uint64_t mixed;
 static void on_signal(int number, siginfo_t* info, void* context) {
   (void)context;
@@ -16,10 +16,10 @@ static void on_signal(int number, siginfo_t* info, void* context) {
 static volatile int over;
 static void* work(void* which) {
   uint64_t sum = 0;
-  while (!over) {
+  do {
     sum += computed(3000);
     if (which) sched_yield();
-  }
+  } while (!over);
   return (void*)(intptr_t)(sum != 0);
 }
 
