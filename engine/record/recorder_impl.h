@@ -167,7 +167,8 @@ class Recorder::Impl {
   uint64_t whole_slice_ns() const;
   // Whether task_, which computes, is to let others run.
   bool is_to_leave() const;
-  void note_left_computing(const Registers& now);
+  bool is_turn_over() const;
+  void note_where_left(const Registers& now);
   void note_call();
   bool slice_is_over() const;
   bool runs_beside_unknown_call() const;

@@ -80,6 +80,7 @@ void Recorder::Impl::begin_slice(Task& task) {
     const double span = static_cast<double>(kLongestChaosSliceNs) / kShortestChaosSliceNs;
     slice_ns = static_cast<uint64_t>(kShortestChaosSliceNs * std::pow(span, exponent(*chaos_)));
   }
+  task.left_by_state = false;
   task.computes_since_ns = now_ns;
   slice_end_ns_ = task.computes_since_ns + slice_ns;
 }
@@ -90,10 +91,16 @@ bool Recorder::Impl::is_to_leave() const {
   return task_->patience_ns != 0 && monotonic_ns() - task_->computes_since_ns > task_->patience_ns;
 }
 
-// task_ is about to leave the processor to others at a state. Where it stands as it did when it
+// Whether task_ has run for as long as is right where leaving costs nothing, behind an event.
+bool Recorder::Impl::is_turn_over() const {
+  const uint64_t patience_ns = task_->patience_ns;
+  const uint64_t turn_ns = patience_ns != 0 ? std::min(patience_ns, kSliceNs) : kSliceNs;
+  return monotonic_ns() - task_->computes_since_ns > turn_ns;
+}
+
+// task_ is about to leave the processor to others without a call. Where it stands as it did when it
 // last did so, it seems to wait for something that it has not got meanwhile.
-void Recorder::Impl::note_left_computing(const Registers& now) {
-  yielded_ = true;
+void Recorder::Impl::note_where_left(const Registers& now) {
   const bool waits = task_->left_at && are_of_one_loop(*task_->left_at, now);
   const uint64_t whole_ns = whole_slice_ns();
   const uint64_t patience_ns = task_->patience_ns != 0 ? task_->patience_ns : whole_ns;
@@ -106,6 +113,7 @@ void Recorder::Impl::note_left_computing(const Registers& now) {
 // One that makes a call as soon as others have run has waited for them.
 void Recorder::Impl::note_call() {
   Task& task = *task_;
+  task.behind_trap = false;
   if (!task.left_at && task.patience_ns == 0) return;
   const uint64_t now_ns = monotonic_ns();
   const uint64_t patience_ns = task.patience_ns != 0 ? task.patience_ns : whole_slice_ns();
@@ -205,15 +213,20 @@ Task* Recorder::Impl::next_in_turn() {
     if (Task* const woken = woken_in_front()) return woken;
   }
   if (chaos_ && stays && (*chaos_)() % kChaosLeaveOneIn == 0) stays = false;
-  if (stays) return task_;
+  if (stays && (chaos_ || !is_turn_over())) return task_;
+  // Slices are long where leaving by state is dear: between those who leave behind events, which
+  // costs nothing, they need not be.
   std::vector<Task*> ready;
-  const auto add = [this, &ready](Task& task) {
+  const auto add = [this, &ready, stays](Task& task) {
+    if (stays && &task != task_ && task.left_by_state) return;
     if (task.can_run() && !is_held_back(task)) ready.push_back(&task);
   };
   const auto own = tasks_.find(task_->tid);
   for (auto task = std::next(own); task != tasks_.end(); ++task) add(*task->second);
   for (auto task = tasks_.begin(); task != std::next(own); ++task) add(*task->second);
   if (ready.empty()) return nullptr;
+  const bool leaves = stays && ready.front() != task_;
+  if (leaves && task_->behind_trap) note_where_left(task_->last_registers);
   return chaos_ ? ready[(*chaos_)() % ready.size()] : ready.front();
 }
 
@@ -334,7 +347,8 @@ Result<void> Recorder::Impl::leave_processor() {
     const bool at_call = task.restarted && event.registers.rip == task.restarted->before.rip;
     if (!at_call) {
       event.place = trace::Place::kByState;
-      note_left_computing(event.registers);
+      task.left_by_state = yielded_ = true;
+      note_where_left(event.registers);
       RCHK_TRY_ASSIGN(pages, take_state(event));
     }
   }

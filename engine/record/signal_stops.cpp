@@ -158,6 +158,7 @@ Result<bool> Recorder::Impl::emulate_trapped(const Registers& before) {
   RCHK_TRY(undo_force(SIGSEGV));
   const Registers after = event.after;
   RCHK_TRY(append_trap(std::move(event), after));
+  task_->behind_trap = true;
   return true;
 }
 
