@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
@@ -158,6 +159,28 @@ TEST(Agent, KnowsReadByItsCallsWithThreadsAndWithout) {
     }
   }
   EXPECT_FALSE(find_function(SYS_write, code, 14));
+}
+
+// Where it does not, all calls stop, and nothing but speed is lost: nobody would notice.
+TEST(Agent, KnowsTheCLibraryThatIsInstalled) {
+  const auto own_memory = [](GuestAddress from, uint64_t bytes) {
+    const auto* const code = reinterpret_cast<const uint8_t*>(from.value);
+    return Bytes(code, code + bytes);
+  };
+  struct Function {
+    int32_t number;
+    const char* name;
+    uint64_t call;
+  };
+  for (const Function& one :
+       {Function{SYS_pread64, "pread64", 17}, Function{SYS_pwrite64, "pwrite64", 17},
+        Function{SYS_read, "read", 11}, Function{SYS_write, "write", 14},
+        Function{SYS_writev, "writev", 14}, Function{SYS_sendmsg, "sendmsg", 14}}) {
+    const GuestAddress head{reinterpret_cast<uint64_t>(dlsym(RTLD_DEFAULT, one.name))};
+    const auto function = FileFunction::find(one.number, head + one.call, own_memory);
+    ASSERT_TRUE(function) << one.name;
+    EXPECT_EQ(function->head, head) << one.name;
+  }
 }
 
 TEST(Agent, CodeOfFilesIsNotPutWhereNoJumpReaches) {
