@@ -394,7 +394,12 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
   const bool sigreturn = task_->call->entry.call.number == nr::rt_sigreturn;
   if (!task_->call->answer && !sigreturn && (result == -EINTR || is_restart(result))) {
     RCHK_TRY_ASSIGN(end, restart_interrupted(after));
-    if (end == CallEnd::kMadeAgain) return MaybeStop();
+    if (end == CallEnd::kMadeAgain) {
+      // A fork that a stop ends whenever one is asked for would be made for ever: that stop can
+      // come behind its entry each time, where nobody leaves the processor.
+      if (others_can_run() && is_to_leave()) RCHK_TRY(leave_processor());
+      return MaybeStop();
+    }
   }
   PendingCall call = std::move(*task_->call);
   task_->call.reset();

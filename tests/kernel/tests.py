@@ -23,7 +23,7 @@ GUESTS = ("brk_moves", "huge_pages", "ioctl_unknown", "madvise_discards", "memfd
 PROGRAMS = {
     "ls": "/bin/ls -l /guests /lib64",
     "gzip": "/bin/gzip -c /init",
-    "sh": "/bin/sh -c 'for i in 1 2 3; do echo $i; done | cat'",
+    "sh": "/bin/sh -c 'for i in 1 2 3 4 5 6; do echo $i | cat; done'",
 }
 # The tests of soft-dirty that may be skipped: they need PAGEMAP_SCAN.
 MAY_SKIP = {"UntouchedGigabytesCostNothing"}
