@@ -51,9 +51,12 @@ def main():
     for benchmark in benchmarks:
         print(f"... {benchmark.name}", file=sys.stderr, flush=True)
         try:
-            rows += benchmark.measure()
+            measured = benchmark.measure()
         except Exception as error:  # one that cannot be measured must not hide the others
-            rows.append(Row(benchmark.name, verdict="failed", note=first_line(error)))
+            measured = [Row(benchmark.name, verdict="failed", note=first_line(error))]
+        rows += measured
+        # All takes an hour: whoever watches, or ends it, has what there is.
+        print("\n".join(table(measured).splitlines()[2:]), file=sys.stderr, flush=True)
     text = table(rows)
     print(text)
     if not options.quick and not options.names:

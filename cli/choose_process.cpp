@@ -40,6 +40,12 @@ Result<ChosenProcess> choose_process(trace::EventSource& recording, const Proces
   chosen.source = chosen.view.get();
   chosen.process = *index;
   RCHK_TRY_ASSIGN(chosen.beginning, chosen.view->beginning());
+  if (const auto& end = table.process(*index).end) {
+    const auto event = recording.event(end->event);
+    if (event && std::holds_alternative<trace::TaskEndEvent>((*event)->body)) {
+      chosen.end = chosen.view->local_number(end->event);
+    }
+  }
   return chosen;
 }
 

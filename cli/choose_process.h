@@ -21,6 +21,8 @@ struct ChosenProcess {
   std::unique_ptr<trace::ProcessView> view;  // null where the recording is of one process only
   trace::EventSource* source = nullptr;
   EventNumber beginning;  // where the process itself begins, behind what leads there
+  // The TaskEndEvent of the process's last task, where others went on in its memory.
+  std::optional<EventNumber> end;
   trace::ProcessIndex process;
 };
 

@@ -2,6 +2,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/commands.h"
@@ -71,13 +72,22 @@ struct WholeReplay {
   replay::ParallelReplay::OnProgress on_progress;  // may be empty
   bool restores = false;
   std::optional<uint32_t> jobs;
+  std::optional<EventNumber> end;  // a TaskEndEvent by which the program ends, and others go on
 };
 
 Result<Summary> summarized(trace::EventSource& source, const ReplayTotals& totals) {
   Summary summary{totals, std::nullopt};
   if (!totals.exit) return summary;
   RCHK_TRY_ASSIGN(const auto event, source.event(*totals.exit));
-  summary.exit = std::get<trace::ExitEvent>(event->body);
+  if (const auto* end = std::get_if<trace::TaskEndEvent>(&event->body)) {
+    // Others went on in its memory.
+    summary.exit.emplace();
+    const bool killed = WIFSIGNALED(end->status);
+    summary.exit->reason = killed ? trace::ExitReason::kKilled : trace::ExitReason::kExited;
+    summary.exit->status = killed ? WTERMSIG(end->status) : WEXITSTATUS(end->status);
+  } else {
+    summary.exit = std::get<trace::ExitEvent>(event->body);
+  }
   return summary;
 }
 
@@ -108,11 +118,14 @@ Result<ReplayTotals> replay_here(trace::EventSource& source, int cpu, const Whol
   replayer->on_event(listener(how));
   if (how.restores) replayer->restore_snapshots();
   RCHK_TRY_ASSIGN(replay::Guest guest, replayer->start());
-  RCHK_TRY_ASSIGN(const replay::Outcome outcome, replayer->advance(guest, {}));
+  replay::AdvanceRequest request;
+  if (how.end) request.limit = {*how.end, 0, 0, 0};
+  RCHK_TRY_ASSIGN(const replay::Outcome outcome, replayer->advance(guest, request));
   ReplayTotals totals{replayer->instructions(),       replayer->checksums_verified(),
                       replayer->snapshots_verified(), replayer->pages_verified(),
                       replayer->snapshots_restored(), std::nullopt};
   if (outcome.stop == replay::AdvanceStop::kExit) totals.exit = outcome.event;
+  if (outcome.stop == replay::AdvanceStop::kLimit) totals.exit = how.end;
   return totals;
 }
 
@@ -152,6 +165,7 @@ Result<int> autopilot(const ReplayOptions& options) {
   // A page snapshot of one process of several has what others wrote to memory that they share; a
   // replay of that process alone does not come to it.
   if (chosen.source != nullptr) how.jobs = 1;
+  how.end = chosen.end;
   how.on_event = [&chosen](EventNumber number, const trace::Event& event) -> Result<void> {
     const auto* call = std::get_if<trace::SyscallEvent>(&event.body);
     if (call == nullptr || call->output == trace::OutputStream::kNone) return {};

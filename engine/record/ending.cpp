@@ -41,6 +41,13 @@ std::optional<PendingCall> call_not_made(const Task& task, const Registers& now)
   return call;
 }
 
+// Of a process whose last task ends with wait status `raw`.
+StopStatus end_status_of(const Task& task, int raw) {
+  const bool own_exit = task.call && task.call->entry.call.number == nr::exit;
+  if (own_exit && task.tid != task.process->pid) raw = task.process->leader_status.value_or(raw);
+  return tracee::decode_wait_status(raw);
+}
+
 // MAP_SHARED memory of a file changes with the file, whoever writes it.
 bool belongs_to_others(const trace::Mapping& mapping) {
   return mapping.shared && mapping.backing.has_value();
@@ -274,6 +281,7 @@ Result<void> Recorder::Impl::end_task(Task& task) {
     event.status = static_cast<int32_t>(message);
     words = words_written_at_end(task);
     if (task.tid == task.process->pid) task.process->leader_status = event.status;
+    if (live_tasks_of(*task.process) == 1) note_end(task, end_status_of(task, event.status));
     RCHK_TRY(task.tracee.resume(ResumeMode::kContinue));
     RCHK_TRY(wait_until_dead(task));
   } else if (task.clear_child_tid.value != 0) {
@@ -356,10 +364,7 @@ void Recorder::Impl::note_end(const Task& task, const StopStatus& status) {
 Result<void> Recorder::Impl::end_process() {
   Task& task = *task_;
   RCHK_TRY_ASSIGN(const uint64_t message, task.tracee.event_message());
-  int raw = static_cast<int>(message);
-  const bool own_exit = task.call && task.call->entry.call.number == nr::exit;
-  if (own_exit && task.tid != task.process->pid) raw = task.process->leader_status.value_or(raw);
-  const StopStatus status = tracee::decode_wait_status(raw);
+  const StopStatus status = end_status_of(task, static_cast<int>(message));
   const bool killed = status.kind == StopStatus::Kind::kKilled;
   task.space->breakpoints.remove_all(task.tracee);
   RCHK_TRY(add_end_of_killed_call(task));

@@ -157,9 +157,23 @@ Result<std::optional<Outcome>> Replayer::take_exit(Guest& guest, const trace::Ev
   return std::optional<Outcome>(Outcome{AdvanceStop::kExit, 0, false, number});
 }
 
+// Whether a child of vfork takes leave of its parent's memory by `event`; it may be the one that is
+// followed, which does not.
+bool Replayer::is_leave(const Guest& guest, const trace::Event& event) const {
+  const auto* exec = std::get_if<trace::ExecEvent>(&event.body);
+  return exec != nullptr && exec->pid != guest.pid &&
+         source_.departure() != guest.position.event.next();
+}
+
 // Applies the next event to a guest that stands where it happened.
 Result<std::optional<Outcome>> Replayer::take_event(Guest& guest, const trace::Event& event) {
   if (std::holds_alternative<trace::ExitEvent>(event.body)) return take_exit(guest, event);
+  if (is_leave(guest, event) && guest.tid == event.tid && guest.others.empty()) {
+    // The process itself has ended before: with its child this memory comes to its end.
+    const EventNumber last = guest.position.event.next();
+    if (on_event_) RCHK_TRY(on_event_(last, event, guest));
+    return std::optional<Outcome>(Outcome{AdvanceStop::kExit, 0, false, last});
+  }
   const Position before = guest.position;
   const EventNumber number = before.event.next();
   const std::vector<WatchedBytes> watched = watched_before(guest);
@@ -186,11 +200,9 @@ Result<void> Replayer::perform(Guest& guest, const trace::Event& event) {
     for (const trace::MemoryWrite& item : memory->writes) RCHK_TRY(write(guest, item));
     return {};
   }
-  if (event.tid == guest.tid) guest.in_call = false;
+  if (event.tid == guest.tid) guest.is_amid = false;
   if (const auto* exec = std::get_if<trace::ExecEvent>(&event.body)) {
-    // A child of vfork takes leave of its parent's memory; it may be the one that is followed.
-    const bool followed = source_.departure() == guest.position.event.next();
-    if (exec->pid != guest.pid && !followed) return remove_task(guest, event.tid);
+    if (is_leave(guest, event)) return remove_task(guest, event.tid);
     RCHK_TRY(apply(guest, *exec));
     guest.others.clear();
     guest.tid = event.tid;
@@ -210,7 +222,7 @@ Result<void> Replayer::perform(Guest& guest, const trace::Event& event) {
       RCHK_TRY(check_stand(guest, change->registers));
     }
     const auto distance = distance_to(guest.position.event.next());
-    guest.in_call =
+    guest.is_amid =
         change->place == trace::Place::kAtCall || (distance && distance->rep_iterations > 0);
   } else if (const auto* spawn = std::get_if<trace::SpawnEvent>(&event.body)) {
     RCHK_TRY(begin_task(guest, *spawn, event.tid));

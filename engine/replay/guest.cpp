@@ -6,20 +6,20 @@ namespace rchk::replay {
 
 Result<Guest> Guest::fork(Sharing sharing) const {
   RCHK_TRY_ASSIGN(std::unique_ptr<Puppet> copy, puppet->fork(sharing));
-  return Guest{std::move(copy), registers, position, tid, pid, others, in_call, early};
+  return Guest{std::move(copy), registers, position, tid, pid, others, is_amid, early};
 }
 
 Result<void> Guest::switch_to(Tid next) {
   if (next == tid) return {};
   const auto found = others.find(next);
   RCHK_CHECK(found != others.end(), "no task {}", next.value);
-  WaitingTask waiting{registers, {}, in_call};
+  WaitingTask waiting{registers, {}, is_amid};
   RCHK_TRY_ASSIGN(waiting.extended_state, puppet->extended_state());
   if (!found->second.extended_state.empty()) {
     RCHK_TRY(puppet->set_extended_state(found->second.extended_state));
   }
   registers = found->second.registers;
-  in_call = found->second.in_call;
+  is_amid = found->second.is_amid;
   others.erase(found);
   others.emplace(tid, std::move(waiting));
   tid = next;

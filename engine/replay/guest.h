@@ -14,7 +14,7 @@ namespace rchk::replay {
 struct WaitingTask {
   Registers registers;
   ExtendedState extended_state;  // empty: not known
-  bool in_call = false;          // as Guest::in_call
+  bool is_amid = false;          // as Guest::is_amid
 };
 
 // A guest at one point of its history: a puppet and what it does not hold itself. All tasks that
@@ -28,8 +28,9 @@ struct Guest {
   Tid tid;
   int32_t pid = 0;  // of the process
   std::map<Tid, WaitingTask> others;
-  // The task that runs stands in a system call or a string instruction that has begun already.
-  bool in_call = false;
+  // The task that runs stands amid an instruction: a system call or a string instruction that has
+  // begun already.
+  bool is_amid = false;
   // Where memory may have early what a call stores whose event comes later: the guest was made of a
   // page snapshot that was taken meanwhile. All else is as in a guest that came from the start.
   std::vector<AddressRange> early{};

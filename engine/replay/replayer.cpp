@@ -275,7 +275,7 @@ Result<std::optional<Outcome>> Replayer::run_segment(Guest& guest, const Advance
 
   uint64_t stretch = budget;
   bool reaches_state = false;
-  const bool report_here = report_at_start && (moved || !guest.in_call);
+  const bool report_here = report_at_start && (moved || !guest.is_amid);
   if (limit_is_here) stretch = std::min(stretch, request.limit.instructions - at.instructions);
   if (segment.distance && segment.distance->instructions - at.instructions <= stretch) {
     stretch = segment.distance->instructions - at.instructions;

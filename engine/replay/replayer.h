@@ -55,7 +55,9 @@ struct Outcome {
   AdvanceStop stop = AdvanceStop::kLimit;
   uint32_t probe = 0;           // index of the breakpoint or watchpoint
   bool by_system_call = false;  // kWatchpoint: the kernel wrote, at `event`
-  EventNumber event{};          // kExit: the event that says it
+  // kExit: the event that says it: an ExitEvent, or the ExecEvent by which the last child of vfork
+  // leaves that went on in the memory of a process that had ended.
+  EventNumber event{};
 };
 
 // The last hit that an advance under HitPolicy::kRemember passed.
@@ -103,6 +105,10 @@ class Replayer {
   // A guest behind the event of a page snapshot, made of what the snapshot holds. kMisuse if that
   // is of a process that the source is not of. REQUIRES: the source has snapshots.
   Result<Guest> start_at(trace::SnapshotNumber number);
+  // Marks `guest` as being amid a string instruction where it stands right behind an event that was
+  // recorded there, as far as guests of this replayer have come by it: one that was made of a page
+  // snapshot may not know. A breakpoint at that instruction was met before.
+  void note_if_amid(Guest& guest) const;
 
   // Runs `guest` forward until something of `request` or the probes happens.
   Result<Outcome> advance(Guest& guest, const AdvanceRequest& request);
@@ -168,6 +174,7 @@ class Replayer {
                                           const Segment& segment, StateDistance distance);
 
   Result<std::optional<Outcome>> take_exit(Guest& guest, const trace::Event& event);
+  bool is_leave(const Guest& guest, const trace::Event& event) const;
   // Applies one event to a guest that stands where it happened (events.cpp).
   Result<void> perform(Guest& guest, const trace::Event& event);
   Result<void> begin_task(Guest& guest, const trace::SpawnEvent& event, Tid tid);

@@ -53,7 +53,7 @@ Result<void> Replayer::resume(Guest& guest, const trace::Resumed& resumed) {
     return fail(ErrorKind::kBadTrace, "a program goes on of which no pages are there");
   }
   RCHK_TRY(put_pages(guest, resumed.pages));
-  guest.in_call = resumed.in_call;
+  guest.is_amid = resumed.in_call;
   for (const trace::WaitingTask& task : resumed.others) {
     guest.others.insert_or_assign(task.tid,
                                   WaitingTask{task.registers, task.extended_state, task.in_call});
@@ -74,9 +74,6 @@ Result<Guest> Replayer::start_at(trace::SnapshotNumber number) {
   guest.pid = image.pid;
   guest.position.event = *event;
   guest.early = taken->unsettled;
-  // In the midst of a string instruction, if it is known.
-  const auto distance = taken->others.empty() ? distance_to(*event) : std::nullopt;
-  guest.in_call = distance && distance->rep_iterations > 0;
   RCHK_TRY(apply(guest, image, Origin::kSnapshot));
   RCHK_TRY_ASSIGN(const std::vector<PageChange> pages, snapshots.pages(number));
   RCHK_TRY(put_pages(guest, pages));
@@ -84,7 +81,15 @@ Result<Guest> Replayer::start_at(trace::SnapshotNumber number) {
     guest.others.insert_or_assign(task.tid,
                                   WaitingTask{task.registers, task.extended_state, task.in_call});
   }
+  note_if_amid(guest);
   return guest;
+}
+
+void Replayer::note_if_amid(Guest& guest) const {
+  const bool behind_event = guest.position == Position{guest.position.event, 0, 0, 0};
+  const auto distance = distance_to(guest.position.event);
+  if (!behind_event || !guest.others.empty() || !distance) return;
+  guest.is_amid |= distance->rep_iterations > 0;
 }
 
 Result<std::shared_ptr<const StateTarget>> Replayer::target_of(const trace::SwitchEvent& event,

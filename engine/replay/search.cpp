@@ -38,7 +38,7 @@ Result<std::optional<Outcome>> Replayer::search_state(Guest& guest, const Advanc
   const bool limit_is_here =
       request.limit.event == guest.position.event && request.limit.anchor == guest.position.anchor;
   const bool moved = guest.position.instructions != 0 || guest.position.rep_iterations != 0;
-  bool include_start = report_at_start && (moved || !guest.in_call);
+  bool include_start = report_at_start && (moved || !guest.is_amid);
   bool reports = include_start;  // a breakpoint where the guest is
   bool look_here = !include_start && guest.registers.pc() == target.registers.pc();
   std::optional<Outcome> outcome;
@@ -145,7 +145,7 @@ Result<std::optional<Outcome>> Replayer::at_state(Guest& guest, const AdvanceReq
   const StateTarget& target = segment.anchor->target;
   RCHK_TRY(check_stand(guest, target.registers));
   at = {at.event, segment.anchor->number, 0, 0};
-  guest.in_call = distance.rep_iterations > 0;
+  guest.is_amid = distance.rep_iterations > 0;
   return std::optional<Outcome>();
 }
 

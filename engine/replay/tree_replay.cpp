@@ -166,8 +166,10 @@ class TreeReplay::Hand {
     request.limit = {{step.last}, 0, 0, 0};
     RCHK_TRY_ASSIGN(const Outcome outcome, member.replayer->advance(*member.guest, request));
     if (outcome.stop != AdvanceStop::kExit) return {};
-    if (whole_->table_.process(step.process).origin == trace::ProcessOrigin::kFirst) {
-      totals_.exit = member.strand.global_number(outcome.event);
+    const trace::Process& process = whole_->table_.process(step.process);
+    if (process.origin == trace::ProcessOrigin::kFirst) {
+      // Others may have gone on in its memory.
+      totals_.exit = process.end ? process.end->event : member.strand.global_number(outcome.event);
     }
     end(member);
     return {};

@@ -113,9 +113,7 @@ Result<SearchResult> Timeline::search_from(replay::Replayer& replayer, const Sea
                                            const SearchCrew::GiveUp& give_up) {
   constexpr uint64_t kSlice = 15'000'000;  // some 5 ms
   RCHK_TRY_ASSIGN(Guest guest, replayer.start_at(job.station));
-  // The maker's replays may know that it is in the midst of a string instruction.
-  const auto distance = replayer_->distance_to(guest.position.event);
-  if (guest.others.empty() && distance && distance->rep_iterations > 0) guest.in_call = true;
+  replayer_->note_if_amid(guest);  // what the maker's replays have found
   const auto run = [&](AdvanceRequest request) -> Result<Outcome> {
     request.slice_instructions = kSlice;
     for (;;) {

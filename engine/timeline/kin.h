@@ -35,7 +35,7 @@ struct Kin {
   // Of a child of vfork: behind the events [borrows, returns) the memory is its parent's, and only
   // the task of its own pid is its own.
   std::optional<EventNumber> borrows, returns;
-  // The event with which such a child ended without having executed a program.
+  // The event with which the process ended, where others went on in the memory that it used.
   std::optional<EventNumber> end;
 
   // Whether no other process was ever in the same memory.

@@ -197,7 +197,7 @@ bool Timeline::tell(const Landmark& landmark) {
                     landmark.stop.kind == StopKind::kVforkDone;
   return_due_ = made && points_.syscalls ? told_ : std::nullopt;
   if (landmark.stop.kind != StopKind::kSyscallEntry || window_) return true;
-  return !guest_->in_call;
+  return !guest_->is_amid;
 }
 
 // Runs on to `limit`; nothing where it got there. REQUIRES: stand().

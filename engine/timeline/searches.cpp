@@ -203,11 +203,7 @@ Result<SearchResult> Timeline::search_interval(const Checkpoint& from, const Pos
   // `from` may go while checkpoints are made.
   int64_t at_ns = from.at_ns;
   const Position start = guest.position;
-  // A guest that was made of a page snapshot may not know that it is in the midst of a string
-  // instruction, where a breakpoint at that was come to before.
-  const auto distance = replayer_->distance_to(start.event);
-  const bool alone = guest.others.empty() && start == Position{start.event, 0, 0, 0};
-  if (alone && distance && distance->rep_iterations > 0) guest.in_call = true;
+  replayer_->note_if_amid(guest);
   const auto run = [&](const AdvanceRequest& request) {
     return advance(guest, request, at_ns, interrupted);
   };

@@ -236,9 +236,8 @@ class TraceWriter::Impl {
     std::unique_lock lock(mutex_);
     RCHK_TRY(ready(lock));
     if (event_count_ == 0) return fail(ErrorKind::kMisuse, "nothing was recorded yet");
-    wait_for_room(lock);
-    RCHK_TRY(ready(lock));
-    // From here on at once: the copy is to have what its notes say, and the program runs on.
+    // At once: the copy is to have what its notes say, and the program runs on. Room is not waited
+    // for: what is recorded would take it each time where the disk is slow.
     if (batch_.count() != 0) enqueue(take_batch());
     Draft draft;
     draft.save = std::make_shared<Save>();

@@ -192,7 +192,12 @@ Result<void> TimelineFamily::tell_kin(Member& member) {
   if (self.origin == trace::ProcessOrigin::kVfork) {
     kin->borrows = self.begin;
     if (!self.programs.empty()) kin->returns = self.programs.front().event;
-    if (self.programs.empty() && self.end) kin->end = self.end->event;
+  }
+  if (self.end) {
+    const auto event = recording_.event(self.end->event);
+    // Otherwise its memory ends with it.
+    const bool others_go_on = event && std::holds_alternative<trace::TaskEndEvent>((*event)->body);
+    if (others_go_on) kin->end = self.end->event;
   }
   member.target->timeline().set_kin(std::move(kin));
   return {};

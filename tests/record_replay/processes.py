@@ -15,6 +15,7 @@ def tests(_options):
         Test("processes/replay_executed", replays_executed),
         Test("processes/replay_by_name", replays_by_name),
         Test("processes/replay_forked", replays_forked),
+        Test("processes/memory_outlives", memory_outlives),
         Test("processes/replay_unknown", refuses_unknown),
         Test("processes/opens_unread", opens_unread),
         Test("processes/fork_large", forks_share_pages),
@@ -85,6 +86,26 @@ def replays_forked():
     child = processes_of(recording)[1][0]
     got = replayed(recording, "-f", child)
     check_equal("status and output", (6, "child\n"), got[:2], got[2])
+
+
+def memory_outlives():
+    """A process ends where it did, not where the memory does that others went on in."""
+    guest = guests.named("processes_memory_outlives")
+    recording, _ = recorded("memory_outlives", [guest.program()], guest.status)
+    found = [words[:3] for words in processes_of(recording)]
+    check_equal("exit statuses", ["7", "3", "5", "4", "6", "6"], [words[2] for words in found])
+    check_equal("the whole", guest.status, replayed(recording)[0])
+    for pid, _, status in found:
+        option = "-f" if status in "34" else "-p"
+        if status == "5":  # it executed nothing
+            continue
+        got = replayed(recording, option, pid)
+        check_equal(f"exit status of {pid}", int(status), got[0], got[2])
+        debugged = run("gdb", "-nx", "-batch", "-ex",
+                       f"target remote | {process.RCHK} replay --stdio {option} {pid} {recording}",
+                       "-ex", "continue")
+        said = (debugged.stderr + debugged.stdout).decode()
+        require(f"about to exit with status {status}" in said, f"{debugged.shell()}\n{said}")
 
 
 def refuses_unknown():
