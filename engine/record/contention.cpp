@@ -16,6 +16,7 @@ namespace {
 
 constexpr uint64_t kLongYieldNs = 300'000;  // somebody else had a slice
 constexpr uint64_t kPeriodNs = 50'000'000, kCrowdedPeriodNs = 500'000'000;
+constexpr uint64_t kGapEveryNs = 5'000'000;
 constexpr int kFreeYields = 16;  // short ones, in a row: the core is its own again
 constexpr uint64_t kShortestSleepNs = 1'000, kLongestSleepNs = 320'000, kSoonNs = 20'000;
 
@@ -58,6 +59,13 @@ void CoreContention::let_run() {
   free_yields_ = is_long ? 0 : free_yields_ + 1;
   const bool is_free = free_yields_ >= kFreeYields;
   if (crowded_ ? is_long || is_free : period_ns >= kPeriodNs) decide(end_ns);
+}
+
+void CoreContention::leave_a_gap() {
+  if (monotonic_ns() < next_gap_ns_) return;
+  const timespec moment{0, 1};  // 50 us more, the timer's slack
+  nanosleep(&moment, nullptr);
+  next_gap_ns_ = monotonic_ns() + kGapEveryNs;
 }
 
 // One that the kernel is busy with for longer is looked at less often.

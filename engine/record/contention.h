@@ -29,6 +29,10 @@ class CoreContention {
 
   // Lets a task of the same core run for a while, or until it sleeps.
   void let_run();
+  // At a stop, where no task of the program runs: lets the core do what else it has to, now and
+  // then. A recorder and its tracee hand over to each other without a gap, and a kernel may leave
+  // its own threads of that core waiting meanwhile (docs/notes/tasks.md).
+  void leave_a_gap();
   // Whether the program hardly gets to run beside others.
   bool crowded() const { return crowded_; }
 
@@ -43,6 +47,7 @@ class CoreContention {
   uint64_t period_began_ns_ = 0, program_then_ns_ = 0;
   uint64_t lost_ns_ = 0;  // in long yields, since the period began
   int free_yields_ = 0;
+  uint64_t next_gap_ns_ = 0;
   uint64_t sleep_ns_ = 0, slept_until_ns_ = 0;
 };
 

@@ -135,6 +135,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::read_stop(Task& task, const Ru
   RCHK_CHECK(task.unread, "task {} has no stop to read", tid);
   const StopStatus stop = *std::exchange(task.unread, std::nullopt);
   task.state = TaskState::kStopped;
+  contention_.leave_a_gap();
   if (stop.kind == StopStatus::Kind::kSignal) task.signal_stop = stop.value;
   Result<MaybeStop> handled = handle(stop, limits);
   const auto found = tasks_.find(tid);

@@ -191,25 +191,20 @@ def saves(name, keep):
     command, status = command_of(name, 24000)
     recording = folder / "recording.rchk"
     own = folder / "own.rchk"
-    for _ in range(4):
-        with open(folder / "output", "wb") as output, open(folder / "errors", "wb") as errors, \
-                subprocess.Popen([str(word) for word in [
-                    process.RCHK, "record", *keep, "--snapshots", "50", "-o", recording, "--",
-                    *command]], stdout=output, stderr=errors) as recorder:
-            time.sleep(1)
-            recorder.send_signal(signal.SIGUSR1)
-            time.sleep(0.3)
-            first = run(process.RCHK, "save", recorder.pid)
-            time.sleep(0.2)
-            second = run(process.RCHK, "save", "-o", own, recording)
-            answers = [first, second] + ([] if keep else [save_newest()])
-            went_on = recorder.poll() is None
-            recorder.wait()
-        if went_on:
-            break
-        for file in folder.glob("*.rchk"):
-            file.unlink()
-    require(went_on, "the program has ended each time: this shows nothing")
+    with open(folder / "output", "wb") as output, open(folder / "errors", "wb") as errors, \
+            subprocess.Popen([str(word) for word in [
+                process.RCHK, "record", *keep, "--snapshots", "50", "-o", recording, "--",
+                *command]], stdout=output, stderr=errors) as recorder:
+        time.sleep(1)
+        recorder.send_signal(signal.SIGUSR1)
+        time.sleep(0.3)
+        first = run(process.RCHK, "save", recorder.pid)
+        time.sleep(0.2)
+        second = run(process.RCHK, "save", "-o", own, recording)
+        answers = [first, second] + ([] if keep else [save_newest()])
+        went_on = recorder.poll() is None
+        recorder.wait()
+    require(went_on, "the program has ended: this shows nothing")
     said = (folder / "errors").read_text()
     check_equal("record: exit status", status, recorder.returncode, said)
     for done in answers:
