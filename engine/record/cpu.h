@@ -18,7 +18,8 @@ bool cpuid_can_trap();
 // What CPUID shows a guest: the answer of the core that the caller runs on. With `mask`, without
 // what would let values past the log (RDRAND, RDSEED) or cannot be replayed (TSX, WAITPKG).
 trace::CpuidLeaf guest_cpuid(uint32_t leaf, uint32_t subleaf, bool mask);
-// All leaves that there are.
+// All leaves that there are, the basic ones first; and one beyond the highest basic leaf where such
+// are answered.
 std::vector<trace::CpuidLeaf> cpuid_table(bool mask);
 // XGETBV with ecx = 0.
 uint64_t read_xcr0();

@@ -178,8 +178,17 @@ bool Replayer::answer_cpuid(Guest& guest) {
   const bool is_cpuid = guest.puppet->read_memory(guest.registers.pc(), code) == sizeof(code) &&
                         code[0] == 0x0f && code[1] == 0xa2;
   if (!is_cpuid) return false;
-  const auto leaf = static_cast<uint32_t>(guest.registers.rax);
+  auto leaf = static_cast<uint32_t>(guest.registers.rax);
   const auto subleaf = static_cast<uint32_t>(guest.registers.rcx);
+  const auto has = [&info](uint32_t wanted) {
+    return std::any_of(info.cpuid.begin(), info.cpuid.end(),
+                       [wanted](const trace::CpuidLeaf& entry) { return entry.leaf == wanted; });
+  };
+  // The recording has one beyond the highest basic leaf where such are answered as that one is.
+  if (!info.cpuid.empty() && info.cpuid.front().leaf == 0) {
+    const uint32_t highest = info.cpuid.front().eax;
+    if (has(highest + 1) && (!has(leaf) || leaf == highest + 1)) leaf = highest;
+  }
   trace::CpuidLeaf answer{};
   for (const trace::CpuidLeaf& entry : info.cpuid) {
     if (entry.leaf != leaf) continue;

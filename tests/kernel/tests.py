@@ -21,6 +21,8 @@ GUESTS = ("brk_moves", "huge_pages", "ioctl_unknown", "madvise_discards", "memfd
           "self_modifying", "signals_alarm_in_computation", "signals_handler",
           "threads_create_join")
 PROGRAMS = {
+    # Its output tells the core. An emulated processor answers leaves that it does not have.
+    "cpuid": "/bin/sh -c '/guests/cpuid >/dev/null'",
     "ls": "/bin/ls -l /guests /lib64",
     "gzip": "/bin/gzip -c /init",
     "sh": "/bin/sh -c 'for i in 1 2 3 4 5 6; do echo $i | cat; done'",
@@ -73,7 +75,7 @@ def filled_image():
     image.add_program(process.BUILD / "release" / "tests" / "unit_snapshot", "/unit_snapshot")
     for program in ("ls", "gzip", "sleep"):
         image.add_program(shutil.which(program), f"/bin/{program}")
-    for name in GUESTS:
+    for name in (*GUESTS, "cpuid"):
         image.add_program(guests.named(name).program(), f"/guests/{name}")
     # Numbered: each needs those before it.
     for number, module in enumerate(machine.modules("zsmalloc", "lzo-rle", "zram")):
