@@ -13,7 +13,7 @@ from harness import guests, process, unit
 from harness.report import Failed, Skipped, Test, require, scratch
 from kernel import machine
 
-TIMEOUT_S = 290
+TIMEOUT_S = 580  # two and a half minutes on an idle machine
 
 # Of tests/guests: memory of every kind, signals, threads, processes.
 GUESTS = ("brk_moves", "huge_pages", "ioctl_unknown", "madvise_discards", "memfd_mapping",
