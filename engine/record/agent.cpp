@@ -39,6 +39,16 @@ extern const uint8_t rchk_stream_first_cookie[], rchk_stream_second_cookie[];
 extern const uint8_t rchk_stream_number[];
 extern const uint8_t rchk_stream_begin[], rchk_stream_bases[], rchk_stream_bases_end[];
 extern const uint8_t rchk_stream_called[], rchk_stream_return[], rchk_stream_traced[];
+
+extern const uint8_t rchk_wait_code[], rchk_wait_code_end[];
+extern const uint8_t rchk_wait_with_threads[], rchk_wait_threads[], rchk_wait_second[];
+extern const uint8_t rchk_wait_alone[], rchk_wait_behind_alone[];
+extern const uint8_t rchk_wait_with_others[], rchk_wait_behind_with_others[];
+extern const uint8_t rchk_wait_first_ring[], rchk_wait_second_ring[];
+extern const uint8_t rchk_wait_copies[], rchk_wait_copies_end[];
+extern const uint8_t rchk_wait_first_cookie[], rchk_wait_second_cookie[];
+extern const uint8_t rchk_wait_begin[], rchk_wait_bases[], rchk_wait_bases_end[];
+extern const uint8_t rchk_wait_called[], rchk_wait_return[], rchk_wait_traced[];
 }
 
 namespace rchk::record {
@@ -59,8 +69,8 @@ constexpr ClockFunction kClockFunctions[] = {
     {SYS_gettimeofday, rchk_clock_gettimeofday},
     {SYS_time, rchk_clock_time},
 };
-constexpr int32_t kFileCalls[] = {SYS_pread64, SYS_pwrite64, SYS_read,
-                                  SYS_write,   SYS_writev,   SYS_sendmsg};
+constexpr int32_t kFileCalls[] = {SYS_pread64, SYS_pwrite64, SYS_read,      SYS_write,
+                                  SYS_writev,  SYS_sendmsg,  SYS_epoll_wait};
 
 bool has_offset(int32_t number) { return number == SYS_pread64 || number == SYS_pwrite64; }
 
@@ -68,7 +78,7 @@ bool has_offset(int32_t number) { return number == SYS_pread64 || number == SYS_
 struct KnownCode {
   int32_t number;
   std::string_view code;
-  uint64_t call;
+  uint64_t call;                      // behind the question for threads, and the number
   uint64_t loads, call_with_threads;  // 0: those with threads are none of the agent's
 };
 constexpr KnownCode kKnownCode[] = {
@@ -126,6 +136,11 @@ constexpr KnownCode kKnownCode[] = {
      "8b54241c488b7424104189c08b7c2408b82e0000000f05483d00f0ffff77?4489c74889442408e8????"
      "488b4424084883c428c3",
      14, 58, 75},
+    {SYS_epoll_wait,
+     "803d????004189ca7414b8e80000000f05483d00f0ffff77?c3????4883ec28895424184889742410897c240c"
+     "894c241ce8????448b54241c8b5424184189c0488b7424108b7c240cb8e80000000f05483d00f0ffff77?4489c7"
+     "8944240ce8????8b44240c4883c428c3",
+     17, 58, 84},
 };
 
 bool is_known(std::string_view known, std::span<const uint8_t> code) {
@@ -272,7 +287,9 @@ void Agent::place_data(GuestAddress at) {
 
 int Agent::most_descriptors() { return AGENT_DESCRIPTORS; }
 
-uint64_t Agent::most_bytes(int32_t number) {
+uint64_t Agent::most_asked_for(int32_t number) {
+  static_assert(AGENT_MOST_EPOLL_EVENTS * AGENT_EPOLL_EVENT_BYTES <= AGENT_COPIES_BYTES);
+  if (number == SYS_epoll_wait) return AGENT_MOST_EPOLL_EVENTS;
   return has_offset(number) ? AGENT_DATA_BYTES : AGENT_STREAM_BYTES;
 }
 
@@ -313,7 +330,8 @@ std::vector<trace::MemoryWrite> plain_heads(GuestAddress vdso, const VdsoCalls& 
 
 size_t file_code_bytes() {
   return static_cast<size_t>(
-      std::max(rchk_file_code_end - rchk_file_code, rchk_stream_code_end - rchk_stream_code));
+      std::max({rchk_file_code_end - rchk_file_code, rchk_stream_code_end - rchk_stream_code,
+                rchk_wait_code_end - rchk_wait_code}));
 }
 
 namespace {
@@ -380,10 +398,43 @@ std::vector<trace::MemoryWrite> code_of_streams(Agent& agent, GuestAddress at,
           jump_of(others.loads, code.address(rchk_stream_with_threads))};
 }
 
+std::vector<trace::MemoryWrite> code_of_wait(Agent& agent, GuestAddress at,
+                                             const FileFunction& function) {
+  constexpr uint64_t kNumberBytes = 5;  // mov $232, %eax
+  const FileFunction::WithThreads& others = *function.with_threads;
+  const auto behind = [](GuestAddress call) { return (call + kSyscallInstructionBytes).value; };
+  Template code(rchk_wait_code, rchk_wait_code_end, at);
+  code.put(rchk_wait_alone, (function.call - kNumberBytes).value);
+  code.put(rchk_wait_behind_alone, behind(function.call));
+  code.put(rchk_wait_with_others, (others.loads + FileFunction::kLoadBytes).value);
+  code.put(rchk_wait_behind_with_others, behind(others.call));
+  code.put(rchk_wait_first_ring, agent.ring.value);
+  code.put(rchk_wait_second_ring, agent.ring.value);
+  code.put(rchk_wait_copies, agent.copies.value);
+  code.put(rchk_wait_copies_end, agent.copies.value + AGENT_COPIES_BYTES);
+  code.put(rchk_wait_first_cookie, agent.cookies.first);
+  code.put(rchk_wait_second_cookie, agent.cookies.second);
+  if (!agent.bases) code.remove(rchk_wait_bases, rchk_wait_bases_end);
+  const bool reaches = code.point(rchk_wait_threads, function.threads, kImmediateBytes) &&
+                       code.point(rchk_wait_second, function.second());
+  if (!reaches) return {};
+  agent.functions[function.number] = function;
+  agent.code[function.number] = {code.address(rchk_wait_begin),
+                                 code.address(rchk_wait_called) - kSyscallInstructionBytes,
+                                 code.address(rchk_wait_called),
+                                 code.address(rchk_wait_return),
+                                 code.address(rchk_wait_traced),
+                                 AgentCode::Exit::kJumpsToRcx,
+                                 {}};
+  return {code.write(), jump_of(function.head, at),
+          jump_of(others.loads, code.address(rchk_wait_with_threads))};
+}
+
 }  // namespace
 
 std::vector<trace::MemoryWrite> file_code(Agent& agent, GuestAddress at,
                                           const FileFunction& function) {
+  if (function.number == SYS_epoll_wait) return code_of_wait(agent, at, function);
   return function.with_threads ? code_of_streams(agent, at, function)
                                : code_at_offsets(agent, at, function);
 }
@@ -396,7 +447,10 @@ std::vector<trace::MemoryWrite> plain_heads(const FileFunction& function) {
   std::memcpy(head.bytes.data() + sizeof(kCompare), &displacement, sizeof(displacement));
   std::vector<trace::MemoryWrite> writes{std::move(head)};
   if (function.with_threads) {
-    writes.push_back({function.with_threads->loads, {0x48, 0x8b, 0x74, 0x24, 0x10}});
+    const Bytes other = {0x48, 0x8b, 0x74, 0x24, 0x10};    // mov 0x10(%rsp), %rsi
+    const Bytes of_wait = {0x44, 0x8b, 0x54, 0x24, 0x1c};  // mov 0x1c(%rsp), %r10d
+    writes.push_back(
+        {function.with_threads->loads, function.number == SYS_epoll_wait ? of_wait : other});
   }
   return writes;
 }
@@ -452,7 +506,7 @@ std::optional<AgentEvent> agent_event(const Agent& agent, std::span<const uint8_
   if (number == SYS_gettimeofday) before.r10 = before.rdi;
   if (is_file_call(number)) {
     before.rdx = word(AGENT_OUTPUT);
-    before.r10 = word(AGENT_OUTPUT + sizeof(uint64_t));
+    if (number != SYS_epoll_wait) before.r10 = word(AGENT_OUTPUT + sizeof(uint64_t));
   }
   before.rflags = read_at<uint32_t>(slot, AGENT_FLAGS);
   before.ds = selector(AGENT_DS);
@@ -472,10 +526,11 @@ std::optional<AgentEvent> agent_event(const Agent& agent, std::span<const uint8_
   after.rax = word(AGENT_RESULT);
   const auto result = static_cast<int64_t>(after.rax);
   if (is_file_call(number)) {
-    const bool has_read = (number == SYS_pread64 || number == SYS_read) && result > 0;
+    const bool reads = number == SYS_pread64 || number == SYS_read || number == SYS_epoll_wait;
+    const uint64_t unit = number == SYS_epoll_wait ? AGENT_EPOLL_EVENT_BYTES : 1;
     GuestAddress data = agent.data + (uint64_t{index} << AGENT_DATA_SHIFT);
-    if (!has_offset(number)) data = {before.r10};
-    if (has_read) made.data = range_of(data, static_cast<uint64_t>(result));
+    if (!has_offset(number)) data = {word(AGENT_OUTPUT + sizeof(uint64_t))};
+    if (reads && result > 0) made.data = range_of(data, static_cast<uint64_t>(result) * unit);
   } else if (auto write = clock_write(after, number, slot)) {
     made.event.writes.push_back(std::move(*write));
   }
