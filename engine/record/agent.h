@@ -45,18 +45,18 @@ struct AgentCode {
   bool has_called(GuestAddress pc) const { return pc >= called && pc < finished; }
 };
 
-// pread64, pwrite64, read, write, writev, sendmsg or epoll_wait of the C library, as Debian 12's
-// begin: a question whether there are threads, and the call for where there are none. Of those
-// without an offset also the one for where there are: in that one the agent comes in behind a call
-// of __pthread_enable_asynccancel, in place of the instruction at `loads`, which is the next one,
-// and which it makes up for.
+// pread64, pwrite64, read, write, writev, sendmsg, epoll_wait, recv or send of the C library, as
+// Debian 12's begin: a question whether there are threads, and the call for where there are none.
+// Of those without an offset also the one for where there are: in that one the agent comes in
+// behind a call of __pthread_enable_asynccancel, in place of the instruction at `loads`, which is
+// the next one, and which it makes up for.
 struct FileFunction {
   int32_t number = 0;
   GuestAddress head;     // `cmpb $0, disp32(%rip)`
   GuestAddress threads;  // the byte that it asks for
   GuestAddress call;     // without threads
   struct WithThreads {
-    GuestAddress loads;  // `mov 0x10(%rsp), %rsi`; of epoll_wait `mov 0x1c(%rsp), %r10d`
+    GuestAddress loads;  // `mov 0x10(%rsp), %rsi`, or `mov 0x1c(%rsp), %r10d` of four arguments
     GuestAddress call;
   };
   std::optional<WithThreads> with_threads;

@@ -20,7 +20,8 @@
 #define AGENT_DESCRIPTORS 512
 
 // In a slot. The output is what a clock says, or the third and the fourth argument; of a read or
-// write without an offset the third, and where the copy begins.
+// write without an offset the third, and where the copy begins. Of recv and send the upper half of
+// rdi is that of its flags.
 #define AGENT_NUMBER 0
 #define AGENT_DS 4
 #define AGENT_ES 6
@@ -48,6 +49,10 @@
 // What reads have read, one behind the other, and the most that one may ask for.
 #define AGENT_COPIES_BYTES 524288
 #define AGENT_STREAM_BYTES 65536
+
+// Flags of recv and send: MSG_PEEK, MSG_DONTWAIT, MSG_NOSIGNAL and MSG_MORE. Those with others
+// stop: for what one of them stores is more, or less, than it returns.
+#define AGENT_FLAGS_ALLOWED 0xc042
 
 // struct epoll_event is packed. The most that an epoll_wait may ask for: 256 KiB. Behind so many
 // that found nothing one in so many looks, a power of two.

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "engine/record/agent_layout.h"
@@ -104,6 +105,22 @@ TEST(Agent, ItsFilterKnowsItsCallsAlone) {
                            SYS_write, SYS_writev, SYS_sendmsg, SYS_epoll_wait}) {
     data.nr = number;
     EXPECT_EQ(answer(filter, data), SECCOMP_RET_ALLOW);
+  }
+  for (const int number : {SYS_recvfrom, SYS_sendto}) {
+    seccomp_data of_socket = data;
+    of_socket.nr = number;
+    EXPECT_EQ(answer(filter, of_socket), SECCOMP_RET_TRACE);
+    of_socket.args[4] = of_socket.args[5] = 0;
+    of_socket.args[0] = kCookies.first << 32 | 7;
+    of_socket.args[3] = kCookies.second << 32 | MSG_DONTWAIT;
+    EXPECT_EQ(answer(filter, of_socket), SECCOMP_RET_ALLOW);
+    for (const int argument : {0, 3}) {
+      of_socket.args[argument] ^= 1ull << 40;
+      EXPECT_EQ(answer(filter, of_socket), SECCOMP_RET_TRACE);
+      of_socket.args[argument] ^= 1ull << 40;
+    }
+    of_socket.nr = SYS_read;
+    EXPECT_EQ(answer(filter, of_socket), SECCOMP_RET_TRACE);
   }
   data.nr = SYS_readv;
   EXPECT_EQ(answer(filter, data), SECCOMP_RET_TRACE);
@@ -209,7 +226,8 @@ TEST(Agent, KnowsTheCLibraryThatIsInstalled) {
        {Function{SYS_pread64, "pread64", 17}, Function{SYS_pwrite64, "pwrite64", 17},
         Function{SYS_read, "read", 11}, Function{SYS_write, "write", 14},
         Function{SYS_writev, "writev", 14}, Function{SYS_sendmsg, "sendmsg", 14},
-        Function{SYS_epoll_wait, "epoll_wait", 17}}) {
+        Function{SYS_epoll_wait, "epoll_wait", 17}, Function{SYS_recvfrom, "recv", 23},
+        Function{SYS_sendto, "send", 23}}) {
     const GuestAddress head{reinterpret_cast<uint64_t>(dlsym(RTLD_DEFAULT, one.name))};
     const auto function = FileFunction::find(one.number, head + one.call, own_memory);
     ASSERT_TRUE(function) << one.name;
@@ -335,6 +353,28 @@ TEST(Agent, WhatAnEpollWaitHasFoundIsCountedInEvents) {
   EXPECT_EQ(*made->data, range_of(GuestAddress{0x7f1000250123}, 36));
   EXPECT_EQ(made->event.before.rdx, 512u);
   EXPECT_EQ(made->event.before.r10, 0u);
+}
+
+TEST(Agent, APageHasRoomForTheCodeOfAllFunctions) {
+  EXPECT_LE(file_code_bytes(), kPageSize / Agent::most_functions());
+}
+
+TEST(Agent, RecvAndSendHaveTheirCookiesInUpperHalves) {
+  Agent agent = agent_of_clock();
+  agent.code[SYS_recvfrom] = agent.code.at(SYS_time);
+  Bytes ring(Agent::ring_bytes());
+  const uint64_t slot[] = {SYS_recvfrom, 100, 16384, 0x7f1000250123};  // number, result, size, copy
+  const uint32_t halves[] = {7, MSG_DONTWAIT};
+  std::memcpy(ring.data() + (3 << AGENT_SLOT_SHIFT), slot, sizeof(slot));
+  std::memcpy(ring.data() + (3 << AGENT_SLOT_SHIFT) + AGENT_RDI, halves, sizeof(halves));
+  const auto made = agent_event(agent, ring, 3, {});
+  ASSERT_TRUE(made && made->data);
+  EXPECT_EQ(*made->data, range_of(GuestAddress{0x7f1000250123}, 100));
+  EXPECT_EQ(made->event.before.rdi, 0x5566778800000007u);
+  EXPECT_EQ(made->event.before.r10, 0xddeeff0000000040u);
+  EXPECT_EQ(made->event.before.r8, 0u);
+  EXPECT_EQ(made->event.before.r9, 0u);
+  EXPECT_EQ(made->event.before.rdx, 16384u);
 }
 
 TEST(Agent, DescriptorsHaveABitEach) {
