@@ -39,6 +39,27 @@ extern const uint8_t rchk_stream_first_cookie[], rchk_stream_second_cookie[];
 extern const uint8_t rchk_stream_number[];
 extern const uint8_t rchk_stream_begin[], rchk_stream_bases[], rchk_stream_bases_end[];
 extern const uint8_t rchk_stream_called[], rchk_stream_return[], rchk_stream_traced[];
+
+extern const uint8_t rchk_wait_code[], rchk_wait_code_end[];
+extern const uint8_t rchk_wait_with_threads[], rchk_wait_threads[], rchk_wait_second[];
+extern const uint8_t rchk_wait_alone[], rchk_wait_behind_alone[];
+extern const uint8_t rchk_wait_with_others[], rchk_wait_behind_with_others[];
+extern const uint8_t rchk_wait_first_ring[], rchk_wait_second_ring[];
+extern const uint8_t rchk_wait_copies[], rchk_wait_copies_end[];
+extern const uint8_t rchk_wait_first_cookie[], rchk_wait_second_cookie[];
+extern const uint8_t rchk_wait_begin[], rchk_wait_bases[], rchk_wait_bases_end[];
+extern const uint8_t rchk_wait_called[], rchk_wait_return[], rchk_wait_traced[];
+
+extern const uint8_t rchk_socket_code[], rchk_socket_code_end[];
+extern const uint8_t rchk_socket_with_threads[], rchk_socket_threads[], rchk_socket_second[];
+extern const uint8_t rchk_socket_alone[], rchk_socket_behind_alone[];
+extern const uint8_t rchk_socket_with_others[], rchk_socket_behind_with_others[];
+extern const uint8_t rchk_socket_first_ring[], rchk_socket_second_ring[];
+extern const uint8_t rchk_socket_copies[], rchk_socket_copies_end[];
+extern const uint8_t rchk_socket_first_cookie[], rchk_socket_second_cookie[];
+extern const uint8_t rchk_socket_number[];
+extern const uint8_t rchk_socket_begin[], rchk_socket_bases[], rchk_socket_bases_end[];
+extern const uint8_t rchk_socket_called[], rchk_socket_return[], rchk_socket_traced[];
 }
 
 namespace rchk::record {
@@ -59,16 +80,27 @@ constexpr ClockFunction kClockFunctions[] = {
     {SYS_gettimeofday, rchk_clock_gettimeofday},
     {SYS_time, rchk_clock_time},
 };
-constexpr int32_t kFileCalls[] = {SYS_pread64, SYS_pwrite64, SYS_read,
-                                  SYS_write,   SYS_writev,   SYS_sendmsg};
+constexpr int32_t kFileCalls[] = {SYS_pread64, SYS_pwrite64,   SYS_read,     SYS_write, SYS_writev,
+                                  SYS_sendmsg, SYS_epoll_wait, SYS_recvfrom, SYS_sendto};
 
 bool has_offset(int32_t number) { return number == SYS_pread64 || number == SYS_pwrite64; }
+
+bool is_of_socket(int32_t number) { return number == SYS_recvfrom || number == SYS_sendto; }
+
+bool reads(int32_t number) {
+  return number == SYS_pread64 || number == SYS_read || number == SYS_recvfrom ||
+         number == SYS_epoll_wait;
+}
+
+// Of recv and send an upper half is one.
+constexpr int kHalfBits = 32;
+uint64_t in_upper_half(uint64_t cookie) { return cookie << kHalfBits; }
 
 // Debian 12's, in hexadecimal digits, as far as they matter; "?": whatever a byte may be.
 struct KnownCode {
   int32_t number;
   std::string_view code;
-  uint64_t call;
+  uint64_t call;                      // behind the question for threads, and the number
   uint64_t loads, call_with_threads;  // 0: those with threads are none of the agent's
 };
 constexpr KnownCode kKnownCode[] = {
@@ -126,6 +158,21 @@ constexpr KnownCode kKnownCode[] = {
      "8b54241c488b7424104189c08b7c2408b82e0000000f05483d00f0ffff77?4489c74889442408e8????"
      "488b4424084883c428c3",
      14, 58, 75},
+    {SYS_epoll_wait,
+     "803d????004189ca7414b8e80000000f05483d00f0ffff77?c3????4883ec28895424184889742410897c240c"
+     "894c241ce8????448b54241c8b5424184189c0488b7424108b7c240cb8e80000000f05483d00f0ffff77?4489c7"
+     "8944240ce8????8b44240c4883c428c3",
+     17, 58, 84},
+    {SYS_recvfrom,
+     "803d????004189ca741c4531c94531c0b82d0000000f05483d00f0ffff77?c3??????554883ec2048895424104889"
+     "742408893c24894c241ce8????448b54241c8b3c244531c989c5488b542410488b7424084531c0b82d0000000f05"
+     "483d00f0ffff77?89ef48890424",
+     23, 67, 98},
+    {SYS_sendto,
+     "803d????004189ca741c4531c94531c0b82c0000000f05483d00f0ffff77?c3??????554883ec2048895424104889"
+     "742408893c24894c241ce8????448b54241c8b3c244531c989c5488b542410488b7424084531c0b82c0000000f05"
+     "483d00f0ffff77?89ef48890424",
+     23, 67, 98},
 };
 
 bool is_known(std::string_view known, std::span<const uint8_t> code) {
@@ -272,7 +319,9 @@ void Agent::place_data(GuestAddress at) {
 
 int Agent::most_descriptors() { return AGENT_DESCRIPTORS; }
 
-uint64_t Agent::most_bytes(int32_t number) {
+uint64_t Agent::most_asked_for(int32_t number) {
+  static_assert(AGENT_MOST_EPOLL_EVENTS * AGENT_EPOLL_EVENT_BYTES <= AGENT_COPIES_BYTES);
+  if (number == SYS_epoll_wait) return AGENT_MOST_EPOLL_EVENTS;
   return has_offset(number) ? AGENT_DATA_BYTES : AGENT_STREAM_BYTES;
 }
 
@@ -313,7 +362,8 @@ std::vector<trace::MemoryWrite> plain_heads(GuestAddress vdso, const VdsoCalls& 
 
 size_t file_code_bytes() {
   return static_cast<size_t>(
-      std::max(rchk_file_code_end - rchk_file_code, rchk_stream_code_end - rchk_stream_code));
+      std::max({rchk_file_code_end - rchk_file_code, rchk_stream_code_end - rchk_stream_code,
+                rchk_wait_code_end - rchk_wait_code, rchk_socket_code_end - rchk_socket_code}));
 }
 
 namespace {
@@ -380,10 +430,77 @@ std::vector<trace::MemoryWrite> code_of_streams(Agent& agent, GuestAddress at,
           jump_of(others.loads, code.address(rchk_stream_with_threads))};
 }
 
+std::vector<trace::MemoryWrite> code_of_wait(Agent& agent, GuestAddress at,
+                                             const FileFunction& function) {
+  constexpr uint64_t kNumberBytes = 5;  // mov $232, %eax
+  const FileFunction::WithThreads& others = *function.with_threads;
+  const auto behind = [](GuestAddress call) { return (call + kSyscallInstructionBytes).value; };
+  Template code(rchk_wait_code, rchk_wait_code_end, at);
+  code.put(rchk_wait_alone, (function.call - kNumberBytes).value);
+  code.put(rchk_wait_behind_alone, behind(function.call));
+  code.put(rchk_wait_with_others, (others.loads + FileFunction::kLoadBytes).value);
+  code.put(rchk_wait_behind_with_others, behind(others.call));
+  code.put(rchk_wait_first_ring, agent.ring.value);
+  code.put(rchk_wait_second_ring, agent.ring.value);
+  code.put(rchk_wait_copies, agent.copies.value);
+  code.put(rchk_wait_copies_end, agent.copies.value + AGENT_COPIES_BYTES);
+  code.put(rchk_wait_first_cookie, agent.cookies.first);
+  code.put(rchk_wait_second_cookie, agent.cookies.second);
+  if (!agent.bases) code.remove(rchk_wait_bases, rchk_wait_bases_end);
+  const bool reaches = code.point(rchk_wait_threads, function.threads, kImmediateBytes) &&
+                       code.point(rchk_wait_second, function.second());
+  if (!reaches) return {};
+  agent.functions[function.number] = function;
+  agent.code[function.number] = {code.address(rchk_wait_begin),
+                                 code.address(rchk_wait_called) - kSyscallInstructionBytes,
+                                 code.address(rchk_wait_called),
+                                 code.address(rchk_wait_return),
+                                 code.address(rchk_wait_traced),
+                                 AgentCode::Exit::kJumpsToRcx,
+                                 {}};
+  return {code.write(), jump_of(function.head, at),
+          jump_of(others.loads, code.address(rchk_wait_with_threads))};
+}
+
+std::vector<trace::MemoryWrite> code_of_sockets(Agent& agent, GuestAddress at,
+                                                const FileFunction& function) {
+  constexpr uint64_t kQuestionBytes = 12;  // whether there are threads
+  const FileFunction::WithThreads& others = *function.with_threads;
+  const auto behind = [](GuestAddress call) { return (call + kSyscallInstructionBytes).value; };
+  Template code(rchk_socket_code, rchk_socket_code_end, at);
+  code.put(rchk_socket_alone, (function.head + kQuestionBytes).value);
+  code.put(rchk_socket_behind_alone, behind(function.call));
+  code.put(rchk_socket_with_others, (others.loads + FileFunction::kLoadBytes).value);
+  code.put(rchk_socket_behind_with_others, behind(others.call));
+  code.put(rchk_socket_first_ring, agent.ring.value);
+  code.put(rchk_socket_second_ring, agent.ring.value);
+  code.put(rchk_socket_copies, agent.copies.value);
+  code.put(rchk_socket_copies_end, agent.copies.value + AGENT_COPIES_BYTES);
+  code.put(rchk_socket_first_cookie, in_upper_half(agent.cookies.first));
+  code.put(rchk_socket_second_cookie, in_upper_half(agent.cookies.second));
+  code.put(rchk_socket_number, function.number);
+  if (!agent.bases) code.remove(rchk_socket_bases, rchk_socket_bases_end);
+  const bool reaches = code.point(rchk_socket_threads, function.threads, kImmediateBytes) &&
+                       code.point(rchk_socket_second, function.second());
+  if (!reaches) return {};
+  agent.functions[function.number] = function;
+  agent.code[function.number] = {code.address(rchk_socket_begin),
+                                 code.address(rchk_socket_called) - kSyscallInstructionBytes,
+                                 code.address(rchk_socket_called),
+                                 code.address(rchk_socket_return),
+                                 code.address(rchk_socket_traced),
+                                 AgentCode::Exit::kJumpsToRcx,
+                                 {}};
+  return {code.write(), jump_of(function.head, at),
+          jump_of(others.loads, code.address(rchk_socket_with_threads))};
+}
+
 }  // namespace
 
 std::vector<trace::MemoryWrite> file_code(Agent& agent, GuestAddress at,
                                           const FileFunction& function) {
+  if (is_of_socket(function.number)) return code_of_sockets(agent, at, function);
+  if (function.number == SYS_epoll_wait) return code_of_wait(agent, at, function);
   return function.with_threads ? code_of_streams(agent, at, function)
                                : code_at_offsets(agent, at, function);
 }
@@ -396,7 +513,10 @@ std::vector<trace::MemoryWrite> plain_heads(const FileFunction& function) {
   std::memcpy(head.bytes.data() + sizeof(kCompare), &displacement, sizeof(displacement));
   std::vector<trace::MemoryWrite> writes{std::move(head)};
   if (function.with_threads) {
-    writes.push_back({function.with_threads->loads, {0x48, 0x8b, 0x74, 0x24, 0x10}});
+    const Bytes of_three = {0x48, 0x8b, 0x74, 0x24, 0x10};  // mov 0x10(%rsp), %rsi
+    const Bytes of_four = {0x44, 0x8b, 0x54, 0x24, 0x1c};   // mov 0x1c(%rsp), %r10d
+    const bool has_four = function.number == SYS_epoll_wait || is_of_socket(function.number);
+    writes.push_back({function.with_threads->loads, has_four ? of_four : of_three});
   }
   return writes;
 }
@@ -452,7 +572,13 @@ std::optional<AgentEvent> agent_event(const Agent& agent, std::span<const uint8_
   if (number == SYS_gettimeofday) before.r10 = before.rdi;
   if (is_file_call(number)) {
     before.rdx = word(AGENT_OUTPUT);
-    before.r10 = word(AGENT_OUTPUT + sizeof(uint64_t));
+    if (number != SYS_epoll_wait) before.r10 = word(AGENT_OUTPUT + sizeof(uint64_t));
+  }
+  if (is_of_socket(number)) {
+    const auto half = [slot](size_t offset) { return read_at<uint32_t>(slot, offset); };
+    before.rdi = in_upper_half(agent.cookies.first) | half(AGENT_RDI);
+    before.r10 = in_upper_half(agent.cookies.second) | half(AGENT_RDI + sizeof(uint32_t));
+    before.r8 = before.r9 = 0;
   }
   before.rflags = read_at<uint32_t>(slot, AGENT_FLAGS);
   before.ds = selector(AGENT_DS);
@@ -472,10 +598,11 @@ std::optional<AgentEvent> agent_event(const Agent& agent, std::span<const uint8_
   after.rax = word(AGENT_RESULT);
   const auto result = static_cast<int64_t>(after.rax);
   if (is_file_call(number)) {
-    const bool has_read = (number == SYS_pread64 || number == SYS_read) && result > 0;
+    const uint64_t unit = number == SYS_epoll_wait ? AGENT_EPOLL_EVENT_BYTES : 1;
     GuestAddress data = agent.data + (uint64_t{index} << AGENT_DATA_SHIFT);
-    if (!has_offset(number)) data = {before.r10};
-    if (has_read) made.data = range_of(data, static_cast<uint64_t>(result));
+    if (!has_offset(number)) data = {word(AGENT_OUTPUT + sizeof(uint64_t))};
+    if (reads(number) && result > 0)
+      made.data = range_of(data, static_cast<uint64_t>(result) * unit);
   } else if (auto write = clock_write(after, number, slot)) {
     made.event.writes.push_back(std::move(*write));
   }
@@ -484,7 +611,7 @@ std::optional<AgentEvent> agent_event(const Agent& agent, std::span<const uint8_
 
 std::vector<sock_filter> agent_filter(const AgentCookies& cookies) {
   constexpr size_t kHalf = sizeof(uint32_t);
-  constexpr int kFifth = 4, kSixth = 5;
+  constexpr int kFirst = 0, kFourth = 3, kFifth = 4, kSixth = 5;
   struct Wanted {
     size_t offset;
     uint32_t value;
@@ -493,30 +620,43 @@ std::vector<sock_filter> agent_filter(const AgentCookies& cookies) {
     return offsetof(seccomp_data, args) + static_cast<size_t>(index) * sizeof(uint64_t);
   };
   const auto high = [](uint64_t word) { return static_cast<uint32_t>(word >> 32); };
-  const Wanted wanted[] = {
+  const Wanted of_sockets[] = {
+      {argument(kFirst) + kHalf, static_cast<uint32_t>(cookies.first)},
+      {argument(kFourth) + kHalf, static_cast<uint32_t>(cookies.second)},
+  };
+  const Wanted of_others[] = {
       {argument(kFifth), static_cast<uint32_t>(cookies.first)},
       {argument(kFifth) + kHalf, high(cookies.first)},
       {argument(kSixth), static_cast<uint32_t>(cookies.second)},
       {argument(kSixth) + kHalf, high(cookies.second)},
-      {offsetof(seccomp_data, arch), AUDIT_ARCH_X86_64},
   };
   // Calls of the vsyscall page are asked about as well, and have no exit (vsyscall_page.cpp).
   constexpr size_t kPlace = offsetof(seccomp_data, instruction_pointer) + kHalf;
   std::vector<sock_filter> code{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kPlace),
                                 BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ~0u, 0, 1),
                                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-  for (const Wanted& one : wanted) {
+  const auto demand = [&code](const Wanted& one) {
     code.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<uint32_t>(one.offset)));
     code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, one.value, 1, 0));
     code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE));
-  }
+  };
+  constexpr uint8_t kOfSocketsCount = 7;  // instructions up to the others'
+  demand({offsetof(seccomp_data, arch), AUDIT_ARCH_X86_64});
+  code.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)));
+  code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_recvfrom, 1, 0));
+  code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sendto, 0, kOfSocketsCount));
+  for (const Wanted& one : of_sockets) demand(one);
+  code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  for (const Wanted& one : of_others) demand(one);
   code.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)));
   const auto allow = [&code](uint32_t number) {
     code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1));
     code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
   };
   for (const ClockFunction& function : kClockFunctions) allow(function.number);
-  for (const int32_t number : kFileCalls) allow(static_cast<uint32_t>(number));
+  for (const int32_t number : kFileCalls) {
+    if (!is_of_socket(number)) allow(static_cast<uint32_t>(number));
+  }
   code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE));
   return code;
 }

@@ -20,9 +20,9 @@
 namespace rchk::record {
 
 // The agent: code in the guest that makes some calls without a stop, and writes down in a ring what
-// came of them (docs/notes/agent.md): those that read the clock, and small reads and writes of
-// files, and of sockets that do not block. Code and ring are memory of the guest's: a replay
-// executes the same code, and comes to the same calls.
+// came of them (docs/notes/agent.md): those that read the clock, small reads and writes of files,
+// and of sockets that do not block, and epoll_wait that finds something at once. Code and ring are
+// memory of the guest's: a replay executes the same code, and comes to the same calls.
 
 // Values of two registers by which a seccomp filter knows the agent's calls. Of one recorder's.
 struct AgentCookies {
@@ -45,21 +45,22 @@ struct AgentCode {
   bool has_called(GuestAddress pc) const { return pc >= called && pc < finished; }
 };
 
-// pread64, pwrite64, read, write, writev or sendmsg of the C library, as Debian 12's begin: a
-// question whether there are threads, and the call for where there are none. Of those without an
-// offset also the one for where there are: in that one the agent comes in behind a call of
-// __pthread_enable_asynccancel.
+// pread64, pwrite64, read, write, writev, sendmsg, epoll_wait, recv or send of the C library, as
+// Debian 12's begin: a question whether there are threads, and the call for where there are none.
+// Of those without an offset also the one for where there are: in that one the agent comes in
+// behind a call of __pthread_enable_asynccancel, in place of the instruction at `loads`, which is
+// the next one, and which it makes up for.
 struct FileFunction {
   int32_t number = 0;
   GuestAddress head;     // `cmpb $0, disp32(%rip)`
   GuestAddress threads;  // the byte that it asks for
   GuestAddress call;     // without threads
   struct WithThreads {
-    GuestAddress loads;  // `mov 0x10(%rsp), %rsi`
+    GuestAddress loads;  // `mov 0x10(%rsp), %rsi`, or `mov 0x1c(%rsp), %r10d` of four arguments
     GuestAddress call;
   };
   std::optional<WithThreads> with_threads;
-  static constexpr uint64_t kHeadBytes = 7, kLoadBytes = 5, kMostBytes = 112;
+  static constexpr uint64_t kHeadBytes = 7, kLoadBytes = 5, kMostBytes = 116;
   GuestAddress second() const { return head + kHeadBytes; }
   bool calls_at(GuestAddress pc) const {
     return pc == call || (with_threads && pc == with_threads->call);
@@ -74,7 +75,7 @@ struct FileFunction {
 // The agent of some memory.
 struct Agent {
   GuestAddress ring;
-  GuestAddress data;       // what calls have read, by slot; 0: makes no calls of files
+  GuestAddress data;       // what calls have read, by slot; 0: makes calls of the clock alone
   GuestAddress copies;     // what calls have read that have no offset, behind `data`
   GuestAddress file_code;  // a page
   AgentCookies cookies;
@@ -87,7 +88,7 @@ struct Agent {
   // Descriptors whose calls it makes.
   struct Descriptor {
     uint64_t device = 0, inode = 0;
-    bool is_socket = false;
+    enum class Kind { kFile, kSocket, kEpoll } kind = Kind::kFile;
   };
   std::map<int, Descriptor> descriptors;
 
@@ -101,8 +102,9 @@ struct Agent {
   static uint64_t ring_bytes();
   static uint64_t data_bytes();
   static int most_descriptors();
-  static uint64_t most_functions();            // whose code a page has room for
-  static uint64_t most_bytes(int32_t number);  // of a call of a file
+  static uint64_t most_functions();  // whose code a page has room for
+  // Bytes, or events of an epoll_wait.
+  static uint64_t most_asked_for(int32_t number);
 };
 
 // The code in place of the vDSO's functions: put at `at` in the vDSO, and entered from the heads of
@@ -141,7 +143,7 @@ std::optional<AgentEvent> agent_event(const Agent& agent, std::span<const uint8_
 // Lets the agent's calls pass, and stops at all others.
 std::vector<sock_filter> agent_filter(const AgentCookies& cookies);
 
-// Whether that call reads the clock, or a file, as an agent does.
+// Whether that call reads the clock, or has a descriptor, as an agent's.
 bool reads_clock(int32_t number);
 bool is_file_call(int32_t number);
 

@@ -71,6 +71,7 @@ Result<void> Recorder::Impl::consider_agent(const PendingCall& call, int64_t res
     use.clock_tried = true;
     if (clock_code_bytes() <= confinement.calls.room_bytes) RCHK_TRY(begin_clock_agent());
   }
+  if (number == SYS_epoll_ctl && result == 0) return consider_epoll_target(call.entry.call);
   return is_file_call(number) ? consider_file_call(call, result) : Result<void>();
 }
 
@@ -156,12 +157,14 @@ Result<void> Recorder::Impl::begin_clock_agent() {
   return add_agent_event(std::move(event));
 }
 
-// A small read or write.
+// A small read or write, or a wait for events.
 Result<void> Recorder::Impl::consider_file_call(const PendingCall& call, int64_t result) {
   Space& space = *task_->space;
   AgentUse& use = space.agent_use;
   const syscalls::Call& made = call.entry.call;
-  if (result < 0 || made.arguments[2] > Agent::most_bytes(made.number)) return {};
+  const uint64_t asked = made.arguments[2];
+  const uint64_t most = made.number == SYS_epoll_wait ? static_cast<uint32_t>(asked) : asked;
+  if (result < 0 || most > Agent::most_asked_for(made.number)) return {};
   if (space.agent) {
     const auto known = space.agent->functions.find(made.number);
     if (known != space.agent->functions.end()) {

@@ -52,6 +52,10 @@
         popq    AGENT_FLAGS(\slot)
         movw    %fs, AGENT_FS(\slot)    // in the half of the flags that is always zero
         movw    %gs, AGENT_GS(\slot)
+.endm
+
+// For calls that use neither r8 nor r9.
+.macro  show_cookies prefix
         movabsq $0, %r8                 // last: nothing can fault with them there
         operand \prefix\()_first_cookie, 8
         movabsq $0, %r9
@@ -93,6 +97,7 @@ rchk_clock_begin:
         shll    $AGENT_SLOT_SHIFT, %edx
         addq    %r11, %rdx              // the slot
         save    %rdx, rchk_clock
+        show_cookies rchk_clock
         syscall
         .globl rchk_clock_called
 rchk_clock_called:
@@ -149,6 +154,7 @@ rchk_file_begin:
         movq    %rdx, AGENT_OUTPUT(%r11)
         movq    %r10, (AGENT_OUTPUT + 8)(%r11)
         save    %r11, rchk_file
+        show_cookies rchk_file
         syscall
         .globl rchk_file_called
 rchk_file_called:
@@ -238,6 +244,7 @@ rchk_stream_begin:
         movl    $0, %eax
         operand rchk_stream_number, 4
         save    %r11, rchk_stream
+        show_cookies rchk_stream
         syscall
         .globl rchk_stream_called
 rchk_stream_called:
@@ -272,5 +279,216 @@ rchk_stream_traced:
         jmp     *%r10
         .globl rchk_stream_code_end
 rchk_stream_code_end:
+
+// The same for epoll_wait (descriptor, events, their number, milliseconds): made with a time-out of 0.
+// Where that finds something, or the caller's own is 0, it is the caller's result; else the C library
+// makes its own call, which waits or fails. One that finds nothing has changed nothing.
+        .globl rchk_wait_code
+rchk_wait_code:
+        ask_for_threads rchk_wait_threads
+        je      1f
+        movl    %ecx, %r10d
+        movabsq $0, %rcx                // a call that stops, for where there are no threads
+        operand rchk_wait_alone, 8
+        movabsq $0, %r9                 // and behind it
+        operand rchk_wait_behind_alone, 8
+        jmp     2f
+1:      jump    rchk_wait_second        // where the C library has found that out
+        .globl rchk_wait_with_threads
+rchk_wait_with_threads:
+        movl    0x1c(%rsp), %r10d       // in place of which there is the jump to here
+        movl    0x18(%rsp), %edx
+        movq    0x10(%rsp), %rsi
+        movl    0xc(%rsp), %edi
+        movabsq $0, %rcx
+        operand rchk_wait_with_others, 8
+        movabsq $0, %r9
+        operand rchk_wait_behind_with_others, 8
+2:      cmpl    $AGENT_DESCRIPTORS, %edi
+        jae     rchk_wait_traced
+        cmpl    $AGENT_MOST_EPOLL_EVENTS, %edx
+        ja      rchk_wait_traced
+        movabsq $0, %r11
+        operand rchk_wait_first_ring, 8
+        .globl rchk_wait_begin
+rchk_wait_begin:
+        btl     %edi, AGENT_BITMAP(%r11)
+        jnc     rchk_wait_traced
+        testl   %r10d, %r10d
+        jz      1f
+        cmpl    $AGENT_MOST_MISSES, AGENT_MISSES(%r11)
+        jb      1f                      // else looking seems to be in vain
+        incl    AGENT_MISSES(%r11)
+        testl   $(AGENT_LOOKS_ONE_IN - 1), AGENT_MISSES(%r11)
+        jnz     rchk_wait_traced
+1:      movq    %rcx, AGENT_OWN_CALL(%r11)
+        movl    (%r11), %r8d
+        incl    %r8d
+        andl    $(AGENT_SLOTS - 1), %r8d
+        jz      3f
+        movl    %r10d, AGENT_TIME_OUT(%r11)
+        movl    %eax, AGENT_KEPT(%r11)
+        movq    %r9, AGENT_BEHIND(%r11)
+        imull   $AGENT_EPOLL_EVENT_BYTES, %edx, %ecx
+        addq    AGENT_CURSOR(%r11), %rcx
+        movabsq $0, %r9
+        operand rchk_wait_copies_end, 8
+        cmpq    %r9, %rcx
+        ja      4f
+        movq    AGENT_CURSOR(%r11), %rcx
+        shll    $AGENT_SLOT_SHIFT, %r8d
+        addq    %r8, %r11               // the slot
+        movq    %rdx, AGENT_OUTPUT(%r11)
+        movq    %rcx, (AGENT_OUTPUT + 8)(%r11)
+        movl    $232, %eax
+        xorl    %r10d, %r10d
+        save    %r11, rchk_wait
+        show_cookies rchk_wait
+        syscall
+        .globl rchk_wait_called
+rchk_wait_called:
+        movabsq $0, %r11
+        operand rchk_wait_second_ring, 8
+        movl    (%r11), %r8d
+        incl    %r8d
+        andl    $(AGENT_SLOTS - 1), %r8d
+        shll    $AGENT_SLOT_SHIFT, %r8d
+        movq    %rax, AGENT_RESULT(%r11, %r8)
+        movl    AGENT_TIME_OUT(%r11), %r10d
+        testq   %rax, %rax
+        jg      1f
+        js      2f
+        testl   %r10d, %r10d
+        jz      5f
+2:      incl    AGENT_MISSES(%r11)
+        movl    AGENT_KEPT(%r11), %eax
+        movq    AGENT_OWN_CALL(%r11), %rcx
+        jmp     6f
+1:      imull   $AGENT_EPOLL_EVENT_BYTES, %eax, %ecx
+        movq    AGENT_CURSOR(%r11), %rdi
+        rep movsb
+        movq    %rdi, AGENT_CURSOR(%r11)
+        movl    %ecx, AGENT_MISSES(%r11)
+5:      movq    AGENT_BEHIND(%r11), %rcx
+6:      movl    AGENT_KEPT(%r11), %r8d
+        xorl    %r9d, %r9d
+        incl    (%r11)
+        .globl rchk_wait_return
+rchk_wait_return:
+        jmp     *%rcx
+3:      incl    (%r11)                  // the ring is full
+4:      movq    AGENT_OWN_CALL(%r11), %rcx
+        movabsq $0, %r8                 // what has been copied will have been read by then
+        operand rchk_wait_copies, 8
+        movq    %r8, AGENT_CURSOR(%r11)
+        .globl rchk_wait_traced
+rchk_wait_traced:
+        jmp     *%rcx
+        .globl rchk_wait_code_end
+rchk_wait_code_end:
+
+// The same for recv and send (descriptor, buffer, bytes, flags), which are recvfrom and sendto with
+// two zeros in r8 and r9. So the cookies are in the upper halves of rdi and r10, which hold an int
+// each: 32 bits of them.
+        .globl rchk_socket_code
+rchk_socket_code:
+        ask_for_threads rchk_socket_threads
+        je      1f
+        movl    %ecx, %r10d
+        movabsq $0, %rcx                // a call that stops, for where there are no threads
+        operand rchk_socket_alone, 8
+        movabsq $0, %r9                 // and behind it
+        operand rchk_socket_behind_alone, 8
+        jmp     2f
+1:      jump    rchk_socket_second      // where the C library has found that out
+        .globl rchk_socket_with_threads
+rchk_socket_with_threads:
+        movl    0x1c(%rsp), %r10d       // in place of which there is the jump to here
+        movl    %eax, %ebp              // as the C library does next
+        movq    0x10(%rsp), %rdx
+        movq    0x8(%rsp), %rsi
+        movl    (%rsp), %edi
+        movabsq $0, %rcx
+        operand rchk_socket_with_others, 8
+        movabsq $0, %r9
+        operand rchk_socket_behind_with_others, 8
+2:      cmpl    $AGENT_DESCRIPTORS, %edi
+        jae     rchk_socket_traced
+        cmpq    $AGENT_STREAM_BYTES, %rdx
+        ja      rchk_socket_traced
+        testl   $~AGENT_FLAGS_ALLOWED, %r10d
+        jnz     rchk_socket_traced
+        movabsq $0, %r11
+        operand rchk_socket_first_ring, 8
+        .globl rchk_socket_begin
+rchk_socket_begin:
+        btl     %edi, AGENT_BITMAP(%r11)
+        jnc     rchk_socket_traced
+        movq    %rcx, AGENT_OWN_CALL(%r11)
+        movl    (%r11), %r8d
+        incl    %r8d
+        andl    $(AGENT_SLOTS - 1), %r8d
+        jz      3f
+        movq    %r9, AGENT_BEHIND(%r11)
+        movq    AGENT_CURSOR(%r11), %rcx
+        addq    %rdx, %rcx
+        movabsq $0, %r9
+        operand rchk_socket_copies_end, 8
+        cmpq    %r9, %rcx
+        ja      4f
+        movq    AGENT_CURSOR(%r11), %rcx
+        shll    $AGENT_SLOT_SHIFT, %r8d
+        addq    %r8, %r11               // the slot
+        movq    %rdx, AGENT_OUTPUT(%r11)
+        movq    %rcx, (AGENT_OUTPUT + 8)(%r11)
+        movl    %edi, %edi
+        movl    $0, %eax
+        operand rchk_socket_number, 4
+        save    %r11, rchk_socket
+        movl    %r10d, (AGENT_RDI + 4)(%r11)
+        movabsq $0, %r8
+        operand rchk_socket_first_cookie, 8
+        movabsq $0, %r9
+        operand rchk_socket_second_cookie, 8
+        leaq    (%rdi, %r8), %rdi       // no flags change from here on
+        leaq    (%r10, %r9), %r10
+        movl    $0, %r8d
+        movl    $0, %r9d
+        syscall
+        .globl rchk_socket_called
+rchk_socket_called:
+        movl    %edi, %edi
+        movl    %r10d, %r10d
+        movabsq $0, %r11
+        operand rchk_socket_second_ring, 8
+        movl    (%r11), %r8d
+        incl    %r8d
+        andl    $(AGENT_SLOTS - 1), %r8d
+        shll    $AGENT_SLOT_SHIFT, %r8d
+        movq    %rax, AGENT_RESULT(%r11, %r8)
+        cmpl    $45, AGENT_NUMBER(%r11, %r8)
+        jne     1f
+        testq   %rax, %rax
+        jle     1f
+        movq    AGENT_CURSOR(%r11), %rdi
+        movq    %rax, %rcx
+        rep movsb
+        movq    %rdi, AGENT_CURSOR(%r11)
+1:      xorl    %r8d, %r8d
+        movq    AGENT_BEHIND(%r11), %rcx
+        incl    (%r11)
+        .globl rchk_socket_return
+rchk_socket_return:
+        jmp     *%rcx
+3:      incl    (%r11)                  // the ring is full
+4:      movq    AGENT_OWN_CALL(%r11), %rcx
+        movabsq $0, %r8                 // what has been copied will have been read by then
+        operand rchk_socket_copies, 8
+        movq    %r8, AGENT_CURSOR(%r11)
+        .globl rchk_socket_traced
+rchk_socket_traced:
+        jmp     *%rcx
+        .globl rchk_socket_code_end
+rchk_socket_code_end:
 
         .section .note.GNU-stack, "", @progbits

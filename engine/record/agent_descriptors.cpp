@@ -1,17 +1,23 @@
 // The descriptors whose calls an agent makes (agent.h).
 
 #include <algorithm>
+#include <cinttypes>
+#include <cstdio>
+#include <sstream>
 
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <linux/magic.h>
 #include <sched.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "engine/record/limits.h"
@@ -38,6 +44,32 @@ bool is_plain_file_system(const struct statfs& system) {
   }
 }
 
+uint64_t kernel_device(dev_t device) {
+  constexpr int kMinorBits = 20;
+  return uint64_t{major(device)} << kMinorBits | minor(device);
+}
+
+// Devices of files that no file system shows: sockets, pipes without a name, and eventfd, timerfd
+// and the like.
+struct InternalDevices {
+  uint64_t sockets = 0, pipes = 0, others = 0;
+
+  InternalDevices() {
+    int ends[2] = {-1, -1};
+    if (pipe2(ends, O_CLOEXEC) != 0) return;
+    const FileDescriptor pipe(ends[0]), other_end(ends[1]);
+    const FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const FileDescriptor event(eventfd(0, EFD_CLOEXEC));
+    sockets = device_of(socket);
+    pipes = device_of(pipe);
+    others = device_of(event);
+  }
+  static uint64_t device_of(const FileDescriptor& file) {
+    struct stat status {};
+    return fstat(file.get(), &status) == 0 ? kernel_device(status.st_dev) : 0;
+  }
+};
+
 }  // namespace
 
 std::vector<snapshot::FileId> files_mapped_by(const trace::SyscallEvent& event) {
@@ -58,13 +90,14 @@ Result<void> Recorder::Impl::consider_descriptor(int descriptor) {
   if (++space.agent_use.of_descriptor[descriptor] != kCallsOfDescriptor) return {};
   const auto served = descriptor_for_agent(descriptor);
   if (!served) return {};
+  agent_serves_epolls_ |= served->kind == Agent::Descriptor::Kind::kEpoll;
   agent.descriptors[descriptor] = *served;
   return add_agent_event({{}, {descriptor_byte(agent, descriptor)}});
 }
 
 // What a descriptor of task_ refers to, if calls of it do nothing but read and write, and never
 // wait: a file that is mapped nowhere and that no replay repeats, or a socket of those that do not
-// block, whose other end is outside.
+// block, whose other end is outside; or an epoll.
 std::optional<Agent::Descriptor> Recorder::Impl::descriptor_for_agent(int descriptor) const {
   const bool is_restricted = task_->sandbox.mode() != syscalls::Sandbox::Mode::kNone;
   const bool is_alone = !files_shared_ && !task_->space->agent_use.tables_differ;
@@ -73,9 +106,13 @@ std::optional<Agent::Descriptor> Recorder::Impl::descriptor_for_agent(int descri
   const std::string path = fmt::format("/proc/{}/fd/{}", task_->tid, descriptor);
   struct stat status {};
   if (stat(path.c_str(), &status) != 0) return std::nullopt;
-  const Agent::Descriptor found{status.st_dev, status.st_ino, S_ISSOCK(status.st_mode)};
-  if (found.is_socket) {
+  Agent::Descriptor found{status.st_dev, status.st_ino};
+  if (S_ISSOCK(status.st_mode)) {
+    found.kind = Agent::Descriptor::Kind::kSocket;
     if (!is_served_socket(descriptor)) return std::nullopt;
+  } else if (is_epoll(descriptor)) {
+    found.kind = Agent::Descriptor::Kind::kEpoll;
+    if (!is_served_epoll(descriptor)) return std::nullopt;
   } else if (!S_ISREG(status.st_mode) || !is_served_file(path, found)) {
     return std::nullopt;
   }
@@ -121,6 +158,49 @@ bool Recorder::Impl::is_served_socket(int descriptor) const {
   if (getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return false;
   return std::none_of(tasks_.begin(), tasks_.end(),
                       [&peer](const auto& item) { return item.second->process->pid == peer.pid; });
+}
+
+bool Recorder::Impl::is_epoll(int descriptor) const {
+  return read_proc_link(task_->tid, fmt::format("fd/{}", descriptor)) == "anon_inode:[eventpoll]";
+}
+
+// Whether all files in it say at once what events there are: those do that have no file system of
+// their own. What others say may have to come from a program (FUSE), that of a terminal from who
+// has its line; and what is in an epoll that is in it nobody looks at.
+bool Recorder::Impl::is_served_epoll(int descriptor) const {
+  const auto contents = read_proc_file(task_->tid, fmt::format("fdinfo/{}", descriptor));
+  if (!contents) return false;
+  std::istringstream lines(std::string(contents->begin(), contents->end()));
+  for (std::string line; std::getline(lines, line);) {
+    // proc(5); fs/eventpoll.c, ep_show_fdinfo
+    int target = 0;
+    if (std::sscanf(line.c_str(), "tfd: %d", &target) != 1) continue;
+    uint64_t device = 0;
+    const size_t at = line.rfind("sdev:");
+    if (at == std::string::npos) return false;
+    if (std::sscanf(line.c_str() + at, "sdev:%" SCNx64, &device) != 1) return false;
+    if (!answers_at_once(device, target)) return false;
+  }
+  return true;
+}
+
+// `device`: as the kernel has it (linux/kdev_t.h).
+bool Recorder::Impl::answers_at_once(uint64_t device, int target) const {
+  static const InternalDevices known;
+  if (device == known.sockets || device == known.pipes) return true;
+  return device == known.others && !is_epoll(target);
+}
+
+// A file is in an epoll now.
+Result<void> Recorder::Impl::consider_epoll_target(const syscalls::Call& made) {
+  if (!agent_serves_epolls_ || static_cast<int32_t>(made.arguments[1]) != EPOLL_CTL_ADD) return {};
+  const auto target = static_cast<int32_t>(made.arguments[2]);
+  struct stat status {};
+  const std::string path = fmt::format("/proc/{}/fd/{}", task_->tid, target);
+  const bool known = stat(path.c_str(), &status) == 0;
+  if (known && answers_at_once(kernel_device(status.st_dev), target)) return {};
+  return end_agent_descriptors_if(
+      [](const Agent::Descriptor& other) { return other.kind == Agent::Descriptor::Kind::kEpoll; });
 }
 
 // What a call has done to descriptors, and what it has mapped, is nothing for the agent any more.
@@ -199,7 +279,9 @@ Result<void> Recorder::Impl::end_agent_file(std::optional<std::pair<uint64_t, ui
 
 // In all memories, for who shares a socket shares whether it blocks.
 Result<void> Recorder::Impl::end_agent_sockets() {
-  return end_agent_descriptors_if([](const Agent::Descriptor& known) { return known.is_socket; });
+  return end_agent_descriptors_if([](const Agent::Descriptor& known) {
+    return known.kind == Agent::Descriptor::Kind::kSocket;
+  });
 }
 
 Result<void> Recorder::Impl::end_agent_descriptors_if(

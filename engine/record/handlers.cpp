@@ -1,6 +1,7 @@
 // Signals with handlers (docs/notes/tasks.md, "Signals").
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstring>
 
@@ -94,6 +95,17 @@ GuestAddress end_of_frame(GuestAddress frame, GuestAddress old_stack, const Fram
   return frame + kMostFrameBytes;
 }
 
+// Whether the agent's call that is the task's last event has raised it: the guest is to hear of it
+// before it goes on.
+bool is_of_agents_call(const siginfo_t& info, const Task& task) {
+  if (info.si_signo != SIGPIPE || !task.space->agent) return false;
+  if (static_cast<int64_t>(task.last_registers.rax) != -EPIPE) return false;
+  const auto& parts = task.space->agent->code;
+  return std::any_of(parts.begin(), parts.end(), [&task](const auto& item) {
+    return item.second.called == task.last_registers.pc();
+  });
+}
+
 }  // namespace
 
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_handled_signal(const siginfo_t& info,
@@ -106,7 +118,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_handled_signal(const siginf
   } else {
     delivery.place = place_of(info, registers);
     const bool computing = delivery.place == Place::kByState && !task.place_now;
-    if (computing || task.restarted) {
+    if ((computing && !is_of_agents_call(info, task)) || task.restarted) {
       RCHK_TRY(hold(info));
       return MaybeStop();
     }
@@ -127,7 +139,9 @@ Result<void> Recorder::Impl::hold(const siginfo_t& info) {
   if (task.restarted) return {};  // it ends the call that is about to be made again
   if (task.mask_while_held) return {};
   RCHK_TRY_ASSIGN(task.mask_while_held, task.tracee.signal_mask());
-  RCHK_TRY(task.tracee.set_signal_mask(*task.mask_while_held | ~kFaultSignals));
+  SignalSet kept_back = ~kFaultSignals;
+  if (task.space->agent) kept_back &= ~signal_bit(SIGPIPE);  // is_of_agents_call()
+  RCHK_TRY(task.tracee.set_signal_mask(*task.mask_while_held | kept_back));
   task.hold_until_ns = monotonic_ns() + kHoldNs;
   return {};
 }

@@ -321,6 +321,10 @@ class Recorder::Impl {
   std::optional<Agent::Descriptor> descriptor_for_agent(int descriptor) const;
   bool is_served_file(const std::string& path, const Agent::Descriptor& file) const;
   bool is_served_socket(int descriptor) const;
+  bool is_epoll(int descriptor) const;
+  bool is_served_epoll(int descriptor) const;
+  bool answers_at_once(uint64_t device, int target) const;
+  Result<void> consider_epoll_target(const syscalls::Call& made);
   Result<void> end_agent_descriptors(const PendingCall& call,
                                      const std::vector<snapshot::FileId>& mapped);
   Result<void> end_agent_files(const std::vector<snapshot::FileId>& mapped);
@@ -476,8 +480,9 @@ class Recorder::Impl {
   RandomInstructionFinder random_instructions_;
   VsyscallFinder vsyscalls_;
   AgentCookies agent_cookies_;  // of the first agent on
-  bool files_shared_ = false;   // descriptors, by processes with memory of their own
-  TscMirror tsc_mirror_;        // on while run() lets the guest run freely
+  bool agent_serves_epolls_ = false;
+  bool files_shared_ = false;  // descriptors, by processes with memory of their own
+  TscMirror tsc_mirror_;       // on while run() lets the guest run freely
   uint64_t start_ns_ = 0;
 
   std::map<pid_t, std::unique_ptr<Task>> tasks_;

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "engine/record/agent_layout.h"
@@ -46,6 +47,18 @@ Bytes read_function() {
           0x24, 0x08, 0x31, 0xc0, 0x0f, 0x05, 0x48, 0x3d, 0,    0xf0, 0xff, 0xff, 0x77, 0x34,
           0x44, 0x89, 0xc7, 0x48, 0x89, 0x44, 0x24, 0x08, 0xe8, 0x9f, 0xd5, 0xf8, 0xff, 0x48,
           0x8b, 0x44, 0x24, 0x08, 0x48, 0x83, 0xc4, 0x28, 0xc3};
+}
+
+// epoll_wait as in Debian 12.
+Bytes epoll_wait_function() {
+  return {0x80, 0x3d, 0xf1, 0x26, 0x0d, 0,    0,    0x41, 0x89, 0xca, 0x74, 0x14, 0xb8, 0xe8, 0,
+          0,    0,    0x0f, 0x05, 0x48, 0x3d, 0,    0xf0, 0xff, 0xff, 0x77, 0x5d, 0xc3, 0x0f, 0x1f,
+          0x40, 0,    0x48, 0x83, 0xec, 0x28, 0x89, 0x54, 0x24, 0x18, 0x48, 0x89, 0x74, 0x24, 0x10,
+          0x89, 0x7c, 0x24, 0x0c, 0x89, 0x4c, 0x24, 0x1c, 0xe8, 0x06, 0xc9, 0xf7, 0xff, 0x44, 0x8b,
+          0x54, 0x24, 0x1c, 0x8b, 0x54, 0x24, 0x18, 0x41, 0x89, 0xc0, 0x48, 0x8b, 0x74, 0x24, 0x10,
+          0x8b, 0x7c, 0x24, 0x0c, 0xb8, 0xe8, 0,    0,    0,    0x0f, 0x05, 0x48, 0x3d, 0,    0xf0,
+          0xff, 0xff, 0x77, 0x32, 0x44, 0x89, 0xc7, 0x89, 0x44, 0x24, 0x0c, 0xe8, 0x56, 0xc9, 0xf7,
+          0xff, 0x8b, 0x44, 0x24, 0x0c, 0x48, 0x83, 0xc4, 0x28, 0xc3};
 }
 
 constexpr GuestAddress kHead{0x7f1000001000};
@@ -89,9 +102,25 @@ TEST(Agent, ItsFilterKnowsItsCallsAlone) {
   data.args[5] = kCookies.second;
   EXPECT_EQ(answer(filter, data), SECCOMP_RET_ALLOW);
   for (const int number : {SYS_gettimeofday, SYS_time, SYS_pread64, SYS_pwrite64, SYS_read,
-                           SYS_write, SYS_writev, SYS_sendmsg}) {
+                           SYS_write, SYS_writev, SYS_sendmsg, SYS_epoll_wait}) {
     data.nr = number;
     EXPECT_EQ(answer(filter, data), SECCOMP_RET_ALLOW);
+  }
+  for (const int number : {SYS_recvfrom, SYS_sendto}) {
+    seccomp_data of_socket = data;
+    of_socket.nr = number;
+    EXPECT_EQ(answer(filter, of_socket), SECCOMP_RET_TRACE);
+    of_socket.args[4] = of_socket.args[5] = 0;
+    of_socket.args[0] = kCookies.first << 32 | 7;
+    of_socket.args[3] = kCookies.second << 32 | MSG_DONTWAIT;
+    EXPECT_EQ(answer(filter, of_socket), SECCOMP_RET_ALLOW);
+    for (const int argument : {0, 3}) {
+      of_socket.args[argument] ^= 1ull << 40;
+      EXPECT_EQ(answer(filter, of_socket), SECCOMP_RET_TRACE);
+      of_socket.args[argument] ^= 1ull << 40;
+    }
+    of_socket.nr = SYS_read;
+    EXPECT_EQ(answer(filter, of_socket), SECCOMP_RET_TRACE);
   }
   data.nr = SYS_readv;
   EXPECT_EQ(answer(filter, data), SECCOMP_RET_TRACE);
@@ -161,6 +190,27 @@ TEST(Agent, KnowsReadByItsCallsWithThreadsAndWithout) {
   EXPECT_FALSE(find_function(SYS_write, code, 14));
 }
 
+TEST(Agent, KnowsEpollWaitByItsCallsWithThreadsAndWithout) {
+  const Bytes code = epoll_wait_function();
+  for (const uint64_t call : {17, 84}) {
+    const auto function = find_function(SYS_epoll_wait, code, call);
+    ASSERT_TRUE(function && function->with_threads) << call;
+    EXPECT_TRUE(function->calls_at(kHead + 17) && function->calls_at(kHead + 84));
+    const auto heads = plain_heads(*function);
+    ASSERT_THAT(heads, SizeIs(2));
+    for (const trace::MemoryWrite& head : heads) {
+      const auto at = static_cast<ptrdiff_t>(head.address - kHead);
+      const auto size = static_cast<ptrdiff_t>(head.bytes.size());
+      EXPECT_EQ(head.bytes, Bytes(code.begin() + at, code.begin() + at + size));
+    }
+    Agent agent = agent_of_clock();
+    EXPECT_TRUE(file_code(agent, {0x7f2000000000}, *function).empty());
+    const auto writes = file_code(agent, {0x7f1000100000}, *function);
+    ASSERT_THAT(writes, SizeIs(3));
+    EXPECT_LE(writes[0].bytes.size(), kPageSize / Agent::most_functions());
+  }
+}
+
 // Where it does not, all calls stop, and nothing but speed is lost: nobody would notice.
 TEST(Agent, KnowsTheCLibraryThatIsInstalled) {
   const auto own_memory = [](GuestAddress from, uint64_t bytes) {
@@ -175,7 +225,9 @@ TEST(Agent, KnowsTheCLibraryThatIsInstalled) {
   for (const Function& one :
        {Function{SYS_pread64, "pread64", 17}, Function{SYS_pwrite64, "pwrite64", 17},
         Function{SYS_read, "read", 11}, Function{SYS_write, "write", 14},
-        Function{SYS_writev, "writev", 14}, Function{SYS_sendmsg, "sendmsg", 14}}) {
+        Function{SYS_writev, "writev", 14}, Function{SYS_sendmsg, "sendmsg", 14},
+        Function{SYS_epoll_wait, "epoll_wait", 17}, Function{SYS_recvfrom, "recv", 23},
+        Function{SYS_sendto, "send", 23}}) {
     const GuestAddress head{reinterpret_cast<uint64_t>(dlsym(RTLD_DEFAULT, one.name))};
     const auto function = FileFunction::find(one.number, head + one.call, own_memory);
     ASSERT_TRUE(function) << one.name;
@@ -289,9 +341,45 @@ TEST(Agent, WhatIsReadWithoutAnOffsetLiesWhereTheSlotSays) {
   EXPECT_EQ(made->event.before.r10, 0x7f1000250123u);
 }
 
+TEST(Agent, WhatAnEpollWaitHasFoundIsCountedInEvents) {
+  Agent agent = agent_of_clock();
+  const auto function = find_function(SYS_epoll_wait, epoll_wait_function());
+  ASSERT_FALSE(file_code(agent, {0x7f1000100000}, *function).empty());
+  Bytes ring(Agent::ring_bytes());
+  const uint64_t slot[] = {SYS_epoll_wait, 3, 512, 0x7f1000250123};  // number, result, most, copy
+  std::memcpy(ring.data() + (3 << AGENT_SLOT_SHIFT), slot, sizeof(slot));
+  const auto made = agent_event(agent, ring, 3, {});
+  ASSERT_TRUE(made && made->data);
+  EXPECT_EQ(*made->data, range_of(GuestAddress{0x7f1000250123}, 36));
+  EXPECT_EQ(made->event.before.rdx, 512u);
+  EXPECT_EQ(made->event.before.r10, 0u);
+}
+
+TEST(Agent, APageHasRoomForTheCodeOfAllFunctions) {
+  EXPECT_LE(file_code_bytes(), kPageSize / Agent::most_functions());
+}
+
+TEST(Agent, RecvAndSendHaveTheirCookiesInUpperHalves) {
+  Agent agent = agent_of_clock();
+  agent.code[SYS_recvfrom] = agent.code.at(SYS_time);
+  Bytes ring(Agent::ring_bytes());
+  const uint64_t slot[] = {SYS_recvfrom, 100, 16384, 0x7f1000250123};  // number, result, size, copy
+  const uint32_t halves[] = {7, MSG_DONTWAIT};
+  std::memcpy(ring.data() + (3 << AGENT_SLOT_SHIFT), slot, sizeof(slot));
+  std::memcpy(ring.data() + (3 << AGENT_SLOT_SHIFT) + AGENT_RDI, halves, sizeof(halves));
+  const auto made = agent_event(agent, ring, 3, {});
+  ASSERT_TRUE(made && made->data);
+  EXPECT_EQ(*made->data, range_of(GuestAddress{0x7f1000250123}, 100));
+  EXPECT_EQ(made->event.before.rdi, 0x5566778800000007u);
+  EXPECT_EQ(made->event.before.r10, 0xddeeff0000000040u);
+  EXPECT_EQ(made->event.before.r8, 0u);
+  EXPECT_EQ(made->event.before.r9, 0u);
+  EXPECT_EQ(made->event.before.rdx, 16384u);
+}
+
 TEST(Agent, DescriptorsHaveABitEach) {
   Agent agent = agent_of_clock();
-  agent.descriptors = {{3, {1, 2}}, {9, {1, 3}}, {15, {1, 4, true}}};
+  agent.descriptors = {{3, {1, 2}}, {9, {1, 3}}, {15, {1, 4, Agent::Descriptor::Kind::kSocket}}};
   EXPECT_THAT(descriptor_byte(agent, 3).bytes, ElementsAre(8));
   EXPECT_EQ(descriptor_byte(agent, 3).address, agent.ring + AGENT_BITMAP);
   EXPECT_THAT(descriptor_byte(agent, 10).bytes, ElementsAre(0x82));
