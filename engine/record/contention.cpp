@@ -17,6 +17,7 @@ namespace {
 constexpr uint64_t kLongYieldNs = 300'000;  // somebody else had a slice
 constexpr uint64_t kPeriodNs = 50'000'000, kCrowdedPeriodNs = 500'000'000;
 constexpr uint64_t kGapEveryNs = 5'000'000;
+constexpr int kStopsWithoutGap = 64;
 constexpr int kFreeYields = 16;  // short ones, in a row: the core is its own again
 constexpr uint64_t kShortestSleepNs = 1'000, kLongestSleepNs = 320'000, kSoonNs = 20'000;
 
@@ -62,6 +63,8 @@ void CoreContention::let_run() {
 }
 
 void CoreContention::leave_a_gap() {
+  if (++stops_ < kStopsWithoutGap) return;  // where stops are rare, others get their turn anyway
+  stops_ = 0;
   if (monotonic_ns() < next_gap_ns_) return;
   const timespec moment{0, 1};  // 50 us more, the timer's slack
   nanosleep(&moment, nullptr);

@@ -48,6 +48,7 @@ class CoreContention {
   uint64_t lost_ns_ = 0;  // in long yields, since the period began
   int free_yields_ = 0;
   uint64_t next_gap_ns_ = 0;
+  int stops_ = 0;  // since the last gap was thought of
   uint64_t sleep_ns_ = 0, slept_until_ns_ = 0;
 };
 

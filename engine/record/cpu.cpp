@@ -102,7 +102,8 @@ trace::CpuidLeaf guest_cpuid(uint32_t leaf, uint32_t subleaf, bool mask) {
 std::vector<trace::CpuidLeaf> cpuid_table(bool mask) {
   std::vector<trace::CpuidLeaf> table;
   for (const uint32_t first : {0u, 0x40000000u, 0x80000000u}) add_leaves(first, mask, table);
-  // What leaves are answered with that there are not: Intel's processors repeat the highest basic one.
+  // What leaves are answered with that there are not: Intel's processors repeat the highest basic
+  // one.
   const uint32_t beyond = guest_cpuid(0, 0, mask).eax + 1;
   const trace::CpuidLeaf entry = guest_cpuid(beyond, 0, mask);
   if ((entry.eax | entry.ebx | entry.ecx | entry.edx) != 0) table.push_back(entry);
