@@ -41,6 +41,7 @@ Result<ChosenProcess> choose_process(trace::EventSource& recording, const Proces
   chosen.process = *index;
   RCHK_TRY_ASSIGN(chosen.beginning, chosen.view->beginning());
   if (const auto& end = table.process(*index).end) {
+    // Where it cannot be read the rest can still be looked at.
     const auto event = recording.event(end->event);
     if (event && std::holds_alternative<trace::TaskEndEvent>((*event)->body)) {
       chosen.end = chosen.view->local_number(end->event);

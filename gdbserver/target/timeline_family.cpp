@@ -195,7 +195,7 @@ Result<void> TimelineFamily::tell_kin(Member& member) {
   }
   if (self.end) {
     const auto event = recording_.event(self.end->event);
-    // Otherwise its memory ends with it.
+    // Otherwise its memory ends with it; or it cannot be read, and the rest can still be looked at.
     const bool others_go_on = event && std::holds_alternative<trace::TaskEndEvent>((*event)->body);
     if (others_go_on) kin->end = self.end->event;
   }
