@@ -10,7 +10,6 @@
 #include "cli/trace_folder.h"
 #include "engine/replay/parallel_replay.h"
 #include "engine/replay/replayer.h"
-#include "engine/replay/tree_replay.h"
 #include "engine/syscalls/syscall.h"
 #include "engine/timeline/timeline.h"
 #include "engine/trace/reader.h"
@@ -91,61 +90,35 @@ Result<Summary> summarized(trace::EventSource& source, const ReplayTotals& total
   return summary;
 }
 
-// Replays all processes from the start to the end: on all cores those that have no memory in
-// common.
-Result<Summary> replay_tree(trace::EventSource& source, const WholeReplay& how) {
+// Replays all from the start to the end, on all cores as far as it falls into pieces.
+Result<Summary> replay_everything(trace::EventSource& recording, const WholeReplay& how) {
   RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
-  RCHK_TRY_ASSIGN(const auto tree, replay::TreeReplay::create(
-                                       source, {pinned.cpu, cores_for_workers(pinned, how.jobs),
-                                                how.restores, false, syscall_name}));
-  RCHK_TRY_ASSIGN(const ReplayTotals totals, tree->run(how.on_event, how.on_progress));
-  return summarized(source, totals);
+  RCHK_TRY_ASSIGN(
+      replay::ParallelReplay whole,
+      replay::ParallelReplay::plan(recording, {pinned.cpu, cores_for_workers(pinned, how.jobs),
+                                               how.restores, how.jobs > 1u, syscall_name}));
+  RCHK_TRY_ASSIGN(const ReplayTotals totals, whole.run(how.on_event, how.on_progress));
+  return summarized(recording, totals);
 }
 
-// Calls both, for a replay of all in this process.
-std::function<Result<void>(EventNumber, const trace::Event&, const replay::Guest&)> listener(
-    const WholeReplay& how) {
-  return [&how](EventNumber number, const trace::Event& event, const replay::Guest&) {
-    if (how.on_progress) how.on_progress(number.value + 1);
-    return how.on_event ? how.on_event(number, event) : Result<void>();
-  };
-}
-
-// Replays one process from the start to the end, without workers.
-Result<ReplayTotals> replay_here(trace::EventSource& source, int cpu, const WholeReplay& how) {
-  RCHK_TRY_ASSIGN(const auto replayer, replay::Replayer::create(source, cpu));
+// Replays one process of several from the start to the end. In one go: its page snapshots have what
+// others wrote to memory that they share, which a replay of it alone does not come to.
+// REQUIRES: how.on_event
+Result<Summary> replay_one(trace::EventSource& source, const WholeReplay& how) {
+  RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
+  RCHK_TRY_ASSIGN(const auto replayer, replay::Replayer::create(source, pinned.cpu));
   replayer->name_syscalls_with(syscall_name);
-  replayer->on_event(listener(how));
-  if (how.restores) replayer->restore_snapshots();
+  replayer->on_event([&how](EventNumber number, const trace::Event& event, const replay::Guest&) {
+    return how.on_event(number, event);
+  });
   RCHK_TRY_ASSIGN(replay::Guest guest, replayer->start());
   replay::AdvanceRequest request;
   if (how.end) request.limit = {*how.end, 0, 0, 0};
   RCHK_TRY_ASSIGN(const replay::Outcome outcome, replayer->advance(guest, request));
-  ReplayTotals totals{replayer->instructions(),       replayer->checksums_verified(),
-                      replayer->snapshots_verified(), replayer->pages_verified(),
-                      replayer->snapshots_restored(), std::nullopt};
+  ReplayTotals totals;
   if (outcome.stop == replay::AdvanceStop::kExit) totals.exit = outcome.event;
   if (outcome.stop == replay::AdvanceStop::kLimit) totals.exit = how.end;
-  return totals;
-}
-
-// The same, on all cores where its page snapshots allow it.
-Result<Summary> replay_all(trace::EventSource& source, const WholeReplay& how) {
-  RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
-  RCHK_TRY_ASSIGN(
-      replay::ParallelReplay whole,
-      replay::ParallelReplay::plan(source, {pinned.cpu, cores_for_workers(pinned, how.jobs),
-                                            how.restores, how.jobs.has_value(), syscall_name}));
-  const bool alone = whole.stretches() < 2 || how.jobs == 1 || whole.workers() == 0;
-  RCHK_TRY_ASSIGN(const ReplayTotals totals, alone ? replay_here(source, pinned.cpu, how)
-                                                   : whole.run(how.on_event, how.on_progress));
   return summarized(source, totals);
-}
-
-Result<Summary> replay_everything(trace::EventSource& recording, const WholeReplay& how) {
-  const auto count = recording.task_count();
-  if (count && count->processes == 1) return replay_all(recording, how);
-  return replay_tree(recording, how);
 }
 
 int exit_status_of(const Summary& summary) {
@@ -162,9 +135,6 @@ Result<int> autopilot(const ReplayOptions& options) {
   }
   WholeReplay how;
   how.jobs = options.jobs;
-  // A page snapshot of one process of several has what others wrote to memory that they share; a
-  // replay of that process alone does not come to it.
-  if (chosen.source != nullptr) how.jobs = 1;
   how.end = chosen.end;
   how.on_event = [&chosen](EventNumber number, const trace::Event& event) -> Result<void> {
     const auto* call = std::get_if<trace::SyscallEvent>(&event.body);
@@ -175,7 +145,7 @@ Result<int> autopilot(const ReplayOptions& options) {
     return {};
   };
   RCHK_TRY_ASSIGN(const Summary summary, chosen.source != nullptr
-                                             ? replay_all(*chosen.source, how)
+                                             ? replay_one(*chosen.source, how)
                                              : replay_everything(*reader, how));
   if (!summary.exit) {
     fmt::print(stderr, "rchk: the recording ends before the program does\n");

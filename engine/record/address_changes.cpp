@@ -129,17 +129,19 @@ Result<void> Collector::add_protect(const syscalls::ProtectEffect& effect) {
   return {};
 }
 
-// What comes to light of a file is what is in it by now.
+// What comes to light of a file is what is in it by now. What is shared loses nothing but by a
+// hole.
 void Collector::add_discard(const syscalls::DiscardEffect& effect) {
-  const AddressRange range = effect.range;
-  change(trace::DiscardChange{range});
-  for (const Mapping& mapping : space_.overlapping(range)) {
-    if (!mapping.backing) continue;
-    const AddressRange part{std::max(mapping.range.begin, range.begin),
-                            std::min(mapping.range.end, range.end)};
-    // Discarding takes nothing from a shared file.
-    if (mapping.shared && effect.refill == syscalls::Refill::kZero) add_zeros(part);
-    if (!mapping.shared && files_.may_be_written(mapping.backing->file)) add_contents(part);
+  for (const Mapping& mapping : space_.overlapping(effect.range)) {
+    const AddressRange part{std::max(mapping.range.begin, effect.range.begin),
+                            std::min(mapping.range.end, effect.range.end)};
+    if (mapping.shared && effect.refill == syscalls::Refill::kFresh) continue;
+    if (mapping.shared && mapping.backing) {
+      add_zeros(part);
+      continue;
+    }
+    change(trace::DiscardChange{part});
+    if (mapping.backing && files_.may_be_written(mapping.backing->file)) add_contents(part);
   }
 }
 

@@ -27,6 +27,8 @@ namespace rchk::record {
 // Values of two registers by which a seccomp filter knows the agent's calls. Of one recorder's.
 struct AgentCookies {
   uint64_t first = 0, second = 0;
+  // Of recv and send: half of each, in an upper half.
+  AgentCookies of_sockets() const;
 };
 
 // Some of the agent's code.
@@ -62,6 +64,8 @@ struct FileFunction {
   std::optional<WithThreads> with_threads;
   static constexpr uint64_t kHeadBytes = 7, kLoadBytes = 5, kMostBytes = 116;
   GuestAddress second() const { return head + kHeadBytes; }
+  // Whether it keeps a fourth argument, behind the question.
+  bool has_four() const;
   bool calls_at(GuestAddress pc) const {
     return pc == call || (with_threads && pc == with_threads->call);
   }
@@ -143,8 +147,9 @@ std::optional<AgentEvent> agent_event(const Agent& agent, std::span<const uint8_
 // Lets the agent's calls pass, and stops at all others.
 std::vector<sock_filter> agent_filter(const AgentCookies& cookies);
 
-// Whether that call reads the clock, or has a descriptor, as an agent's.
+// Whether that call reads the clock, or has a descriptor, as an agent's; a socket's.
 bool reads_clock(int32_t number);
 bool is_file_call(int32_t number);
+bool is_of_socket(int32_t number);
 
 }  // namespace rchk::record

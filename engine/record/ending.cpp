@@ -41,11 +41,18 @@ std::optional<PendingCall> call_not_made(const Task& task, const Registers& now)
   return call;
 }
 
-// Of a process whose last task ends with wait status `raw`.
-StopStatus end_status_of(const Task& task, int raw) {
+// The wait status of a process whose last task ends with `own`.
+int end_status_of(const Task& task, int own) {
   const bool own_exit = task.call && task.call->entry.call.number == nr::exit;
-  if (own_exit && task.tid != task.process->pid) raw = task.process->leader_status.value_or(raw);
-  return tracee::decode_wait_status(raw);
+  const bool is_leader = task.tid == task.process->pid;
+  return own_exit && !is_leader ? task.process->leader_status.value_or(own) : own;
+}
+
+// As wait(2) gives it.
+int wait_status_of(const StopStatus& end) {
+  constexpr int kCoreDumped = 0x80;
+  if (end.kind == StopStatus::Kind::kExited) return W_EXITCODE(end.value, 0);
+  return end.value | (end.core_dumped ? kCoreDumped : 0);
 }
 
 // MAP_SHARED memory of a file changes with the file, whoever writes it.
@@ -257,7 +264,7 @@ Result<void> Recorder::Impl::add_stores_of_interrupted(Task& task, const Pending
 }
 
 // The end of a task in whose memory others go on.
-Result<void> Recorder::Impl::end_task(Task& task) {
+Result<void> Recorder::Impl::end_task(Task& task, const std::optional<StopStatus>& gone) {
   RCHK_TRY(add_end_of_killed_call(task));
   if (task.in_exit_stop) RCHK_TRY(add_handler_of_killed(task));
   if (task.place_lost) {
@@ -275,13 +282,22 @@ Result<void> Recorder::Impl::end_task(Task& task) {
     event.place = trace::Place::kAtCall;
     event.registers = call->before;
   }
-  std::vector<AddressRange> words;
   if (task.in_exit_stop) {
     RCHK_TRY_ASSIGN(const uint64_t message, task.tracee.event_message());
     event.status = static_cast<int32_t>(message);
-    words = words_written_at_end(task);
+  } else if (gone) {
+    event.status = wait_status_of(*gone);
+  }
+  if (task.in_exit_stop || gone) {
     if (task.tid == task.process->pid) task.process->leader_status = event.status;
-    if (live_tasks_of(*task.process) == 1) note_end(task, end_status_of(task, event.status));
+    if (live_tasks_of(*task.process) == 1) {
+      event.status = end_status_of(task, event.status);
+      note_end(task, tracee::decode_wait_status(event.status));
+    }
+  }
+  std::vector<AddressRange> words;
+  if (task.in_exit_stop) {
+    words = words_written_at_end(task);
     RCHK_TRY(task.tracee.resume(ResumeMode::kContinue));
     RCHK_TRY(wait_until_dead(task));
   } else if (task.clear_child_tid.value != 0) {
@@ -364,7 +380,8 @@ void Recorder::Impl::note_end(const Task& task, const StopStatus& status) {
 Result<void> Recorder::Impl::end_process() {
   Task& task = *task_;
   RCHK_TRY_ASSIGN(const uint64_t message, task.tracee.event_message());
-  const StopStatus status = end_status_of(task, static_cast<int>(message));
+  const StopStatus status =
+      tracee::decode_wait_status(end_status_of(task, static_cast<int>(message)));
   const bool killed = status.kind == StopStatus::Kind::kKilled;
   task.space->breakpoints.remove_all(task.tracee);
   RCHK_TRY(add_end_of_killed_call(task));
@@ -462,16 +479,13 @@ void Recorder::Impl::remove_task(Task& task) {
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_gone(const StopStatus& status) {
   Task& task = *task_;
   task.in_exit_stop = false;  // one that SIGKILL finds there is gone as well
-  if (task.tid == task.process->pid && status.kind == StopStatus::Kind::kKilled) {
-    task.process->leader_status = status.value;
-  }
   if (memory_is_used_by_others(task)) {
     if (!task.behind_event && !task.call) {
       say_once(
           "A thread was killed at a point that is not known: a replay may "
           "differ from here.");
     }
-    RCHK_TRY(end_task(task));
+    RCHK_TRY(end_task(task, status));
     return MaybeStop();
   }
   const bool killed = status.kind == StopStatus::Kind::kKilled;

@@ -382,8 +382,9 @@ class Recorder::Impl {
   // ending.cpp
   Result<MaybeStop> on_exit_event();
   Result<void> end_others_of(Process& process);
-  Result<void> end_task(Task& task);  // others go on in its memory
-  Result<void> end_process();         // of task_, the last in its memory
+  // Others go on in its memory. `gone`: how it ended, where it is there no more.
+  Result<void> end_task(Task& task, const std::optional<tracee::StopStatus>& gone = {});
+  Result<void> end_process();  // of task_, the last in its memory
   void note_end(const Task& task, const tracee::StopStatus& status);
   Result<void> wait_until_dead(Task& task);
   bool waits_for_others_to_end(const Task& task) const;

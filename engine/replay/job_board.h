@@ -50,13 +50,10 @@ class JobBoard {
   static constexpr uint32_t kMaker = 1 << 30;
   enum class State : uint8_t { kOpen, kTaken, kDone, kFailed };
 
-  // Whether jobs behind the first that fails are still wanted.
-  enum class Failures : uint8_t { kEndAll, kAreOne };
-
-  static Result<JobBoard> create(size_t jobs, Failures failures = Failures::kEndAll) {
+  static Result<JobBoard> create(size_t jobs) {
     auto memory = SharedMemory::create(sizeof(Common) + jobs * sizeof(Job));
     if (!memory) return fail_errno("memory to share with other processes");
-    return JobBoard(std::move(*memory), jobs, failures);
+    return JobBoard(std::move(*memory), jobs);
   }
 
   size_t count() const { return count_; }
@@ -65,11 +62,9 @@ class JobBoard {
   // Of one, likewise. Begins anew where its worker ends.
   std::atomic<uint64_t>& progress(size_t number) { return job(number).progress; }
 
-  // The earliest job that nobody has taken, of those that are wanted.
+  // The earliest job that nobody has taken.
   std::optional<size_t> take_next(uint32_t owner) {
-    const bool all = failures_ == Failures::kAreOne;
-    const size_t end = all ? count_ : std::min<size_t>(count_, common().first_failed.load());
-    for (size_t i = 0; i < end; ++i) {
+    for (size_t i = 0; i < count_; ++i) {
       uint32_t open = kOpen;
       if (job(i).state.compare_exchange_strong(open, kTaken + owner)) return i;
     }
@@ -85,9 +80,6 @@ class JobBoard {
     }
     target.error.put(success.error());
     target.state.store(kFailed, std::memory_order_release);
-    const auto failed = static_cast<uint32_t>(number);
-    uint32_t first = common().first_failed.load();
-    while (failed < first && !common().first_failed.compare_exchange_weak(first, failed)) continue;
   }
   // Others may do what an ended worker had taken.
   void reopen_taken_by(uint32_t worker) {
@@ -118,7 +110,6 @@ class JobBoard {
   static constexpr uint32_t kOpen = 0, kDone = 1, kFailed = 2, kTaken = 3;
   struct Common {
     std::atomic<uint64_t> work_done{0};
-    std::atomic<uint32_t> first_failed{UINT32_MAX};
   };
   // What was found, or the error, is written before the state.
   struct Job {
@@ -127,10 +118,9 @@ class JobBoard {
     Found found{};
     PlainError error;
   };
-  static_assert(alignof(Job) <= alignof(Common));
+  static_assert(alignof(Job) <= alignof(Common) && sizeof(Common) % alignof(Job) == 0);
 
-  JobBoard(SharedMemory memory, size_t count, Failures failures)
-      : memory_(std::move(memory)), count_(count), failures_(failures) {
+  JobBoard(SharedMemory memory, size_t count) : memory_(std::move(memory)), count_(count) {
     new (memory_.data()) Common();
     for (size_t i = 0; i < count; ++i)
       new (memory_.data() + sizeof(Common) + i * sizeof(Job)) Job();
@@ -143,7 +133,6 @@ class JobBoard {
 
   SharedMemory memory_;
   size_t count_ = 0;
-  Failures failures_ = Failures::kEndAll;
 };
 
 }  // namespace rchk::replay

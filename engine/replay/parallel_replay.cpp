@@ -13,6 +13,8 @@
 
 namespace rchk::replay {
 
+using trace::ProcessIndex;
+
 namespace {
 
 // A stretch is at least so many times as long as making its guest takes, and at least so long.
@@ -32,12 +34,17 @@ Result<uint64_t> digest_of(Guest& guest) {
   return XXH3_64bits(runs.data(), runs.size() * sizeof(snapshot::RunChecksum));
 }
 
-// What became of a stretch. Plain bytes: it is passed between processes.
-struct StretchResult {
+// What became of a piece. Plain bytes: it is passed between processes.
+struct PieceResult {
   ReplayTotals totals;
-  std::optional<uint64_t> begins_with, ends_with;  // digests of all memory
+  std::optional<uint64_t> begins_with, ends_with;  // of a stretch: digests of all memory
 };
-using Board = JobBoard<StretchResult>;
+using Board = JobBoard<PieceResult>;
+
+ReplayTotals totals_of(const Replayer& replayer) {
+  return {replayer.instructions(),   replayer.checksums_verified(), replayer.snapshots_verified(),
+          replayer.pages_verified(), replayer.snapshots_restored(), std::nullopt};
+}
 
 }  // namespace
 
@@ -51,200 +58,391 @@ ReplayTotals& ReplayTotals::operator+=(const ReplayTotals& other) {
   return *this;
 }
 
-// Replays stretches in one process, one after the other.
+ReplayTotals ReplayTotals::operator-(const ReplayTotals& before) const {
+  return {instructions - before.instructions,
+          checksums - before.checksums,
+          snapshots - before.snapshots,
+          snapshot_pages - before.snapshot_pages,
+          snapshots_restored - before.snapshots_restored,
+          exit};
+}
+
+// Replays pieces in one process, one after the other.
 class ParallelReplay::Hand {
  public:
-  static Result<Hand> create(const ParallelReplay& whole, int cpu, Replayer::OnEvent on_event) {
-    RCHK_TRY_ASSIGN(std::unique_ptr<Replayer> replayer, Replayer::create(whole.source_, cpu));
-    replayer->name_syscalls_with(whole.options_.namer);
-    replayer->on_event(std::move(on_event));
-    if (whole.options_.restores) replayer->restore_snapshots();
-    return Hand(std::move(replayer));
+  // Behind each event of a process, with its number in the recording.
+  using OnEvent = std::function<Result<void>(EventNumber)>;
+
+  static Result<Hand> create(const ParallelReplay& whole, int cpu, OnEvent on_event) {
+    Hand hand(whole, cpu, std::move(on_event));
+    RCHK_TRY_ASSIGN(hand.root_, Replayer::create(*hand.nothing_, cpu));
+    // One alone is replayed as a debugger does.
+    if (whole.families_.processes() > 1) hand.root_->share_memory();
+    return hand;
   }
 
-  // Where it fails, `result` has what is known.
-  Result<void> replay(const Stretch& stretch, StretchResult& result) {
-    const ReplayTotals before = totals();
-    RCHK_TRY_ASSIGN(Guest guest,
-                    stretch.begin ? replayer_->start_at(*stretch.begin) : replayer_->start());
-    if (stretch.begin) {
-      RCHK_TRY_ASSIGN(result.begins_with, digest_of(guest));
-    }
-    AdvanceRequest request;
-    if (stretch.last) request.limit = Position{*stretch.last, 0, 0, 0};
-    RCHK_TRY_ASSIGN(const Outcome outcome, replayer_->advance(guest, request));
-    if (stretch.last && outcome.stop != AdvanceStop::kLimit) {
-      return fail(ErrorKind::kBadTrace,
-                  fmt::format("the replay does not come to event {}, behind which snapshots lie",
-                              replayer_->source().global_number(*stretch.last)));
-    }
-    if (stretch.last) {
-      RCHK_TRY_ASSIGN(result.ends_with, digest_of(guest));
-    }
-    result.totals = totals();
-    result.totals.instructions -= before.instructions;
-    result.totals.checksums -= before.checksums;
-    result.totals.snapshots -= before.snapshots;
-    result.totals.snapshot_pages -= before.snapshot_pages;
-    result.totals.snapshots_restored -= before.snapshots_restored;
-    if (outcome.stop == AdvanceStop::kExit) result.totals.exit = outcome.event;
-    return {};
+  // Where it fails, `result` has what is known. Before the first event of a stretch is told of it
+  // has what that begins with.
+  Result<void> replay(const Piece& piece, PieceResult& result) {
+    return piece.is_whole_family() ? replay_family(piece, result) : replay_stretch(piece, result);
   }
 
  private:
-  explicit Hand(std::unique_ptr<Replayer> replayer) : replayer_(std::move(replayer)) {}
-  ReplayTotals totals() const {
-    return {replayer_->instructions(),       replayer_->checksums_verified(),
-            replayer_->snapshots_verified(), replayer_->pages_verified(),
-            replayer_->snapshots_restored(), std::nullopt};
+  struct Member {
+    std::unique_ptr<Replayer> replayer;
+    std::optional<Guest> guest;  // while it lives
+    bool ended = false;
+  };
+
+  Hand(const ParallelReplay& whole, int cpu, OnEvent on_event)
+      : whole_(&whole),
+        cpu_(cpu),
+        on_event_(std::move(on_event)),
+        nothing_(std::make_unique<Strand>(whole.recording_)),
+        members_(whole.families_.processes()) {}
+
+  Strand& strand(ProcessIndex process) const { return whole_->families_.strand(process); }
+
+  void equip(Replayer& replayer, ProcessIndex process) {
+    replayer.name_syscalls_with(whole_->options_.namer);
+    if (whole_->options_.restores) replayer.restore_snapshots();
+    replayer.on_event(
+        [this, &strand = strand(process)](EventNumber number, const trace::Event&, const Guest&) {
+          return on_event_(strand.global_number(number));
+        });
   }
-  std::unique_ptr<Replayer> replayer_;
+
+  // A process's memory goes when the process does.
+  Result<void> replay_family(const Piece& piece, PieceResult& result) {
+    const Family& family = whole_->families_.all()[piece.family];
+    for (const Step& step : family.steps) {
+      const Member& member = members_[step.process.value];
+      if (member.replayer == nullptr && !member.ended) RCHK_TRY(begin(step.process));
+      RCHK_TRY(advance(step, result.totals));
+    }
+    for (const Step& step : family.steps) end(step.process, result.totals);
+    return {};
+  }
+
+  // Makes the guest of a process that begins now.
+  Result<void> begin(ProcessIndex process) {
+    Member& member = members_[process.value];
+    RCHK_TRY_ASSIGN(const auto first, strand(process).event({0}));
+    const bool forked = std::holds_alternative<trace::SpawnEvent>(first->body);
+    const Member* parent = nullptr;
+    if (forked) {
+      parent = &members_[whole_->families_.forked_from(process).value];
+      if (!parent->guest) {
+        return fail(ErrorKind::kBadTrace, fmt::format("event {}: the process that forks has ended",
+                                                      strand(process).global_number({0})));
+      }
+    }
+    const Replayer& relative = forked ? *parent->replayer : *root_;
+    RCHK_TRY_ASSIGN(member.replayer, Replayer::create_beside(relative, strand(process), forked));
+    equip(*member.replayer, process);
+    RCHK_TRY_ASSIGN(member.guest, forked ? member.replayer->start_as_child(*parent->guest)
+                                         : member.replayer->start());
+    return {};
+  }
+
+  Result<void> advance(const Step& step, ReplayTotals& totals) {
+    Member& member = members_[step.process.value];
+    if (member.ended) {
+      return fail(ErrorKind::kBadTrace,
+                  fmt::format("event {} is of a process that has ended",
+                              strand(step.process).global_number({step.last})));
+    }
+    AdvanceRequest request;
+    request.limit = {{step.last}, 0, 0, 0};
+    RCHK_TRY_ASSIGN(const Outcome outcome, member.replayer->advance(*member.guest, request));
+    if (outcome.stop != AdvanceStop::kExit) return {};
+    note_end(step.process, outcome, totals);
+    end(step.process, totals);
+    return {};
+  }
+
+  void note_end(ProcessIndex process, const Outcome& outcome, ReplayTotals& totals) const {
+    const auto end = whole_->families_.program_end(process, outcome.event);
+    if (end) totals.exit = end;
+  }
+
+  void end(ProcessIndex process, ReplayTotals& totals) {
+    Member& member = members_[process.value];
+    if (std::exchange(member.ended, true)) return;
+    totals += totals_of(*member.replayer);
+    member.guest.reset();
+    member.replayer.reset();
+  }
+
+  Result<void> replay_stretch(const Piece& piece, PieceResult& result) {
+    const ProcessIndex process = whole_->families_.all()[piece.family].steps.front().process;
+    // One that shares no memory with other guests: the next stretch's has to begin anew.
+    if (process_cut_ != process) {
+      RCHK_TRY_ASSIGN(replayer_, Replayer::create(strand(process), cpu_));
+      equip(*replayer_, process);
+      process_cut_ = process;
+    }
+    const ReplayTotals before = totals_of(*replayer_);
+    RCHK_TRY_ASSIGN(Guest guest,
+                    piece.begin ? replayer_->start_at(*piece.begin) : replayer_->start());
+    if (piece.begin) {
+      RCHK_TRY_ASSIGN(result.begins_with, digest_of(guest));
+    }
+    AdvanceRequest request;
+    if (piece.last) request.limit = Position{*piece.last, 0, 0, 0};
+    RCHK_TRY_ASSIGN(const Outcome outcome, replayer_->advance(guest, request));
+    if (piece.last && outcome.stop != AdvanceStop::kLimit) {
+      return fail(ErrorKind::kBadTrace,
+                  fmt::format("the replay does not come to event {}, behind which snapshots lie",
+                              strand(process).global_number(*piece.last)));
+    }
+    if (piece.last) {
+      RCHK_TRY_ASSIGN(result.ends_with, digest_of(guest));
+    }
+    result.totals = totals_of(*replayer_) - before;
+    if (outcome.stop == AdvanceStop::kExit) note_end(process, outcome, result.totals);
+    return {};
+  }
+
+  const ParallelReplay* whole_;
+  int cpu_;
+  OnEvent on_event_;
+  std::unique_ptr<Strand> nothing_;          // the source of `root_`
+  std::unique_ptr<Replayer> root_;           // holds what all replayers of families have in common
+  std::vector<Member> members_;              // by ProcessIndex
+  std::unique_ptr<Replayer> replayer_;       // of the last stretch
+  std::optional<ProcessIndex> process_cut_;  // whose that is
 };
 
-// One run of all stretches.
+// One run of all pieces.
 class ParallelReplay::Work {
  public:
-  Work(ParallelReplay& whole, Board board, const OnEvent& on_event, const OnProgress& on_progress)
-      : whole_(whole), board_(std::move(board)), on_event_(on_event), on_progress_(on_progress) {}
+  Work(const ParallelReplay& whole, Board board, const OnEvent& on_event,
+       const OnProgress& on_progress)
+      : whole_(whole),
+        board_(std::move(board)),
+        on_event_(on_event),
+        on_progress_(on_progress),
+        told_(whole.families_.processes()),
+        tellable_(whole.families_.all().size()) {
+    for (size_t piece = whole.pieces_.size(); piece-- > 0;) {
+      tellable_[whole.pieces_[piece].family] = piece;
+    }
+  }
 
   Result<ReplayTotals> run() {
     start_workers();
-    RCHK_TRY_ASSIGN(Hand hand, Hand::create(whole_, whole_.options_.cpu,
-                                            [this](EventNumber number, const trace::Event& event,
-                                                   const Guest&) { return here(number, event); }));
-    while (delivered_ < board_.count()) {
-      RCHK_TRY_ASSIGN(const bool more, deliver_next());
-      if (more) continue;
-      if (const std::optional<size_t> stretch = board_.take_next(Board::kMaker)) {
-        // Nothing before it is missing: it can be told of as it goes.
-        live_ = *stretch == delivered_;
-        StretchResult result;
-        const auto success = hand.replay(whole_.stretches_[*stretch], result);
-        board_.put(*stretch, result, success);
+    RCHK_TRY_ASSIGN(Hand hand, make_hand(whole_.options_.cpu));
+    for (;;) {
+      RCHK_TRY(tell());
+      RCHK_TRY_ASSIGN(const bool done, add_done());
+      if (done) return totals_;
+      if (const std::optional<size_t> piece = board_.take_next(Board::kMaker)) {
+        replay(hand, *piece);
         continue;
       }
       workers_.any_left([this](uint32_t worker) { board_.reopen_taken_by(worker); });
-      if (on_progress_) on_progress_(board_.work_done());
       const timespec moment{0, 500'000};
       nanosleep(&moment, nullptr);
     }
-    return totals_;
   }
 
  private:
   void start_workers() {
-    workers_.start(std::span(whole_.options_.cores).first(whole_.workers()), [this](uint32_t worker,
-                                                                                    int cpu) {
-      auto hand = Hand::create(whole_, cpu, [this](EventNumber, const trace::Event&, const Guest&) {
-        ++board_.work_done();
-        return Result<void>();
-      });
-      if (!hand) return;
-      while (const std::optional<size_t> stretch = board_.take_next(worker)) {
-        StretchResult result;
-        const auto success = hand->replay(whole_.stretches_[*stretch], result);
-        // That may be for want of memory, say: another process does it again.
-        if (!success && !is_of_recording(success.error())) return;
-        board_.put(*stretch, result, success);
-      }
+    workers_.start(std::span(whole_.options_.cores).first(whole_.workers()),
+                   [this](uint32_t worker, int cpu) {
+                     is_worker_ = true;
+                     auto hand = make_hand(cpu);
+                     if (!hand) return;
+                     while (const std::optional<size_t> piece = board_.take_next(worker)) {
+                       if (!replay(*hand, *piece)) return;
+                     }
+                   });
+  }
+
+  Result<Hand> make_hand(int cpu) {
+    return Hand::create(whole_, cpu, [this](EventNumber number) {
+      board_.progress(*piece_).store(number.value + 1, std::memory_order_release);
+      ++board_.work_done();
+      return is_worker_ ? Result<void>() : tell();
     });
   }
 
-  // An event that this process has replayed.
-  Result<void> here(EventNumber number, const trace::Event& event) {
-    const uint64_t events = ++board_.work_done();
-    if (on_progress_) on_progress_(events);
-    return live_ && on_event_ ? on_event_(number, event) : Result<void>();
-  }
-
-  // Tells of the next stretch in order, if that is known; false if it is not.
-  Result<bool> deliver_next() {
-    const Board::State state = board_.state(delivered_);
-    if (state != Board::State::kDone && state != Board::State::kFailed) return false;
-    const Stretch& stretch = whole_.stretches_[delivered_];
-    const StretchResult& result = board_.found(delivered_);
-    // Where it began wrongly, what it came to says nothing.
-    if (result.begins_with && result.begins_with != memory_digest_) {
-      return fail(
-          ErrorKind::kDivergence,
-          fmt::format("memory differs from what page snapshot {} restores, behind event {}; "
-                      "`rchk verify --restore` tells where",
-                      stretch.begin->value, whole_.source_.global_number(stretch.first)));
-    }
-    if (state == Board::State::kFailed) return Failure(board_.error(delivered_));
-    if (!live_ && on_event_) RCHK_TRY(tell_of(stretch));
-    live_ = false;
-    memory_digest_ = result.ends_with;
-    totals_ += result.totals;
-    ++delivered_;
+  // False where a worker fails for want of something that others may have.
+  bool replay(Hand& hand, size_t piece) {
+    piece_ = piece;
+    result_ = {};
+    board_.progress(piece) = 0;
+    const Result<void> success = hand.replay(whole_.pieces_[piece], result_);
+    if (!success && is_worker_ && !is_of_recording(success.error())) return false;
+    board_.put(piece, result_, success);
+    piece_.reset();
     return true;
   }
 
-  Result<void> tell_of(const Stretch& stretch) {
-    const EventNumber first = stretch.begin ? stretch.first.next() : EventNumber{0};
-    const uint64_t end = stretch.last ? stretch.last->value + 1 : whole_.source_.event_count();
-    for (EventNumber number = first; number.value < end; number = number.next()) {
-      RCHK_TRY_ASSIGN(const auto event, whole_.source_.event(number));
-      RCHK_TRY(on_event_(number, *event));
+  // Tells of the events that are next in the log, as far as they were replayed.
+  Result<void> tell() {
+    if (on_progress_) on_progress_(board_.work_done());
+    const std::vector<Step>& steps = whole_.families_.steps();
+    for (; step_ < steps.size(); ++step_) {
+      const Step& step = steps[step_];
+      const Strand& strand = whole_.families_.strand(step.process);
+      const size_t family = whole_.families_.family_of(step.process);
+      // One by one only where somebody listens.
+      uint64_t& next = told_[step.process.value];
+      if (!on_event_) next = step.last;
+      for (; next <= step.last; ++next) {
+        const EventNumber number = strand.global_number({next});
+        RCHK_TRY_ASSIGN(const bool replayed, has_replayed(family, number));
+        if (!replayed) return {};
+        // An event of two processes is told of once.
+        if (!on_event_ || number.value < told_before_) continue;
+        RCHK_TRY_ASSIGN(const auto event, whole_.recording_.event(number));
+        told_before_ = number.value + 1;
+        RCHK_TRY(on_event_(number, *event));
+      }
     }
     return {};
   }
 
-  ParallelReplay& whole_;
+  // Whether that event of a family was replayed, from memory as it should have been.
+  Result<bool> has_replayed(size_t family, EventNumber number) {
+    size_t& piece = tellable_[family];
+    for (;; ++piece) {
+      RCHK_TRY_ASSIGN(const bool fits, fits_the_one_before(piece));
+      if (!fits) return false;
+      if (number <= whole_.last_of(whole_.pieces_[piece])) break;
+      if (board_.state(piece) == Board::State::kFailed) return Failure(board_.error(piece));
+      if (board_.state(piece) != Board::State::kDone) return false;
+    }
+    const auto has = [&] {
+      return board_.progress(piece).load(std::memory_order_acquire) > number.value;
+    };
+    if (has()) return true;
+    if (board_.state(piece) != Board::State::kFailed || has()) return has();
+    return Failure(board_.error(piece));
+  }
+
+  // Whether a piece is known to begin with what the one before, which is done, ended with.
+  Result<bool> fits_the_one_before(size_t piece) const {
+    const Piece& stretch = whole_.pieces_[piece];
+    if (!stretch.begin) return true;
+    const bool is_mine = piece_ == piece;
+    const Board::State state = board_.state(piece);
+    const bool has_ended = state == Board::State::kDone || state == Board::State::kFailed;
+    if (!is_mine && !has_ended) return false;
+    const PieceResult& result = is_mine ? result_ : board_.found(piece);
+    // Where it began wrongly, what it came to says nothing.
+    if (!result.begins_with || result.begins_with == board_.found(piece - 1).ends_with) return true;
+    const auto& snapshots = whole_.recording_.snapshots()->marks();
+    return fail(ErrorKind::kDivergence,
+                fmt::format("memory differs from what page snapshot {} restores, behind event {}; "
+                            "`rchk verify --restore` tells where",
+                            stretch.begin->value, snapshots[stretch.begin->value].event));
+  }
+
+  // Whether all of them are done.
+  Result<bool> add_done() {
+    if (step_ < whole_.families_.steps().size()) return false;
+    for (; done_ < board_.count(); ++done_) {
+      const Board::State state = board_.state(done_);
+      if (state == Board::State::kFailed) return Failure(board_.error(done_));
+      if (state != Board::State::kDone) return false;
+      totals_ += board_.found(done_).totals;
+    }
+    return true;
+  }
+
+  const ParallelReplay& whole_;
   Board board_;
   const OnEvent& on_event_;
   const OnProgress& on_progress_;
   WorkerProcesses workers_;
-  size_t delivered_ = 0;  // so many stretches were told of
-  bool live_ = false;     // the next one was, or is being, told of as it is replayed here
-  std::optional<uint64_t> memory_digest_;  // at the end of those
+  bool is_worker_ = false;
+  std::optional<size_t> piece_;   // that this process replays
+  PieceResult result_;            // what is known of it
+  size_t step_ = 0;               // of which not all was told
+  std::vector<uint64_t> told_;    // so many events of each process
+  uint64_t told_before_ = 0;      // all events before that one, at least
+  std::vector<size_t> tellable_;  // of each family, the piece that is told of next
+  size_t done_ = 0;               // so many pieces are in the totals
   ReplayTotals totals_;
 };
 
-Result<std::vector<ParallelReplay::Stretch>> ParallelReplay::all_stretches() const {
-  std::vector<Stretch> all(1);
-  trace::SnapshotSource* const snapshots = source_.snapshots();
-  if (snapshots == nullptr || snapshots->marks().empty() || source_.event_count() == 0) return all;
-  const auto count = static_cast<uint32_t>(snapshots->marks().size());
-  const uint64_t restore_ns = kProcessNs + guest_bytes_ / kPageSize * kPageNs;
+Result<std::vector<ParallelReplay::Piece>> ParallelReplay::pieces_of(size_t family,
+                                                                     uint64_t& guest_bytes) const {
+  std::vector<Piece> all(1);
+  all.front().family = family;
+  const std::vector<Step>& steps = families_.all()[family].steps;
+  trace::SnapshotSource* const snapshots = recording_.snapshots();
+  const bool cuts = !options_.cores.empty() || options_.cuts_always;
+  if (!cuts || !families_.all()[family].is_of_one_process || steps.empty() ||
+      snapshots == nullptr) {
+    return all;
+  }
+  const ProcessIndex process = steps.front().process;
+  Strand& strand = families_.strand(process);
+  struct Place {
+    trace::SnapshotNumber snapshot;
+    EventNumber event;
+  };
+  std::vector<Place> places;
+  trace::SnapshotNumber number;
+  for (const trace::SnapshotMark& mark : snapshots->marks()) {
+    const auto event = strand.local_number(mark.event);
+    if (event && families_.is_space_of(mark.space, process)) places.push_back({number, *event});
+    ++number.value;
+  }
+  if (places.empty()) return all;
+  RCHK_TRY_ASSIGN(const auto pages, snapshots->pages(places.back().snapshot));
+  guest_bytes = pages.size() * kPageSize;
+  const uint64_t restore_ns = kProcessNs + pages.size() * kPageNs;
   const uint64_t shortest_ns =
       options_.cuts_always ? 0 : std::max(kShortestNs, restore_ns * kLeastTimesRestoring);
-  RCHK_TRY_ASSIGN(const auto last, source_.event({source_.event_count() - 1}));
+  RCHK_TRY_ASSIGN(const auto last, strand.event({strand.event_count() - 1}));
   uint64_t begin_ns = 0;  // of processor time
-  for (trace::SnapshotNumber number; number.value < count; ++number.value) {
-    const auto event = source_.local_number(snapshots->marks()[number.value].event);
-    if (!event || event->value + 1 >= source_.event_count()) continue;
-    RCHK_TRY_ASSIGN(const auto taken, snapshots->snapshot(number));
+  for (const Place& place : places) {
+    if (place.event.value + 1 >= strand.event_count()) continue;
+    RCHK_TRY_ASSIGN(const auto taken, snapshots->snapshot(place.snapshot));
     // What a call was storing is there early.
     if (!taken->unsettled.empty()) continue;
     const uint64_t left_ns = last->time_ns - std::min(taken->image.time_ns, last->time_ns);
     if (taken->cpu_ns < begin_ns + shortest_ns || left_ns < shortest_ns) continue;
     begin_ns = taken->cpu_ns;
-    all.back().last = *event;
-    all.push_back({number, *event, std::nullopt});
+    all.back().last = place.event;
+    all.push_back({family, place.snapshot, place.event, std::nullopt});
   }
   return all;
 }
 
-Result<ParallelReplay> ParallelReplay::plan(trace::EventSource& source, ParallelOptions options) {
-  ParallelReplay plan(source, std::move(options));
-  trace::SnapshotSource* const snapshots = source.snapshots();
-  if (snapshots != nullptr && !snapshots->marks().empty()) {
-    const auto count = static_cast<uint32_t>(snapshots->marks().size());
-    RCHK_TRY_ASSIGN(const auto pages, snapshots->pages(trace::SnapshotNumber{count - 1}));
-    plan.guest_bytes_ = pages.size() * kPageSize;
+EventNumber ParallelReplay::last_of(const Piece& piece) const {
+  if (!piece.last) return EventNumber{UINT64_MAX};
+  const ProcessIndex process = families_.all()[piece.family].steps.front().process;
+  return families_.strand(process).global_number(*piece.last);
+}
+
+Result<ParallelReplay> ParallelReplay::plan(trace::EventSource& recording,
+                                            ParallelOptions options) {
+  // One alone replays all in the order in which it is to tell of it.
+  const bool alone = options.cores.empty();
+  RCHK_TRY_ASSIGN(Families families, Families::of(recording, alone));
+  ParallelReplay plan(recording, std::move(options), std::move(families));
+  uint64_t guest_bytes = 0;  // of the largest guest that begins at a snapshot
+  for (size_t family = 0; family < plan.families_.all().size(); ++family) {
+    uint64_t bytes = 0;
+    RCHK_TRY_ASSIGN(const std::vector<Piece> pieces, plan.pieces_of(family, bytes));
+    plan.pieces_.insert(plan.pieces_.end(), pieces.begin(), pieces.end());
+    guest_bytes = std::max(guest_bytes, bytes);
   }
-  RCHK_TRY_ASSIGN(plan.stretches_, plan.all_stretches());
+  const uint64_t affordable = snapshot::usable_memory_bytes() / 2 / (guest_bytes + kWorkerBytes);
+  plan.workers_ =
+      std::min({plan.options_.cores.size(), std::max<size_t>(plan.pieces_.size(), 1) - 1,
+                static_cast<size_t>(affordable)});
   return plan;
 }
 
-size_t ParallelReplay::workers() const {
-  const uint64_t affordable = snapshot::usable_memory_bytes() / 2 / (guest_bytes_ + kWorkerBytes);
-  return std::min({options_.cores.size(), stretches_.size() - 1, static_cast<size_t>(affordable)});
-}
-
 Result<ReplayTotals> ParallelReplay::run(const OnEvent& on_event, const OnProgress& on_progress) {
-  RCHK_TRY_ASSIGN(Board board, Board::create(stretches_.size()));
+  RCHK_TRY_ASSIGN(Board board, Board::create(pieces_.size()));
   Work work(*this, std::move(board), on_event, on_progress);
   return work.run();
 }

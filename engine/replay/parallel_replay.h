@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "base/types.h"
+#include "engine/replay/families.h"
 #include "engine/trace/dump.h"
 #include "engine/trace/source.h"
 
@@ -20,6 +21,8 @@ struct ReplayTotals {
   uint64_t snapshots_restored = 0;
   std::optional<EventNumber> exit;  // the event by which the program ends, if there is one
   ReplayTotals& operator+=(const ReplayTotals& other);
+  // What was counted since `before`.
+  ReplayTotals operator-(const ReplayTotals& before) const;
 };
 
 struct ParallelOptions {
@@ -30,10 +33,15 @@ struct ParallelOptions {
   trace::SyscallNamer namer;
 };
 
-// Replays the recording of one process from its start to its end in stretches that begin at page
-// snapshots, several at a time, in worker processes. Every check of a replay from the start is
-// made; and at the end of a stretch all memory is compared with that of the guest that the next one
-// began with: so the whole is as good as one long replay.
+// Replays a whole recording from its start to its end, several pieces at a time, in worker
+// processes. Every check of a replay in one go is made.
+//
+// A piece is a family of processes, whose guests share memory where the processes did; or, of one
+// process that is alone in its family, a *stretch* that begins at a page snapshot. At the end of a
+// stretch all memory is compared with that of the guest that the next one began with: so the whole
+// is as good as one long replay.
+//
+// A debugger looks at one process (trace::ProcessView).
 class ParallelReplay {
  public:
   // Called in the log's order, each event once, some time after it was replayed.
@@ -41,35 +49,42 @@ class ParallelReplay {
   // Called now and then with how many events were replayed, wherever.
   using OnProgress = std::function<void(uint64_t events)>;
 
-  // Looks for places to cut at. `source` has the events of one process and outlives this.
-  static Result<ParallelReplay> plan(trace::EventSource& source, ParallelOptions options);
+  // Looks for places to cut at. `recording` outlives what it returns.
+  static Result<ParallelReplay> plan(trace::EventSource& recording, ParallelOptions options);
   // Of one, run() has nothing to do at the same time.
-  size_t stretches() const { return stretches_.size(); }
+  size_t pieces() const { return pieces_.size(); }
   // How many worker processes run() starts, if it can.
-  size_t workers() const;
+  size_t workers() const { return workers_; }
 
-  // REQUIRES: this process has one thread. Either function may be empty. Errors: those of a replay,
-  // of the first stretch that has one.
+  // REQUIRES: this process has one thread, where there are workers. Either function may be empty.
+  // Errors: those of a replay; of several that which comes first in the log.
   Result<ReplayTotals> run(const OnEvent& on_event, const OnProgress& on_progress);
 
  private:
-  struct Stretch {
-    std::optional<trace::SnapshotNumber> begin;  // nothing: the start of the recording
+  struct Piece {
+    size_t family = 0;
+    // Of a stretch, by the numbers of its process.
+    std::optional<trace::SnapshotNumber> begin;  // nothing: the family's beginning
     EventNumber first;                           // behind which it begins
-    std::optional<EventNumber> last;             // with which it ends; nothing: the recording's end
+    std::optional<EventNumber> last;             // with which it ends; nothing: the family's end
+    bool is_whole_family() const { return !begin && !last; }
   };
   class Hand;
   class Work;
 
-  ParallelReplay(trace::EventSource& source, ParallelOptions options)
-      : source_(source), options_(std::move(options)) {}
-  // The snapshots at which a replay can begin so that nothing tells it from one that came by.
-  Result<std::vector<Stretch>> all_stretches() const;
+  ParallelReplay(trace::EventSource& recording, ParallelOptions options, Families families)
+      : recording_(recording), options_(std::move(options)), families_(std::move(families)) {}
+  // Cuts a family at the snapshots at which a replay can begin so that nothing tells it from one
+  // that came by.
+  Result<std::vector<Piece>> pieces_of(size_t family, uint64_t& guest_bytes) const;
+  // With which a piece ends.
+  EventNumber last_of(const Piece& piece) const;
 
-  trace::EventSource& source_;
+  trace::EventSource& recording_;
   ParallelOptions options_;
-  std::vector<Stretch> stretches_;
-  uint64_t guest_bytes_ = 0;  // that a worker's guest has, about
+  Families families_;
+  std::vector<Piece> pieces_;
+  size_t workers_ = 0;
 };
 
 }  // namespace rchk::replay

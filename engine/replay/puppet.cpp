@@ -296,6 +296,17 @@ Result<void> Puppet::remap(const trace::RemapChange& change) {
 Result<void> Puppet::discard(AddressRange range) {
   touch_code(range, Touched::kContents);
   RCHK_TRY(call("madvise", SYS_madvise, {range.begin.value, range.size(), MADV_DONTNEED}));
+  if (common_ == nullptr) return {};
+  // That takes nothing from what other puppets have as well.
+  constexpr uint64_t kPieceBytes = 1 << 20;
+  for (const snapshot::Mapping& mapping : space_.overlapping(range)) {
+    if (!mapping.shared || mapping.backing) continue;
+    const GuestAddress end = std::min(mapping.range.end, range.end);
+    for (GuestAddress at = std::max(mapping.range.begin, range.begin); at < end;
+         at = at + kPieceBytes) {
+      RCHK_TRY(write_memory(at, Bytes(std::min(kPieceBytes, end - at))));
+    }
+  }
   return {};
 }
 

@@ -3,7 +3,7 @@
 
 #include "guest.h"
 
-// Holes in a file that is mapped, made through the mapping.
+// Holes in a file that is mapped, made through the mapping, and in memory that is shared.
 int main(void) {
   const size_t size = 16 * 4096;
   const int file = memfd_create("holes", 0);
@@ -18,8 +18,9 @@ int main(void) {
   CHECK(madvise(a + 4096, 2 * 4096, MADV_REMOVE) == 0);
   CHECK(madvise(anonymous, 4096, MADV_REMOVE) == 0);
   CHECK(madvise(a + 8 * 4096, 4096, MADV_DONTNEED) == 0);
+  CHECK(madvise(anonymous + 8 * 4096, 4096, MADV_DONTNEED) == 0);
   CHECK(a[4095] == 1 && a[4096] == 0 && b[2 * 4096] == 0 && b[3 * 4096] == 1);
-  CHECK(a[8 * 4096] == 1 && anonymous[0] == 0 && anonymous[4096] == 2);
+  CHECK(a[8 * 4096] == 1 && anonymous[0] == 0 && anonymous[4096] == 2 && anonymous[8 * 4096] == 2);
   b[4096 + 5] = 3;
   unsigned sum = 0;
   for (size_t i = 0; i < size; i++) sum = sum * 31 + a[i] + anonymous[i];

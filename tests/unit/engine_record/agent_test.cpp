@@ -338,7 +338,7 @@ TEST(Agent, WhatIsReadWithoutAnOffsetLiesWhereTheSlotSays) {
   ASSERT_TRUE(made && made->data);
   EXPECT_EQ(*made->data, range_of(GuestAddress{0x7f1000250123}, 100));
   EXPECT_EQ(made->event.before.rdx, 16384u);
-  EXPECT_EQ(made->event.before.r10, 0x7f1000250123u);
+  EXPECT_EQ(made->event.before.r10, 0u);
 }
 
 TEST(Agent, WhatAnEpollWaitHasFoundIsCountedInEvents) {
