@@ -10,6 +10,7 @@
 #include "cli/trace_folder.h"
 #include "engine/replay/parallel_replay.h"
 #include "engine/replay/replayer.h"
+#include "engine/replay/shared_stores.h"
 #include "engine/syscalls/syscall.h"
 #include "engine/timeline/timeline.h"
 #include "engine/trace/reader.h"
@@ -91,8 +92,8 @@ Result<Summary> summarized(trace::EventSource& source, const ReplayTotals& total
 }
 
 // Replays all from the start to the end, on all cores as far as it falls into pieces.
-Result<Summary> replay_everything(trace::EventSource& recording, const WholeReplay& how) {
-  RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
+Result<Summary> replay_everything(trace::EventSource& recording, const Pinned& pinned,
+                                  const WholeReplay& how) {
   RCHK_TRY_ASSIGN(
       replay::ParallelReplay whole,
       replay::ParallelReplay::plan(recording, {pinned.cpu, cores_for_workers(pinned, how.jobs),
@@ -104,9 +105,8 @@ Result<Summary> replay_everything(trace::EventSource& recording, const WholeRepl
 // Replays one process of several from the start to the end. In one go: its page snapshots have what
 // others wrote to memory that they share, which a replay of it alone does not come to.
 // REQUIRES: how.on_event
-Result<Summary> replay_one(trace::EventSource& source, const WholeReplay& how) {
-  RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
-  RCHK_TRY_ASSIGN(const auto replayer, replay::Replayer::create(source, pinned.cpu));
+Result<Summary> replay_one(trace::EventSource& source, int cpu, const WholeReplay& how) {
+  RCHK_TRY_ASSIGN(const auto replayer, replay::Replayer::create(source, cpu));
   replayer->name_syscalls_with(syscall_name);
   replayer->on_event([&how](EventNumber number, const trace::Event& event, const replay::Guest&) {
     return how.on_event(number, event);
@@ -121,6 +121,37 @@ Result<Summary> replay_one(trace::EventSource& source, const WholeReplay& how) {
   return summarized(source, totals);
 }
 
+// A recording of several processes as a replay of one of them needs it.
+class OneOfSeveral {
+ public:
+  OneOfSeveral(trace::EventSource& recording, int cpu)
+      : stores_(recording, cpu, syscall_name,
+                [this](uint64_t steps, uint64_t all) { show_progress(steps, all); }),
+        history_(recording, stores_) {}
+  trace::EventSource& recording() { return history_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  // Of a run that takes long, on a terminal.
+  void show_progress(uint64_t steps, uint64_t all) {
+    constexpr std::chrono::milliseconds kPause(500);
+    if (begin_ == Clock::time_point()) begin_ = shown_ = Clock::now();
+    const bool is_over = steps >= all;
+    if (!is_over && Clock::now() - shown_ > kPause && isatty(STDERR_FILENO) != 0) {
+      fmt::print(stderr, "\rreplaying what stores to the same memory: {} %", steps * 100 / all);
+      shown_ = Clock::now();
+    }
+    if (!is_over) return;
+    if (shown_ != begin_) fmt::print(stderr, "\r\033[K");
+    begin_ = shown_ = Clock::time_point();
+  }
+
+  Clock::time_point begin_, shown_;
+  replay::SharedStores stores_;
+  replay::SharedHistory history_;
+};
+
 int exit_status_of(const Summary& summary) {
   if (!summary.exit) return 0;
   const bool killed = summary.exit->reason == trace::ExitReason::kKilled;
@@ -129,9 +160,11 @@ int exit_status_of(const Summary& summary) {
 
 Result<int> autopilot(const ReplayOptions& options) {
   RCHK_TRY_ASSIGN(const auto reader, open_recording(options.file));
+  RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
+  OneOfSeveral whole(*reader, pinned.cpu);
   ChosenProcess chosen;
   if (options.process.is_made()) {
-    RCHK_TRY_ASSIGN(chosen, choose_process(*reader, options.process));
+    RCHK_TRY_ASSIGN(chosen, choose_process(whole.recording(), options.process));
   }
   WholeReplay how;
   how.jobs = options.jobs;
@@ -145,8 +178,8 @@ Result<int> autopilot(const ReplayOptions& options) {
     return {};
   };
   RCHK_TRY_ASSIGN(const Summary summary, chosen.source != nullptr
-                                             ? replay_one(*chosen.source, how)
-                                             : replay_everything(*reader, how));
+                                             ? replay_one(*chosen.source, pinned.cpu, how)
+                                             : replay_everything(*reader, pinned, how));
   if (!summary.exit) {
     fmt::print(stderr, "rchk: the recording ends before the program does\n");
   } else if (summary.exit->reason == trace::ExitReason::kRecorderStopped) {
@@ -170,8 +203,9 @@ Result<int> serve_recording(const ReplayOptions& options) {
   std::unique_ptr<protocol::Transport> transport;
   // Opened first: an error still reaches the terminal.
   RCHK_TRY_ASSIGN(const auto reader, open_recording(options.file));
-  RCHK_TRY_ASSIGN(const ChosenProcess chosen, choose_process(*reader, options.process));
   RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
+  OneOfSeveral whole(*reader, pinned.cpu);
+  RCHK_TRY_ASSIGN(const ChosenProcess chosen, choose_process(whole.recording(), options.process));
   RCHK_TRY_ASSIGN(const auto timeline,
                   timeline::Timeline::open(*chosen.source, pinned.cpu, syscall_name));
   timeline->set_search_options(search_options(pinned, options.search_jobs));
@@ -187,7 +221,7 @@ Result<int> serve_recording(const ReplayOptions& options) {
     RCHK_TRY(serve(target, *transport, options.log_packets));
     return 0;
   }
-  target::TimelineFamily family(*reader, *timeline, chosen.process, {});
+  target::TimelineFamily family(whole.recording(), *timeline, chosen.process, {});
   RCHK_TRY(serve(family.first(), *transport, options.log_packets));
   return 0;
 }
@@ -210,7 +244,8 @@ Result<int> verify(const VerifyOptions& options) {
       shown = now;
     }
   };
-  RCHK_TRY_ASSIGN(const Summary summary, replay_everything(*reader, how));
+  RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
+  RCHK_TRY_ASSIGN(const Summary summary, replay_everything(*reader, pinned, how));
   if (terminal && shown != start) fmt::print(stderr, "\r\033[K");
   std::string note;
   if (!summary.exit)

@@ -42,7 +42,7 @@ class Collector {
     } else if (const auto* protect = std::get_if<syscalls::ProtectEffect>(&effect)) {
       return add_protect(*protect);
     } else if (const auto* remap = std::get_if<syscalls::RemapEffect>(&effect)) {
-      change(trace::RemapChange{remap->from, remap->to, remap->keep_old});
+      return add_remap(*remap);
     } else if (const auto* discard = std::get_if<syscalls::DiscardEffect>(&effect)) {
       add_discard(*discard);
     }
@@ -63,6 +63,7 @@ class Collector {
   }
   Result<void> add_map(const syscalls::MapEffect& effect);
   Result<void> add_protect(const syscalls::ProtectEffect& effect);
+  Result<void> add_remap(const syscalls::RemapEffect& effect);
   void add_discard(const syscalls::DiscardEffect& effect);
   void add_zeros(AddressRange range);
   Result<void> compare_part(AddressRange part, const ProcMapsEntry* now);
@@ -126,6 +127,22 @@ Result<void> Collector::add_protect(const syscalls::ProtectEffect& effect) {
     if (const Mapping* mapping = space_.find(range.begin)) range.begin = mapping->range.begin;
   }
   change(trace::ProtectChange{range, effect.protection});
+  return {};
+}
+
+// Where a mapping of a file grows, more of the file comes to light.
+Result<void> Collector::add_remap(const syscalls::RemapEffect& effect) {
+  const Mapping* const mapping = space_.find(effect.from.begin);
+  const bool shows_more =
+      mapping != nullptr && mapping->backing.has_value() && effect.to.size() > effect.from.size();
+  AddressRange to = effect.to;
+  if (shows_more) to.end = to.begin + effect.from.size();
+  if (to != effect.from) change(trace::RemapChange{effect.from, to, effect.keep_old});
+  if (!shows_more) return {};
+  RCHK_TRY_ASSIGN(const std::vector<ProcMapsEntry> maps, snapshot::read_proc_maps(tracee_.pid()));
+  for (const ProcMapsEntry& entry : maps) {
+    if (entry.range.contains(to.end)) return compare_part({to.end, effect.to.end}, &entry);
+  }
   return {};
 }
 

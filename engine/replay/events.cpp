@@ -177,13 +177,17 @@ Result<std::optional<Outcome>> Replayer::take_event(Guest& guest, const trace::E
   const Position before = guest.position;
   const EventNumber number = before.event.next();
   const std::vector<WatchedBytes> watched = watched_before(guest);
+  if (before_event_) RCHK_TRY(before_event_(event, guest));
+  const bool is_own = !is_leave(guest, event);
   RCHK_TRY(perform(guest, event));
   guest.puppet->lose_x87_pointers();
   guest.position = {number, 0, 0, 0};
+  if (is_own) guest.space = event.space;
   if (on_event_) RCHK_TRY(on_event_(number, event, guest));
-  if (const auto taken = snapshot_behind(number, event.space)) {
+  if (const auto taken = snapshot_behind(number, guest.space)) {
     RCHK_TRY(check_snapshot(guest, *taken));
   }
+  RCHK_TRY(apply_stores_of_others(guest));
   RCHK_TRY(settle(guest));
   if (const std::optional<uint32_t> probe = watched_change(guest, watched)) {
     if (probes_.policy == translate::HitPolicy::kStop) {
@@ -248,6 +252,7 @@ Result<void> Replayer::begin_task(Guest& guest, const trace::SpawnEvent& event, 
   guest.others.insert_or_assign(tid, std::move(task));
   if (event.kind == trace::SpawnKind::kFork) {
     // From here on the guest is the child.
+    RCHK_TRY(take_back_stores_of_others(guest));
     RCHK_TRY(guest.switch_to(tid));
     guest.others.clear();
     guest.pid = event.pid;

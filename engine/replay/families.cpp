@@ -76,9 +76,11 @@ class Kin {
   void join_users() {
     for (const File& file : stored_to_) {
       const std::set<size_t>& users = users_[file];
+      if (users.size() > 1) sharing_.insert(users.begin(), users.end());
       for (const size_t user : users) unions_.join(*users.begin(), user);
     }
   }
+  bool shares(size_t process) const { return sharing_.contains(process); }
   // A number that all of a process's kin have.
   size_t founder_of(size_t process) { return unions_.find(process); }
 
@@ -111,6 +113,7 @@ class Kin {
   std::map<size_t, std::vector<View>> views_;  // by process
   std::map<File, std::set<size_t>> users_;
   std::set<File> stored_to_;
+  std::set<size_t> sharing_;  // what somebody stores to
 };
 
 }  // namespace
@@ -157,6 +160,7 @@ Result<Families> Families::of(trace::EventSource& recording, bool as_one) {
     if (is_new) sorted.families_.emplace_back();
     sorted.family_of_.push_back(family->second);
     sorted.families_[family->second].is_of_one_process = is_new;
+    sorted.families_[family->second].stores_to_shared_memory |= kin.shares(process);
   }
   for (const Step& step : sorted.steps_) {
     sorted.families_[sorted.family_of(step.process)].steps.push_back(step);
@@ -180,10 +184,10 @@ std::optional<EventNumber> Families::program_end(ProcessIndex process, EventNumb
   return ended.end ? ended.end->event : strand(process).global_number(last);
 }
 
-bool Families::is_space_of(uint32_t space, ProcessIndex process) const {
-  if (!table_) return true;
+std::optional<ProcessIndex> Families::owner_of(uint32_t space) const {
+  if (!table_) return ProcessIndex{0};
   const auto owner = table_->spaces().find(space);
-  return owner != table_->spaces().end() && owner->second == process;
+  return owner == table_->spaces().end() ? std::nullopt : std::optional(owner->second);
 }
 
 }  // namespace rchk::replay

@@ -40,6 +40,7 @@ struct Step {
 struct Family {
   std::vector<Step> steps;
   bool is_of_one_process = true;
+  bool stores_to_shared_memory = false;  // that several of them have
 };
 
 // The processes of a recording, sorted into families.
@@ -61,8 +62,8 @@ class Families {
   // The event by which the recorded program ends, if that is where this process's guest comes to
   // its end, by `last` of its own events.
   std::optional<EventNumber> program_end(trace::ProcessIndex process, EventNumber last) const;
-  // Whether an address space is that process's.
-  bool is_space_of(uint32_t space, trace::ProcessIndex process) const;
+  // Whose an address space is.
+  std::optional<trace::ProcessIndex> owner_of(uint32_t space) const;
 
  private:
   // Takes the next event of a process in.

@@ -6,7 +6,8 @@ namespace rchk::replay {
 
 Result<Guest> Guest::fork(Sharing sharing) const {
   RCHK_TRY_ASSIGN(std::unique_ptr<Puppet> copy, puppet->fork(sharing));
-  return Guest{std::move(copy), registers, position, tid, pid, others, is_amid, early};
+  return Guest{std::move(copy), registers, position, tid,   pid,
+               space,           others,    is_amid,  early, stored_over};
 }
 
 Result<void> Guest::switch_to(Tid next) {

@@ -26,14 +26,17 @@ struct Guest {
   Position position;
   // The task that runs: whose instructions follow, as far as the log tells.
   Tid tid;
-  int32_t pid = 0;  // of the process
-  std::map<Tid, WaitingTask> others;
+  int32_t pid = 0;     // of the process
+  uint32_t space = 0;  // the recording's number of the memory
+  std::map<Tid, WaitingTask> others{};
   // The task that runs stands amid an instruction: a system call or a string instruction that has
   // begun already.
   bool is_amid = false;
   // Where memory may have early what a call stores whose event comes later: the guest was made of a
   // page snapshot that was taken meanwhile. All else is as in a guest that came from the start.
   std::vector<AddressRange> early{};
+  // What was there before the stores of other processes behind the event that it stands at.
+  std::vector<trace::MemoryWrite> stored_over{};
 
   // The same guest at the same point, in a process of its own.
   Result<Guest> fork(Sharing sharing = Sharing::kCopy) const;

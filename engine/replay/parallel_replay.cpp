@@ -5,6 +5,7 @@
 
 #include <xxhash.h>
 
+#include "engine/replay/family_replay.h"
 #include "engine/replay/job_board.h"
 #include "engine/replay/replayer.h"
 #include "engine/replay/worker_processes.h"
@@ -41,31 +42,7 @@ struct PieceResult {
 };
 using Board = JobBoard<PieceResult>;
 
-ReplayTotals totals_of(const Replayer& replayer) {
-  return {replayer.instructions(),   replayer.checksums_verified(), replayer.snapshots_verified(),
-          replayer.pages_verified(), replayer.snapshots_restored(), std::nullopt};
-}
-
 }  // namespace
-
-ReplayTotals& ReplayTotals::operator+=(const ReplayTotals& other) {
-  instructions += other.instructions;
-  checksums += other.checksums;
-  snapshots += other.snapshots;
-  snapshot_pages += other.snapshot_pages;
-  snapshots_restored += other.snapshots_restored;
-  if (other.exit) exit = other.exit;
-  return *this;
-}
-
-ReplayTotals ReplayTotals::operator-(const ReplayTotals& before) const {
-  return {instructions - before.instructions,
-          checksums - before.checksums,
-          snapshots - before.snapshots,
-          snapshot_pages - before.snapshot_pages,
-          snapshots_restored - before.snapshots_restored,
-          exit};
-}
 
 // Replays pieces in one process, one after the other.
 class ParallelReplay::Hand {
@@ -73,12 +50,15 @@ class ParallelReplay::Hand {
   // Behind each event of a process, with its number in the recording.
   using OnEvent = std::function<Result<void>(EventNumber)>;
 
-  static Result<Hand> create(const ParallelReplay& whole, int cpu, OnEvent on_event) {
-    Hand hand(whole, cpu, std::move(on_event));
-    RCHK_TRY_ASSIGN(hand.root_, Replayer::create(*hand.nothing_, cpu));
-    // One alone is replayed as a debugger does.
-    if (whole.families_.processes() > 1) hand.root_->share_memory();
-    return hand;
+  static Result<Hand> create(const ParallelReplay& whole, int cpu, const OnEvent& on_event) {
+    const ParallelOptions& options = whole.options_;
+    FamilyReplay::Options of_families{cpu, options.restores, options.namer, {}, {}};
+    of_families.on_event = [on_event](ProcessIndex, EventNumber number, const trace::Event&) {
+      return on_event(number);
+    };
+    RCHK_TRY_ASSIGN(FamilyReplay families,
+                    FamilyReplay::create(whole.recording_, whole.families_, of_families));
+    return Hand(whole, cpu, on_event, std::move(families));
   }
 
   // Where it fails, `result` has what is known. Before the first event of a stretch is told of it
@@ -88,101 +68,35 @@ class ParallelReplay::Hand {
   }
 
  private:
-  struct Member {
-    std::unique_ptr<Replayer> replayer;
-    std::optional<Guest> guest;  // while it lives
-    bool ended = false;
-  };
+  Hand(const ParallelReplay& whole, int cpu, OnEvent on_event, FamilyReplay families)
+      : whole_(&whole), cpu_(cpu), on_event_(std::move(on_event)), families_(std::move(families)) {}
 
-  Hand(const ParallelReplay& whole, int cpu, OnEvent on_event)
-      : whole_(&whole),
-        cpu_(cpu),
-        on_event_(std::move(on_event)),
-        nothing_(std::make_unique<Strand>(whole.recording_)),
-        members_(whole.families_.processes()) {}
-
-  Strand& strand(ProcessIndex process) const { return whole_->families_.strand(process); }
-
-  void equip(Replayer& replayer, ProcessIndex process) {
-    replayer.name_syscalls_with(whole_->options_.namer);
-    if (whole_->options_.restores) replayer.restore_snapshots();
-    replayer.on_event(
-        [this, &strand = strand(process)](EventNumber number, const trace::Event&, const Guest&) {
-          return on_event_(strand.global_number(number));
-        });
-  }
-
-  // A process's memory goes when the process does.
   Result<void> replay_family(const Piece& piece, PieceResult& result) {
     const Family& family = whole_->families_.all()[piece.family];
     for (const Step& step : family.steps) {
-      const Member& member = members_[step.process.value];
-      if (member.replayer == nullptr && !member.ended) RCHK_TRY(begin(step.process));
-      RCHK_TRY(advance(step, result.totals));
+      RCHK_TRY(families_.begin(step.process));
+      RCHK_TRY_ASSIGN(const bool ended, families_.advance(step));
+      if (ended) families_.end(step.process);
     }
-    for (const Step& step : family.steps) end(step.process, result.totals);
+    for (const Step& step : family.steps) families_.end(step.process);
+    result.totals = families_.take_totals();
     return {};
-  }
-
-  // Makes the guest of a process that begins now.
-  Result<void> begin(ProcessIndex process) {
-    Member& member = members_[process.value];
-    RCHK_TRY_ASSIGN(const auto first, strand(process).event({0}));
-    const bool forked = std::holds_alternative<trace::SpawnEvent>(first->body);
-    const Member* parent = nullptr;
-    if (forked) {
-      parent = &members_[whole_->families_.forked_from(process).value];
-      if (!parent->guest) {
-        return fail(ErrorKind::kBadTrace, fmt::format("event {}: the process that forks has ended",
-                                                      strand(process).global_number({0})));
-      }
-    }
-    const Replayer& relative = forked ? *parent->replayer : *root_;
-    RCHK_TRY_ASSIGN(member.replayer, Replayer::create_beside(relative, strand(process), forked));
-    equip(*member.replayer, process);
-    RCHK_TRY_ASSIGN(member.guest, forked ? member.replayer->start_as_child(*parent->guest)
-                                         : member.replayer->start());
-    return {};
-  }
-
-  Result<void> advance(const Step& step, ReplayTotals& totals) {
-    Member& member = members_[step.process.value];
-    if (member.ended) {
-      return fail(ErrorKind::kBadTrace,
-                  fmt::format("event {} is of a process that has ended",
-                              strand(step.process).global_number({step.last})));
-    }
-    AdvanceRequest request;
-    request.limit = {{step.last}, 0, 0, 0};
-    RCHK_TRY_ASSIGN(const Outcome outcome, member.replayer->advance(*member.guest, request));
-    if (outcome.stop != AdvanceStop::kExit) return {};
-    note_end(step.process, outcome, totals);
-    end(step.process, totals);
-    return {};
-  }
-
-  void note_end(ProcessIndex process, const Outcome& outcome, ReplayTotals& totals) const {
-    const auto end = whole_->families_.program_end(process, outcome.event);
-    if (end) totals.exit = end;
-  }
-
-  void end(ProcessIndex process, ReplayTotals& totals) {
-    Member& member = members_[process.value];
-    if (std::exchange(member.ended, true)) return;
-    totals += totals_of(*member.replayer);
-    member.guest.reset();
-    member.replayer.reset();
   }
 
   Result<void> replay_stretch(const Piece& piece, PieceResult& result) {
     const ProcessIndex process = whole_->families_.all()[piece.family].steps.front().process;
     // One that shares no memory with other guests: the next stretch's has to begin anew.
+    Strand& strand = whole_->families_.strand(process);
     if (process_cut_ != process) {
-      RCHK_TRY_ASSIGN(replayer_, Replayer::create(strand(process), cpu_));
-      equip(*replayer_, process);
+      RCHK_TRY_ASSIGN(replayer_, Replayer::create(strand, cpu_));
+      replayer_->name_syscalls_with(whole_->options_.namer);
+      if (whole_->options_.restores) replayer_->restore_snapshots();
+      replayer_->on_event([this, &strand](EventNumber number, const trace::Event&, const Guest&) {
+        return on_event_(strand.global_number(number));
+      });
       process_cut_ = process;
     }
-    const ReplayTotals before = totals_of(*replayer_);
+    const ReplayTotals before = ReplayTotals::of(*replayer_);
     RCHK_TRY_ASSIGN(Guest guest,
                     piece.begin ? replayer_->start_at(*piece.begin) : replayer_->start());
     if (piece.begin) {
@@ -194,22 +108,22 @@ class ParallelReplay::Hand {
     if (piece.last && outcome.stop != AdvanceStop::kLimit) {
       return fail(ErrorKind::kBadTrace,
                   fmt::format("the replay does not come to event {}, behind which snapshots lie",
-                              strand(process).global_number(*piece.last)));
+                              strand.global_number(*piece.last)));
     }
     if (piece.last) {
       RCHK_TRY_ASSIGN(result.ends_with, digest_of(guest));
     }
-    result.totals = totals_of(*replayer_) - before;
-    if (outcome.stop == AdvanceStop::kExit) note_end(process, outcome, result.totals);
+    result.totals = ReplayTotals::of(*replayer_) - before;
+    if (outcome.stop == AdvanceStop::kExit) {
+      result.totals.exit = whole_->families_.program_end(process, outcome.event);
+    }
     return {};
   }
 
   const ParallelReplay* whole_;
   int cpu_;
   OnEvent on_event_;
-  std::unique_ptr<Strand> nothing_;          // the source of `root_`
-  std::unique_ptr<Replayer> root_;           // holds what all replayers of families have in common
-  std::vector<Member> members_;              // by ProcessIndex
+  FamilyReplay families_;
   std::unique_ptr<Replayer> replayer_;       // of the last stretch
   std::optional<ProcessIndex> process_cut_;  // whose that is
 };
@@ -390,7 +304,7 @@ Result<std::vector<ParallelReplay::Piece>> ParallelReplay::pieces_of(size_t fami
   trace::SnapshotNumber number;
   for (const trace::SnapshotMark& mark : snapshots->marks()) {
     const auto event = strand.local_number(mark.event);
-    if (event && families_.is_space_of(mark.space, process)) places.push_back({number, *event});
+    if (event && families_.owner_of(mark.space) == process) places.push_back({number, *event});
     ++number.value;
   }
   if (places.empty()) return all;

@@ -7,23 +7,11 @@
 #include "base/result.h"
 #include "base/types.h"
 #include "engine/replay/families.h"
+#include "engine/replay/replay_totals.h"
 #include "engine/trace/dump.h"
 #include "engine/trace/source.h"
 
 namespace rchk::replay {
-
-// What a replay of a whole recording came to.
-struct ReplayTotals {
-  uint64_t instructions = 0;
-  uint64_t checksums = 0;       // of memory, that agreed
-  uint64_t snapshots = 0;       // page snapshots that it came by
-  uint64_t snapshot_pages = 0;  // that changed in them
-  uint64_t snapshots_restored = 0;
-  std::optional<EventNumber> exit;  // the event by which the program ends, if there is one
-  ReplayTotals& operator+=(const ReplayTotals& other);
-  // What was counted since `before`.
-  ReplayTotals operator-(const ReplayTotals& before) const;
-};
 
 struct ParallelOptions {
   int cpu = 0;               // this process's

@@ -278,12 +278,7 @@ Result<void> Puppet::remap(const trace::RemapChange& change) {
   for (const GuestAddress page : read_only) RCHK_TRY(protect_code_page(page, false));
   touch_code(change.from);
   touch_code(change.to);
-  const bool moved = change.from.begin != change.to.begin;
-  uint64_t flags = moved ? MREMAP_MAYMOVE | MREMAP_FIXED : 0;
-  if (change.keep_old) flags |= MREMAP_DONTUNMAP;
-  RCHK_TRY(call("mremap", SYS_mremap,
-                {change.from.begin.value, change.from.size(), change.to.size(), flags,
-                 change.to.begin.value}));
+  RCHK_TRY(remap_parts(change));
   const std::vector<snapshot::Mapping> kept = space_.overlapping(change.from);
   space_.remap(change.from, change.to.begin, change.to.size());
   if (change.keep_old) {
@@ -291,6 +286,41 @@ Result<void> Puppet::remap(const trace::RemapChange& change) {
   }
   touch_code(change.to);
   return {};
+}
+
+// What is one mapping of the guest's may be several here: each part of a file is one, and what lies
+// behind its end. mremap takes no range of two.
+Result<void> Puppet::remap_parts(const trace::RemapChange& change) {
+  const bool moves = change.from.begin != change.to.begin;
+  uint64_t flags = moves ? MREMAP_MAYMOVE | MREMAP_FIXED : 0;
+  if (change.keep_old) flags |= MREMAP_DONTUNMAP;
+  const auto remap_one = [&](AddressRange from, AddressRange to) {
+    return process_.remote_syscall(
+        gadget_, SYS_mremap, {from.begin.value, from.size(), to.size(), flags, to.begin.value, 0});
+  };
+  RCHK_TRY_ASSIGN(int64_t result, remap_one(change.from, change.to));
+  std::vector<snapshot::ProcMapsEntry> maps;
+  if (result == -EFAULT) {
+    RCHK_TRY_ASSIGN(maps, snapshot::read_proc_maps(process_.pid()));
+  }
+  for (const snapshot::ProcMapsEntry& entry : maps) {
+    const AddressRange part{std::max(entry.range.begin, change.from.begin),
+                            std::min(entry.range.end, change.from.end)};
+    if (part.begin >= part.end) continue;
+    const bool is_last = part.end == change.from.end;
+    const GuestAddress begin = change.to.begin + (part.begin - change.from.begin);
+    const GuestAddress end = is_last ? change.to.end : std::min(begin + part.size(), change.to.end);
+    if (begin >= end) {
+      RCHK_TRY(call("munmap", SYS_munmap, {part.begin.value, part.size()}));
+      continue;
+    }
+    const AddressRange to{begin, end};
+    if (!moves && to == part) continue;
+    RCHK_TRY_ASSIGN(result, remap_one(part, to));
+    if (result < 0) break;
+  }
+  if (result >= 0 || result < -4096) return {};
+  return fail_errno("mremap in the replay process", static_cast<int>(-result));
 }
 
 Result<void> Puppet::discard(AddressRange range) {
@@ -307,6 +337,11 @@ Result<void> Puppet::discard(AddressRange range) {
       RCHK_TRY(write_memory(at, Bytes(std::min(kPieceBytes, end - at))));
     }
   }
+  return {};
+}
+
+Result<void> Puppet::forget_use_of(AddressRange range) {
+  RCHK_TRY(call("madvise", SYS_madvise, {range.begin.value, range.size(), MADV_DONTNEED}));
   return {};
 }
 

@@ -105,6 +105,8 @@ class Puppet final : public translate::Host {
   Result<void> protect(AddressRange range, uint8_t protection);
   Result<void> remap(const trace::RemapChange& change);
   Result<void> discard(AddressRange range);
+  // Takes pages of shared memory out of the page table, until they are used again.
+  Result<void> forget_use_of(AddressRange range);
 
   Result<ExtendedState> extended_state() const;
   Result<void> set_extended_state(const ExtendedState& state);
@@ -147,6 +149,8 @@ class Puppet final : public translate::Host {
   Result<void> execute_base_writes(const Registers& registers);
   uint64_t stack_room() const;
   AddressRange gadget_page() const { return range_of(gadget_.page_floor(), kPageSize); }
+
+  Result<void> remap_parts(const trace::RemapChange& change);
 
   // puppet_shared.cpp
   bool is_object(const snapshot::Mapping& mapping) const;

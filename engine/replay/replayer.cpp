@@ -120,6 +120,7 @@ Result<Guest> Replayer::start() {
   Guest guest;
   guest.tid = event->tid;
   guest.pid = exec->pid;
+  guest.space = event->space;
   const bool resumes = exec->resumed != nullptr;
   RCHK_TRY(apply(guest, *exec, resumes ? Origin::kSnapshot : Origin::kProgram));
   if (resumes) RCHK_TRY(resume(guest, *exec->resumed));
@@ -137,6 +138,7 @@ Result<Guest> Replayer::start_as_child(const Guest& parent) {
   RCHK_TRY(engine_->attach(*guest.puppet));
   RCHK_TRY(perform(guest, *event));
   guest.position = {};
+  guest.space = event->space;
   if (on_event_) RCHK_TRY(on_event_({0}, *event, guest));
   return guest;
 }

@@ -127,6 +127,9 @@ class Replayer {
   // Called behind each event that was applied.
   using OnEvent = std::function<Result<void>(EventNumber, const trace::Event&, const Guest&)>;
   void on_event(OnEvent call) { on_event_ = std::move(call); }
+  // Called in front of each event that a guest comes to, but not the first one.
+  using BeforeEvent = std::function<Result<void>(const trace::Event&, Guest&)>;
+  void before_event(BeforeEvent call) { before_event_ = std::move(call); }
   // Names system calls in messages.
   void name_syscalls_with(trace::SyscallNamer namer) { namer_ = std::move(namer); }
 
@@ -198,7 +201,17 @@ class Replayer {
   Result<void> check_stand(const Guest& guest, const Registers& expected);
   Result<void> check_memory(const Guest& guest, const std::vector<trace::MemoryChecksum>& memory);
 
+  // shared_memory.cpp
+  // What other processes have stored to memory of the guest's, between `guest.position` and the
+  // event behind it.
+  Result<void> apply_stores_of_others(Guest& guest);
+  Result<void> take_back_stores_of_others(Guest& guest);
+  // To memory that the guest only reads, which no snapshot looks at: all that were ever stored.
+  Result<void> apply_all_stores_of_others(Guest& guest);
+
   // restore.cpp
+  // As start_at(), without what other processes have stored since the event.
+  Result<Guest> made_of(trace::SnapshotNumber number);
   Result<void> put_pages(Guest& guest, const std::vector<snapshot::PageChange>& pages);
   // The rest of what a program has where older history was dropped.
   Result<void> resume(Guest& guest, const trace::Resumed& resumed);
@@ -234,6 +247,7 @@ class Replayer {
   translate::Probes probes_;
   std::optional<FoundHit> last_hit_;
   OnEvent on_event_;
+  BeforeEvent before_event_;
   trace::SyscallNamer namer_;
   // Of events by state that were found already, by number.
   std::unordered_map<uint64_t, StateDistance> distances_;

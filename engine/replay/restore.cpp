@@ -62,6 +62,12 @@ Result<void> Replayer::resume(Guest& guest, const trace::Resumed& resumed) {
 }
 
 Result<Guest> Replayer::start_at(trace::SnapshotNumber number) {
+  RCHK_TRY_ASSIGN(Guest guest, made_of(number));
+  RCHK_TRY(apply_stores_of_others(guest));
+  return guest;
+}
+
+Result<Guest> Replayer::made_of(trace::SnapshotNumber number) {
   trace::SnapshotSource& snapshots = *source_.snapshots();
   RCHK_TRY_ASSIGN(const auto taken, snapshots.snapshot(number));
   const std::optional<EventNumber> event = source_.local_number(taken->event);
@@ -72,6 +78,7 @@ Result<Guest> Replayer::start_at(trace::SnapshotNumber number) {
   Guest guest;
   guest.tid = taken->image.tid;
   guest.pid = image.pid;
+  guest.space = snapshots.marks()[number.value].space;
   guest.position.event = *event;
   guest.early = taken->unsettled;
   RCHK_TRY(apply(guest, image, Origin::kSnapshot));
@@ -82,6 +89,7 @@ Result<Guest> Replayer::start_at(trace::SnapshotNumber number) {
                                   WaitingTask{task.registers, task.extended_state, task.in_call});
   }
   note_if_amid(guest);
+  RCHK_TRY(apply_all_stores_of_others(guest));
   return guest;
 }
 
@@ -99,7 +107,7 @@ Result<std::shared_ptr<const StateTarget>> Replayer::target_of(const trace::Swit
   trace::SnapshotSource& snapshots = *source_.snapshots();
   RCHK_TRY_ASSIGN(const auto taken, snapshots.snapshot(number));
   RCHK_TRY_ASSIGN(const auto other, create(source_, cpu_));
-  RCHK_TRY_ASSIGN(Guest made, other->start_at(number));
+  RCHK_TRY_ASSIGN(Guest made, other->made_of(number));
   RCHK_TRY(made.puppet->grow_stacks());
   StateTarget target;
   target.registers = event.registers;
@@ -173,7 +181,7 @@ Result<void> Replayer::check_task(const Guest& guest, Tid tid, Registers expecte
 Result<void> Replayer::compare_restored(Guest& guest, trace::SnapshotNumber number) {
   RCHK_TRY_ASSIGN(const auto taken, source_.snapshots()->snapshot(number));
   RCHK_TRY_ASSIGN(const auto other, create(source_, cpu_));
-  RCHK_TRY_ASSIGN(Guest restored, other->start_at(number));
+  RCHK_TRY_ASSIGN(Guest restored, other->made_of(number));
   RCHK_TRY(restored.puppet->grow_stacks());
   for (const AddressRange& range : taken->unsettled) {
     Bytes stored(range.size());

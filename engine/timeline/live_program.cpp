@@ -87,7 +87,7 @@ Result<replay::Guest> LiveProgram::fork_guest(const Position& position, Register
           {std::move(fork.process), fork.gadget, std::move(fork.space), read_original}, log_));
   tracker_ = snapshot::make_tracker(snapshot::TrackerKind::kExclusive, recorder_.pid());
   RCHK_TRY(tracker_->begin(puppet->pid()));
-  replay::Guest guest{std::move(puppet), registers, position, fork.tid, recorder_.pid(), {}};
+  replay::Guest guest{std::move(puppet), registers, position, fork.tid, recorder_.pid()};
   for (record::OtherTask& task : fork.others) {
     guest.others.emplace(task.tid,
                          replay::WaitingTask{task.registers, std::move(task.extended_state)});

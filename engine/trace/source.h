@@ -64,6 +64,21 @@ struct TaskCount {
   bool operator==(const TaskCount&) const = default;
 };
 
+// What other processes stored to memory that one shares with them. A replay of that process alone
+// does not come to it.
+class StoresOfOthers {
+ public:
+  using Stores = std::shared_ptr<const std::vector<MemoryWrite>>;
+  virtual ~StoresOfOthers() = default;
+  // Those between an event of an address space, by the recording's number, and what its tasks do
+  // next; null: none. May take long.
+  virtual Result<Stores> behind(EventNumber event, uint32_t space) = 0;
+  // All those to an address space in front of an event of it, oldest first. May take long.
+  virtual Result<std::vector<Stores>> before(EventNumber event, uint32_t space) = 0;
+  // Whether the first question takes no longer than others.
+  virtual bool is_ready() const = 0;
+};
+
 // Gives a recording out again. Safe to be called from several threads.
 class EventSource {
  public:
@@ -90,6 +105,9 @@ class EventSource {
   virtual std::optional<EventNumber> departure() const { return std::nullopt; }
   // The page snapshots of the whole recording, or null if it has none.
   virtual SnapshotSource* snapshots() { return nullptr; }
+
+  // Null where a replay needs none.
+  virtual StoresOfOthers* stores_of_others() { return nullptr; }
 
   // How many events in front of this were dropped, and when that ended.
   struct Dropped {
@@ -123,6 +141,7 @@ class PartOfRecording : public EventSource {
  public:
   const RecordingInfo& info() const final { return recording_.info(); }
   SnapshotSource* snapshots() final { return recording_.snapshots(); }
+  StoresOfOthers* stores_of_others() override { return recording_.stores_of_others(); }
   std::vector<Bookmark> bookmarks() const final { return recording_.bookmarks(); }
   Result<void> add_bookmark(const Bookmark& bookmark) final {
     return recording_.add_bookmark(bookmark);

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import signal
 import threading
 import time
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ class Cycle:
             self.verify()
             if not soak:
                 self.replay(recorded)
+                self.replay_each()
             self.recording.unlink(missing_ok=True) if not self.keep else None
         if not self.keep:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -129,6 +131,25 @@ class Cycle:
         notes = f"{done.shell()}\n{own}"
         check_equal("replay: output", recorded.stdout, done.stdout, notes)
         check_equal("replay: errors", split_stderr(recorded.stderr)[1], guest_stderr, notes)
+
+    def replay_each(self):
+        """Each of several processes by itself, as a debugger replays it."""
+        most = 40
+        listed = process.run([process.RCHK, "ps", self.recording], timeout=60)
+        lines = [line.split() for line in listed.stdout.decode(errors="replace").splitlines()]
+        found = [words for words in lines if words and words[0].isdigit()]
+        for pid, _, status in (words[:3] for words in found[:most] if len(found) > 1):
+            command = [process.RCHK, "replay", "-a", "-p", pid, self.recording]
+            done = self.replay_mode(f"replay of {pid}", command, None)
+            own, _ = split_stderr(done.stderr)
+            notes = f"{done.shell()}\n{own}"
+            if done.status == 2 and "executed no program" in own:
+                continue
+            if status.startswith("SIG"):
+                status = 128 + signal.Signals[status]
+            require(not own, f"replay of {pid}: {notes}") if not self.subject.stops else None
+            if str(status).isdigit():
+                check_equal(f"replay of {pid}: exit status", int(status), done.status, notes)
 
     def replay_mode(self, what, command, status):
         # Not in the recorded folder: a replay must not need what the program read there.

@@ -1,0 +1,249 @@
+#include "engine/replay/shared_stores.h"
+
+#include <algorithm>
+
+#include <unistd.h>
+
+namespace rchk::replay {
+
+using trace::ProcessIndex;
+
+namespace {
+
+bool changes_mappings(const trace::Event& event) {
+  if (std::holds_alternative<trace::ExecEvent>(event.body)) return true;
+  if (const auto* call = std::get_if<trace::SyscallEvent>(&event.body)) {
+    return !call->changes.empty();
+  }
+  const auto* memory = std::get_if<trace::MemoryEvent>(&event.body);
+  return memory != nullptr && !memory->changes.empty();
+}
+
+void add(ChangedBytes& all, const ChangedBytes& more) {
+  for (const auto& [page, bytes] : more) {
+    std::vector<PageBytes>& known = all[page];
+    known.insert(known.end(), bytes.begin(), bytes.end());
+    std::sort(known.begin(), known.end(),
+              [](const PageBytes& a, const PageBytes& b) { return a.begin < b.begin; });
+    size_t last = 0;
+    for (size_t i = 1; i < known.size(); ++i) {
+      if (known[i].begin <= known[last].end) {
+        known[last].end = std::max(known[last].end, known[i].end);
+      } else {
+        known[++last] = known[i];
+      }
+    }
+    known.resize(last + 1);
+  }
+}
+
+}  // namespace
+
+// One family, as far as it has been replayed.
+//
+//   steps of P and Q in the log   P P Q Q Q P P
+//                                    ^     ^
+//                     stores of Q ---+     are known when P's next step is about to begin, and
+//                     are P's behind       belong to the event with which its last one ended
+class SharedStores::FamilyHistory {
+ public:
+  FamilyHistory(trace::EventSource& recording, const Families& families, const Family& family)
+      : recording_(recording),
+        families_(families),
+        steps_(family.steps),
+        steps_of_(families.processes()),
+        members_(families.processes()) {
+    for (size_t i = 0; i < steps_.size(); ++i) steps_of_[steps_[i].process.value].push_back(i);
+  }
+
+  Result<void> begin(std::optional<int> cpu, trace::SyscallNamer namer) {
+    FamilyReplay::Options options{cpu, false, std::move(namer), {}, {}};
+    options.before_event = [this](ProcessIndex process, const trace::Event& event, Guest& guest) {
+      // What it stored to memory that is not mapped behind the event.
+      return changes_mappings(event) ? take_stores(process, guest) : Result<void>();
+    };
+    options.on_event = [this](ProcessIndex process, EventNumber number, const trace::Event& event) {
+      Member& member = members_[process.value];
+      member.last = number;
+      member.views.note_stores(event);
+      if (changes_mappings(event)) member.views.forget();
+      return Result<void>();
+    };
+    RCHK_TRY_ASSIGN(replay_, FamilyReplay::create(recording_, families_, std::move(options)));
+    return {};
+  }
+
+  // The step at whose beginning it is known what others have stored behind an event.
+  std::optional<size_t> step_behind(ProcessIndex process, uint64_t event) const {
+    const std::vector<size_t>& own = steps_of_[process.value];
+    const auto in = step_with(process, event);
+    if (in == own.end()) return std::nullopt;
+    const bool is_last = steps_[*in].last == event;
+    // Behind its beginning a fork has what its parent's memory got since the parent stopped.
+    if (!is_last) return event == 0 ? std::optional(*in) : std::nullopt;
+    const auto next = in + 1;
+    return next == own.end() ? std::nullopt : std::optional(*next);
+  }
+  // The step of which an event is.
+  std::optional<size_t> step_of(ProcessIndex process, uint64_t event) const {
+    const auto in = step_with(process, event);
+    return in == steps_of_[process.value].end() ? std::nullopt : std::optional(*in);
+  }
+  bool has_come_to(size_t step) const { return next_ > step || (next_ == step && is_prepared_); }
+  Result<void> go_to(size_t step, const OnProgress& on_progress) {
+    while (!has_come_to(step)) {
+      if (is_prepared_) {
+        RCHK_TRY(run(steps_[next_]));
+        ++next_;
+      } else {
+        RCHK_TRY(prepare(steps_[next_].process));
+      }
+      is_prepared_ = !is_prepared_;
+      if (on_progress) on_progress(next_, step);
+    }
+    return {};
+  }
+
+  Stores stores_behind(EventNumber event, uint32_t space) const {
+    const auto known = stores_.find({space, event});
+    return known == stores_.end() ? nullptr : known->second;
+  }
+  std::vector<Stores> stores_before(EventNumber event, uint32_t space) const {
+    std::vector<Stores> all;
+    const auto end = stores_.lower_bound({space, event});
+    for (auto one = stores_.lower_bound({space, EventNumber{0}}); one != end; ++one) {
+      all.push_back(one->second);
+    }
+    return all;
+  }
+
+ private:
+  struct Member {
+    SharedViews views;
+    ChangedBytes pending;  // by others, since its last step
+    EventNumber last;      // its last event, by the recording's number
+  };
+
+  std::vector<size_t>::const_iterator step_with(ProcessIndex process, uint64_t event) const {
+    const std::vector<size_t>& own = steps_of_[process.value];
+    return std::lower_bound(own.begin(), own.end(), event, [this](size_t step, uint64_t number) {
+      return steps_[step].last < number;
+    });
+  }
+
+  // A process is about to go on: it finds what others have stored meanwhile.
+  Result<void> prepare(ProcessIndex process) {
+    Member& member = members_[process.value];
+    const bool begins = replay_->guest_of(process) == nullptr;
+    if (begins) {
+      RCHK_TRY(replay_->begin(process));
+      RCHK_TRY_ASSIGN(const auto first, families_.strand(process).event({0}));
+      if (std::holds_alternative<trace::SpawnEvent>(first->body)) {
+        member.pending = members_[families_.forked_from(process).value].pending;
+      }
+    }
+    Guest* const guest = replay_->guest_of(process);
+    if (guest == nullptr) return {};  // it has ended, which the next step says
+    if (!member.pending.empty()) {
+      RCHK_TRY_ASSIGN(auto stores, member.views.stores(*guest->puppet, member.pending, contents_));
+      member.pending.clear();
+      std::shared_ptr<std::vector<trace::MemoryWrite>>& all = stores_[{guest->space, member.last}];
+      if (all == nullptr) all = std::make_shared<std::vector<trace::MemoryWrite>>();
+      std::move(stores.begin(), stores.end(), std::back_inserter(*all));
+    }
+    return {};
+  }
+
+  Result<void> run(const Step& step) {
+    RCHK_TRY_ASSIGN(const bool ended, replay_->advance(step));
+    RCHK_TRY(take_stores(step.process, *replay_->guest_of(step.process)));
+    if (ended) replay_->end(step.process);
+    return {};
+  }
+
+  Result<void> take_stores(ProcessIndex process, Guest& guest) {
+    RCHK_TRY_ASSIGN(const ChangedBytes changed,
+                    members_[process.value].views.take_changes(*guest.puppet, contents_));
+    if (changed.empty()) return {};
+    for (size_t i = 0; i < members_.size(); ++i) {
+      Guest* const other = i == process.value ? nullptr : replay_->guest_of({i});
+      if (other == nullptr) continue;
+      Member& member = members_[i];
+      ChangedBytes seen;
+      for (const auto& [page, bytes] : changed) {
+        RCHK_TRY_ASSIGN(const bool has, member.views.has(*other->puppet, page.memory));
+        if (has) seen.emplace(page, bytes);
+      }
+      add(member.pending, seen);
+    }
+    return {};
+  }
+
+  trace::EventSource& recording_;
+  const Families& families_;
+  const std::vector<Step>& steps_;
+  std::vector<std::vector<size_t>> steps_of_;  // by ProcessIndex
+  std::vector<Member> members_;                // likewise
+  std::optional<FamilyReplay> replay_;
+  size_t next_ = 0;           // the step that is run next
+  bool is_prepared_ = false;  // and its process has what others have stored
+  SharedContents contents_;
+  std::map<std::pair<uint32_t, EventNumber>, std::shared_ptr<std::vector<trace::MemoryWrite>>>
+      stores_;  // by address space and event
+};
+
+SharedStores::SharedStores(trace::EventSource& recording, std::optional<int> cpu,
+                           trace::SyscallNamer namer, OnProgress on_progress)
+    : recording_(recording),
+      cpu_(cpu),
+      namer_(std::move(namer)),
+      on_progress_(std::move(on_progress)),
+      maker_(getpid()) {}
+SharedStores::~SharedStores() = default;
+
+Result<SharedStores::Place> SharedStores::find(EventNumber event, uint32_t space) {
+  if (!families_) {
+    RCHK_TRY_ASSIGN(families_, Families::of(recording_, false));
+    histories_.resize(families_->all().size());
+  }
+  const auto process = families_->owner_of(space);
+  if (!process) return Place();
+  const size_t number = families_->family_of(*process);
+  const Family& family = families_->all()[number];
+  const auto local = families_->strand(*process).local_number(event);
+  if (!family.stores_to_shared_memory || !local) return Place();
+  std::unique_ptr<FamilyHistory>& history = histories_[number];
+  if (history == nullptr) {
+    auto begun = std::make_unique<FamilyHistory>(recording_, *families_, family);
+    RCHK_TRY(begun->begin(cpu_, namer_));
+    history = std::move(begun);
+  }
+  return Place{history.get(), *process, local->value};
+}
+
+Result<void> SharedStores::come_to(FamilyHistory& history, size_t step) {
+  if (history.has_come_to(step)) return {};
+  if (getpid() == maker_) return history.go_to(step, on_progress_);
+  return fail(ErrorKind::kSystem, "another process has to replay what comes before");
+}
+
+Result<trace::StoresOfOthers::Stores> SharedStores::behind(EventNumber event, uint32_t space) {
+  RCHK_TRY_ASSIGN(const Place place, find(event, space));
+  if (place.history == nullptr) return Stores();
+  const auto step = place.history->step_behind(place.process, place.event);
+  if (!step) return Stores();
+  RCHK_TRY(come_to(*place.history, *step));
+  return place.history->stores_behind(event, space);
+}
+
+Result<std::vector<trace::StoresOfOthers::Stores>> SharedStores::before(EventNumber event,
+                                                                        uint32_t space) {
+  RCHK_TRY_ASSIGN(const Place place, find(event, space));
+  if (place.history == nullptr) return std::vector<Stores>();
+  const auto step = place.history->step_of(place.process, place.event);
+  if (!step) return std::vector<Stores>();
+  RCHK_TRY(come_to(*place.history, *step));
+  return place.history->stores_before(event, space);
+}
+
+}  // namespace rchk::replay

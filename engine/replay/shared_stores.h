@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "base/result.h"
+#include "base/types.h"
+#include "engine/replay/families.h"
+#include "engine/replay/family_replay.h"
+#include "engine/replay/shared_pages.h"
+#include "engine/trace/source.h"
+
+namespace rchk::replay {
+
+// Learns what processes store to memory that they share, by a replay of all of their family beside
+// the one that asks: as far as it was asked for, once (docs/notes/tasks.md).
+class SharedStores final : public trace::StoresOfOthers {
+ public:
+  // Called now and then while it takes long, with how many events of how many were replayed; and
+  // once more when that is over.
+  using OnProgress = std::function<void(uint64_t events, uint64_t all)>;
+
+  // `recording` outlives it.
+  SharedStores(trace::EventSource& recording, std::optional<int> cpu, trace::SyscallNamer namer,
+               OnProgress on_progress);
+  ~SharedStores() override;
+
+  // A fork of the process that made this knows what was known then: else kSystem.
+  Result<Stores> behind(EventNumber event, uint32_t space) override;
+  Result<std::vector<Stores>> before(EventNumber event, uint32_t space) override;
+  bool is_ready() const override { return families_.has_value(); }
+
+ private:
+  class FamilyHistory;
+  struct Place {
+    FamilyHistory* history = nullptr;  // null: nothing is shared
+    trace::ProcessIndex process;
+    uint64_t event = 0;  // by the number that the process has for it
+  };
+  Result<Place> find(EventNumber event, uint32_t space);
+  Result<void> come_to(FamilyHistory& history, size_t step);
+
+  trace::EventSource& recording_;
+  std::optional<int> cpu_;
+  trace::SyscallNamer namer_;
+  OnProgress on_progress_;
+  pid_t maker_;
+  std::optional<Families> families_;
+  std::vector<std::unique_ptr<FamilyHistory>> histories_;  // by family
+};
+
+// A recording of which single processes can be replayed although they share memory with others.
+class SharedHistory final : public trace::PartOfRecording {
+ public:
+  SharedHistory(trace::EventSource& recording, SharedStores& stores)
+      : PartOfRecording(recording), stores_(stores) {}
+  uint64_t event_count() const override { return recording_.event_count(); }
+  Result<std::shared_ptr<const trace::Event>> event(EventNumber number) override {
+    return recording_.event(number);
+  }
+  std::optional<trace::TaskCount> task_count() const override { return recording_.task_count(); }
+  const trace::ProcessMap* process_map() const override { return recording_.process_map(); }
+  trace::StoresOfOthers* stores_of_others() override { return &stores_; }
+
+ private:
+  SharedStores& stores_;
+};
+
+}  // namespace rchk::replay
