@@ -76,9 +76,11 @@ void Recorder::Impl::note_for_snapshots(Space& space, const trace::EventBody& bo
   if (options_.snapshot_overhead_percent == 0) return;
   const std::vector<trace::AddressSpaceChange>* changes = nullptr;
   const std::vector<trace::MemoryWrite>* writes = nullptr;
+  bool makes_mappings = true;
   if (const auto* call = std::get_if<trace::SyscallEvent>(&body)) {
     changes = &call->changes;
     writes = &call->writes;
+    makes_mappings = call->number != syscalls::nr::mremap;  // of what has grown a part is shown
   } else if (const auto* memory = std::get_if<trace::MemoryEvent>(&body)) {
     changes = &memory->changes;
     writes = &memory->writes;
@@ -96,7 +98,9 @@ void Recorder::Impl::note_for_snapshots(Space& space, const trace::EventBody& bo
     add_replaced(change, replaced);
     for (const AddressRange& range : replaced) tracker.contents_changed(range);
     const auto* map = std::get_if<trace::MapChange>(&change);
-    if (map != nullptr && !map->mapping.shared) tracker.private_memory_mapped(map->mapping.range);
+    if (makes_mappings && map != nullptr && !map->mapping.shared) {
+      tracker.private_memory_mapped(map->mapping.range);
+    }
     space.snapshots.changes.note_replaced(replaced);
   }
 }
