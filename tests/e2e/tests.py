@@ -24,7 +24,9 @@ def tests(_options):
     found = []
     for scenario in sorted((HERE / "scenarios").glob("*.py")):
         # One that only makes sense live has no recording: its program may run for ever.
-        modes = ("live",) if "\nONLY_LIVE = True\n" in scenario.read_text() else ("live", "recorded")
+        text = scenario.read_text()
+        modes = [mode for mode, other in (("live", "RECORDED"), ("recorded", "LIVE"))
+                 if f"\nONLY_{other} = True" not in text]
         for mode in modes:
             found.append(Test(f"e2e/{mode}/{scenario.stem}",
                               lambda s=scenario, m=mode: run_scenario(s, m)))
