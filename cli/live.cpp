@@ -9,6 +9,7 @@
 #include "cli/serve.h"
 #include "cli/trace_folder.h"
 #include "engine/record/recorder.h"
+#include "engine/replay/shared_stores.h"
 #include "engine/syscalls/syscall.h"
 #include "engine/timeline/live_program.h"
 #include "engine/trace/event_log.h"
@@ -57,7 +58,9 @@ Result<int> serve_live(const LiveOptions& options) {
   for (FileDescriptor& stream : streams.guest) stream.reset();
 
   RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
-  const auto view = trace::ProcessView::of_first(log);
+  replay::SharedStores stores(log, pinned.cpu, syscall_name, {});
+  replay::SharedHistory history(log, stores);
+  const auto view = trace::ProcessView::of_first(history);
   timeline::LiveProgram live(*recorder, *view);
   RCHK_TRY_ASSIGN(const auto timeline,
                   timeline::Timeline::open_live(*view, live, pinned.cpu, syscall_name));
@@ -70,7 +73,7 @@ Result<int> serve_live(const LiveOptions& options) {
     RCHK_TRY(recorder->stop_recording("the debugger detached"));
     return {};
   };
-  target::TimelineFamily family(log, *timeline, {}, std::move(hooks));
+  target::TimelineFamily family(history, *timeline, {}, std::move(hooks));
   RCHK_TRY(serve(family.first(), *streams.transport, options.log_packets));
   RCHK_TRY(writer->close());
   return 0;

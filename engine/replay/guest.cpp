@@ -6,8 +6,8 @@ namespace rchk::replay {
 
 Result<Guest> Guest::fork(Sharing sharing) const {
   RCHK_TRY_ASSIGN(std::unique_ptr<Puppet> copy, puppet->fork(sharing));
-  return Guest{std::move(copy), registers, position, tid,   pid,
-               space,           others,    is_amid,  early, stored_over};
+  return Guest{std::move(copy),      registers,  position, tid, pid, space, others, is_amid, early,
+               has_stores_of_others, stored_over};
 }
 
 Result<void> Guest::switch_to(Tid next) {

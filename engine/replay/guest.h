@@ -35,7 +35,9 @@ struct Guest {
   // Where memory may have early what a call stores whose event comes later: the guest was made of a
   // page snapshot that was taken meanwhile. All else is as in a guest that came from the start.
   std::vector<AddressRange> early{};
-  // What was there before the stores of other processes behind the event that it stands at.
+  // Where it stands right behind an event: whether memory has what other processes have stored
+  // since, and what was there before.
+  bool has_stores_of_others = false;
   std::vector<trace::MemoryWrite> stored_over{};
 
   // The same guest at the same point, in a process of its own.

@@ -150,6 +150,9 @@ Result<void> Replayer::set_probes(translate::Probes probes) {
 
 Result<Outcome> Replayer::advance(Guest& guest, const AdvanceRequest& request) {
   RCHK_TRY(engine_->attach(*guest.puppet));
+  // A copy of the live program may have been made before others went on.
+  const bool behind_event = guest.position == Position{guest.position.event, 0, 0, 0};
+  if (behind_event && !guest.has_stores_of_others) RCHK_TRY(apply_stores_of_others(guest));
   bool report_at_start = request.report_at_start;
   uint64_t budget = request.slice_instructions;
   for (;;) {

@@ -18,6 +18,7 @@ bool has_shared_memory(const Puppet& puppet) {
 
 Result<void> Replayer::apply_stores_of_others(Guest& guest) {
   guest.stored_over.clear();
+  guest.has_stores_of_others = true;
   trace::StoresOfOthers* const others = source_.stores_of_others();
   if (others == nullptr || (!others->is_ready() && !has_shared_memory(*guest.puppet))) return {};
   RCHK_TRY_ASSIGN(const auto stores,

@@ -202,7 +202,10 @@ SharedStores::SharedStores(trace::EventSource& recording, std::optional<int> cpu
 SharedStores::~SharedStores() = default;
 
 Result<SharedStores::Place> SharedStores::find(EventNumber event, uint32_t space) {
-  if (!families_) {
+  // A live one has grown: families may have become one.
+  if (!families_ || known_events_ != recording_.event_count()) {
+    histories_.clear();
+    known_events_ = recording_.event_count();
     RCHK_TRY_ASSIGN(families_, Families::of(recording_, false));
     histories_.resize(families_->all().size());
   }

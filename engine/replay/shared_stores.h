@@ -20,7 +20,8 @@
 namespace rchk::replay {
 
 // Learns what processes store to memory that they share, by a replay of all of their family beside
-// the one that asks: as far as it was asked for, once (docs/notes/tasks.md).
+// the one that asks: as far as it was asked for, once, unless the recording grows
+// (docs/notes/tasks.md).
 class SharedStores final : public trace::StoresOfOthers {
  public:
   // Called now and then while it takes long, with how many events of how many were replayed; and
@@ -53,6 +54,7 @@ class SharedStores final : public trace::StoresOfOthers {
   OnProgress on_progress_;
   pid_t maker_;
   std::optional<Families> families_;
+  uint64_t known_events_ = 0;  // of the recording, when they were sorted
   std::vector<std::unique_ptr<FamilyHistory>> histories_;  // by family
 };
 

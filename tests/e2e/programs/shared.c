@@ -5,7 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-int *counter;
+int* counter;
 
 static void turn(int from, int to, int more) {
   char byte;

@@ -3,7 +3,6 @@
 from gdb_side import at_begin_of_history, check, check_equal, go, run_to, value
 
 PROGRAM_SOURCE = "shared.c"
-ONLY_RECORDED = True  # a live session looks back at each process alone
 
 # The parent adds 1 and its child 10, in turn.
 COUNTS = [101, 111, 112, 122, 123, 133]
