@@ -126,7 +126,8 @@ class OneOfSeveral {
  public:
   OneOfSeveral(trace::EventSource& recording, int cpu)
       : stores_(recording, cpu, syscall_name,
-                [this](uint64_t steps, uint64_t all) { show_progress(steps, all); }),
+                {[this](uint64_t steps, uint64_t all) { show_progress(steps, all); },
+                 [](std::string_view text) { fmt::print(stderr, "rchk: {}\n", text); }}),
         history_(recording, stores_) {}
   trace::EventSource& recording() { return history_; }
 

@@ -80,7 +80,7 @@ void Recorder::Impl::begin_slice(Task& task) {
     const double span = static_cast<double>(kLongestChaosSliceNs) / kShortestChaosSliceNs;
     slice_ns = static_cast<uint64_t>(kShortestChaosSliceNs * std::pow(span, exponent(*chaos_)));
   }
-  task.left_by_state = false;
+  task.left_by_state_ns = 0;
   task.computes_since_ns = now_ns;
   slice_end_ns_ = task.computes_since_ns + slice_ns;
 }
@@ -215,10 +215,11 @@ Task* Recorder::Impl::next_in_turn() {
   if (chaos_ && stays && (*chaos_)() % kChaosLeaveOneIn == 0) stays = false;
   if (stays && (chaos_ || !is_turn_over())) return task_;
   // Slices are long where leaving by state is dear: between those who leave behind events, which
-  // costs nothing, they need not be.
+  // costs nothing, they need not be. Who left by state comes again when a slice is over.
   std::vector<Task*> ready;
-  const auto add = [this, &ready, stays](Task& task) {
-    if (stays && &task != task_ && task.left_by_state) return;
+  const uint64_t now_ns = monotonic_ns(), whole_ns = whole_slice_ns();
+  const auto add = [&](Task& task) {
+    if (stays && &task != task_ && now_ns < task.left_by_state_ns + whole_ns) return;
     if (task.can_run() && !is_held_back(task)) ready.push_back(&task);
   };
   const auto own = tasks_.find(task_->tid);
@@ -347,7 +348,8 @@ Result<void> Recorder::Impl::leave_processor() {
     const bool at_call = task.restarted && event.registers.rip == task.restarted->before.rip;
     if (!at_call) {
       event.place = trace::Place::kByState;
-      task.left_by_state = yielded_ = true;
+      task.left_by_state_ns = monotonic_ns();
+      yielded_ = true;
       note_where_left(event.registers);
       RCHK_TRY_ASSIGN(pages, take_state(event));
     }

@@ -203,7 +203,7 @@ struct Task {
   uint64_t patience_ns = 0;
   uint64_t run_ns = 0;             // in its slices that are over
   uint64_t computes_since_ns = 0;  // valid while it has a patience, or has left_at
-  bool left_by_state = false;      // how it left the processor for what runs now
+  uint64_t left_by_state_ns = 0;   // when it last left the processor, if it did so by state
   bool behind_trap = false;        // its last event was an instruction that traps
   // Where it left the processor computing, if it has made no call since.
   std::optional<Registers> left_at;

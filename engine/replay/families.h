@@ -46,6 +46,7 @@ struct Family {
 // The processes of a recording, sorted into families.
 class Families {
  public:
+  Families() = default;  // of no process
   // Reads the whole log to learn whose its events are, unless all are of one process. `recording`
   // outlives what it returns. With `as_one` all make one family.
   static Result<Families> of(trace::EventSource& recording, bool as_one);

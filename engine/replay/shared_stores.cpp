@@ -4,6 +4,8 @@
 
 #include <unistd.h>
 
+#include "engine/replay/job_board.h"
+
 namespace rchk::replay {
 
 using trace::ProcessIndex;
@@ -90,7 +92,7 @@ class SharedStores::FamilyHistory {
     return in == steps_of_[process.value].end() ? std::nullopt : std::optional(*in);
   }
   bool has_come_to(size_t step) const { return next_ > step || (next_ == step && is_prepared_); }
-  Result<void> go_to(size_t step, const OnProgress& on_progress) {
+  Result<void> go_to(size_t step, const Listener& listener) {
     while (!has_come_to(step)) {
       if (is_prepared_) {
         RCHK_TRY(run(steps_[next_]));
@@ -99,7 +101,7 @@ class SharedStores::FamilyHistory {
         RCHK_TRY(prepare(steps_[next_].process));
       }
       is_prepared_ = !is_prepared_;
-      if (on_progress) on_progress(next_, step);
+      if (listener.progress) listener.progress(next_, step);
     }
     return {};
   }
@@ -193,11 +195,11 @@ class SharedStores::FamilyHistory {
 };
 
 SharedStores::SharedStores(trace::EventSource& recording, std::optional<int> cpu,
-                           trace::SyscallNamer namer, OnProgress on_progress)
+                           trace::SyscallNamer namer, Listener listener)
     : recording_(recording),
       cpu_(cpu),
       namer_(std::move(namer)),
-      on_progress_(std::move(on_progress)),
+      listener_(std::move(listener)),
       maker_(getpid()) {}
 SharedStores::~SharedStores() = default;
 
@@ -206,9 +208,12 @@ Result<SharedStores::Place> SharedStores::find(EventNumber event, uint32_t space
   if (!families_ || known_events_ != recording_.event_count()) {
     histories_.clear();
     known_events_ = recording_.event_count();
-    RCHK_TRY_ASSIGN(families_, Families::of(recording_, false));
+    auto families = Families::of(recording_, false);
+    if (!families && !is_lost(families.error())) return Failure(families.error());
+    families_ = families ? std::move(*families) : Families();
     histories_.resize(families_->all().size());
   }
+  if (is_lost_) return Place();
   const auto process = families_->owner_of(space);
   if (!process) return Place();
   const size_t number = families_->family_of(*process);
@@ -224,10 +229,23 @@ Result<SharedStores::Place> SharedStores::find(EventNumber event, uint32_t space
   return Place{history.get(), *process, local->value};
 }
 
-Result<void> SharedStores::come_to(FamilyHistory& history, size_t step) {
-  if (history.has_come_to(step)) return {};
-  if (getpid() == maker_) return history.go_to(step, on_progress_);
-  return fail(ErrorKind::kSystem, "another process has to replay what comes before");
+Result<bool> SharedStores::come_to(FamilyHistory& history, size_t step) {
+  if (history.has_come_to(step)) return true;
+  if (getpid() != maker_) {
+    return fail(ErrorKind::kSystem, "another process has to replay what comes before");
+  }
+  const Result<void> come = history.go_to(step, listener_);
+  if (come) return true;
+  return is_lost(come.error()) ? Result<bool>(false) : Failure(come.error());
+}
+
+bool SharedStores::is_lost(const Error& error) {
+  if (!is_of_recording(error)) return false;
+  if (!std::exchange(is_lost_, true) && listener_.lost) {
+    listener_.lost(fmt::format("what other processes store to shared memory is not known: {}",
+                               error.message()));
+  }
+  return true;
 }
 
 Result<trace::StoresOfOthers::Stores> SharedStores::behind(EventNumber event, uint32_t space) {
@@ -235,8 +253,8 @@ Result<trace::StoresOfOthers::Stores> SharedStores::behind(EventNumber event, ui
   if (place.history == nullptr) return Stores();
   const auto step = place.history->step_behind(place.process, place.event);
   if (!step) return Stores();
-  RCHK_TRY(come_to(*place.history, *step));
-  return place.history->stores_behind(event, space);
+  RCHK_TRY_ASSIGN(const bool known, come_to(*place.history, *step));
+  return known ? place.history->stores_behind(event, space) : Stores();
 }
 
 Result<std::vector<trace::StoresOfOthers::Stores>> SharedStores::before(EventNumber event,
@@ -245,8 +263,8 @@ Result<std::vector<trace::StoresOfOthers::Stores>> SharedStores::before(EventNum
   if (place.history == nullptr) return std::vector<Stores>();
   const auto step = place.history->step_of(place.process, place.event);
   if (!step) return std::vector<Stores>();
-  RCHK_TRY(come_to(*place.history, *step));
-  return place.history->stores_before(event, space);
+  RCHK_TRY_ASSIGN(const bool known, come_to(*place.history, *step));
+  return known ? place.history->stores_before(event, space) : std::vector<Stores>();
 }
 
 }  // namespace rchk::replay

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -24,13 +25,19 @@ namespace rchk::replay {
 // (docs/notes/tasks.md).
 class SharedStores final : public trace::StoresOfOthers {
  public:
-  // Called now and then while it takes long, with how many events of how many were replayed; and
-  // once more when that is over.
-  using OnProgress = std::function<void(uint64_t events, uint64_t all)>;
+  // Both may be empty.
+  struct Listener {
+    // Called now and then while it takes long, with how many steps of how many were replayed; and
+    // once more when that is over.
+    std::function<void(uint64_t steps, uint64_t all)> progress;
+    // Called once, with a sentence, where the others cannot be replayed: from there on nothing of
+    // theirs is known.
+    std::function<void(std::string_view)> lost;
+  };
 
   // `recording` outlives it.
   SharedStores(trace::EventSource& recording, std::optional<int> cpu, trace::SyscallNamer namer,
-               OnProgress on_progress);
+               Listener listener);
   ~SharedStores() override;
 
   // A fork of the process that made this knows what was known then: else kSystem.
@@ -46,12 +53,16 @@ class SharedStores final : public trace::StoresOfOthers {
     uint64_t event = 0;  // by the number that the process has for it
   };
   Result<Place> find(EventNumber event, uint32_t space);
-  Result<void> come_to(FamilyHistory& history, size_t step);
+  // False where it is lost.
+  Result<bool> come_to(FamilyHistory& history, size_t step);
+  // Whether an error is of the recording, and so what it would have told is lost.
+  bool is_lost(const Error& error);
 
   trace::EventSource& recording_;
   std::optional<int> cpu_;
   trace::SyscallNamer namer_;
-  OnProgress on_progress_;
+  Listener listener_;
+  bool is_lost_ = false;
   pid_t maker_;
   std::optional<Families> families_;
   uint64_t known_events_ = 0;  // of the recording, when they were sorted

@@ -148,11 +148,12 @@ def gone_to_end(recording, pid, guest="keep_processes"):
 
 
 def opens_unread():
-    """Whatever a long log holds: what does not lie on the way is not read, so its damage is not seen."""
+    """Whatever a long log holds: what does not lie on the way is not read, so its damage is not seen,
+    where processes share no memory."""
     guest = guests.named("keep_processes")
     recording = scratch("processes/opens_unread") / "recording.rchk"
     done = run(process.RCHK, "record", "--snapshots", "20", "-o", recording, "--",
-               guest.program(), 3000)
+               guest.program(), 3000, "apart")
     check_equal("record: exit status", guest.status, done.status, done.shell())
     pid = processes_of(recording)[2][0]
     expected = gone_to_end(recording, pid)
