@@ -58,6 +58,7 @@ def main():
         # All takes an hour: whoever watches, or ends it, has what there is.
         print("\n".join(table(measured).splitlines()[2:]), file=sys.stderr, flush=True)
     text = table(rows)
+    print(machine.description())
     print(text)
     if not options.quick and not options.names:
         write_document(options.output, text)
