@@ -58,7 +58,7 @@ Result<int> serve_live(const LiveOptions& options) {
   for (FileDescriptor& stream : streams.guest) stream.reset();
 
   RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
-  replay::SharedStores stores(log, pinned.cpu, syscall_name, {});
+  replay::SharedStores stores(log, pinned.cpu, syscall_name, {{}, settings.message});
   replay::SharedHistory history(log, stores);
   const auto view = trace::ProcessView::of_first(history);
   timeline::LiveProgram live(*recorder, *view);

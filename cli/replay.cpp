@@ -102,9 +102,7 @@ Result<Summary> replay_everything(trace::EventSource& recording, const Pinned& p
   return summarized(recording, totals);
 }
 
-// Replays one process of several from the start to the end. In one go: its page snapshots have what
-// others wrote to memory that they share, which a replay of it alone does not come to.
-// REQUIRES: how.on_event
+// Replays one process of several from the start to the end, in one go. REQUIRES: how.on_event
 Result<Summary> replay_one(trace::EventSource& source, int cpu, const WholeReplay& how) {
   RCHK_TRY_ASSIGN(const auto replayer, replay::Replayer::create(source, cpu));
   replayer->name_syscalls_with(syscall_name);

@@ -31,12 +31,6 @@ struct PlainError {
   Error get() const { return {kind, errno_value, context.data()}; }
 };
 
-// Whether an error comes of what is replayed, and not of the process that does it.
-inline bool is_of_recording(const Error& error) {
-  return error.kind == ErrorKind::kDivergence || error.kind == ErrorKind::kBadTrace ||
-         error.kind == ErrorKind::kUnsupported;
-}
-
 // Jobs that a process and its workers share out among themselves, and what came of each: `Found`,
 // which is plain bytes, or an error. In memory that all of them have.
 template <typename Found>

@@ -5,6 +5,7 @@
 
 #include <xxhash.h>
 
+#include "engine/replay/error_cause.h"
 #include "engine/replay/family_replay.h"
 #include "engine/replay/job_board.h"
 #include "engine/replay/replayer.h"

@@ -4,7 +4,7 @@
 
 #include <unistd.h>
 
-#include "engine/replay/job_board.h"
+#include "engine/replay/error_cause.h"
 
 namespace rchk::replay {
 
@@ -207,6 +207,7 @@ Result<SharedStores::Place> SharedStores::find(EventNumber event, uint32_t space
   // A live one has grown: families may have become one.
   if (!families_ || known_events_ != recording_.event_count()) {
     histories_.clear();
+    families_.reset();
     known_events_ = recording_.event_count();
     auto families = Families::of(recording_, false);
     if (!families && !is_lost(families.error())) return Failure(families.error());

@@ -147,7 +147,8 @@ class Cycle:
                 continue
             if status.startswith("SIG"):
                 status = 128 + signal.Signals[status]
-            require(not own, f"replay of {pid}: {notes}") if not self.subject.stops else None
+            if not self.subject.stops:
+                require(not own, f"replay of {pid}: {notes}")
             if str(status).isdigit():
                 check_equal(f"replay of {pid}: exit status", int(status), done.status, notes)
 
