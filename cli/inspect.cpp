@@ -104,6 +104,25 @@ Result<void> describe_snapshots(trace::TraceReader& reader) {
   return {};
 }
 
+// Points where a replay of all processes can begin.
+Result<void> describe_beginnings(trace::TraceReader& reader) {
+  trace::SnapshotSource* const snapshots = reader.snapshots();
+  if (snapshots == nullptr || snapshots->beginnings().empty()) return {};
+  std::vector<EventNumber> places{{0}};
+  places.insert(places.end(), snapshots->beginnings().begin(), snapshots->beginnings().end());
+  places.push_back({reader.event_count() - 1});
+  uint64_t last_ns = 0, longest_ns = 0;
+  for (const EventNumber place : places) {
+    const EventNumber there{std::min(place.value, reader.event_count() - 1)};
+    RCHK_TRY_ASSIGN(const auto event, reader.event(there));
+    if (place != places.front()) longest_ns = std::max(longest_ns, event->time_ns - last_ns);
+    last_ns = event->time_ns;
+  }
+  fmt::print("beginnings     {} of all processes, {:.1f} s apart at most\n",
+             snapshots->beginnings().size(), static_cast<double>(longest_ns) / 1e9);
+  return {};
+}
+
 void describe_bookmarks(const trace::TraceReader& reader) {
   std::map<std::pair<std::string, int32_t>, trace::Bookmark> latest;
   for (const trace::Bookmark& mark : reader.bookmarks()) {
@@ -154,6 +173,7 @@ Result<int> info(const std::string& file) {
                trace::describe({reader->event_count() - 1}, *last, syscall_name));
   }
   RCHK_TRY(describe_snapshots(*reader));
+  RCHK_TRY(describe_beginnings(*reader));
   describe_bookmarks(*reader);
   fmt::print("files inside   {} ({} bytes, {} unpacked)\n", reader->files().size(),
              reader->file_contents_stored_bytes(), embedded);

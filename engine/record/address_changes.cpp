@@ -58,9 +58,11 @@ class Collector {
 
  private:
   void change(trace::AddressSpaceChange change) {
+    if (const auto* protect = std::get_if<trace::ProtectChange>(&change)) note_writable(*protect);
     apply_change(change, space_);
     found_.changes.push_back(std::move(change));
   }
+  void note_writable(const trace::ProtectChange& protect);
   Result<void> add_map(const syscalls::MapEffect& effect);
   Result<void> add_protect(const syscalls::ProtectEffect& effect);
   Result<void> add_remap(const syscalls::RemapEffect& effect);
@@ -81,6 +83,17 @@ bool is_dev_zero(const FileDescriptor& file) {
   struct stat status;
   return fstat(file.get(), &status) == 0 && S_ISCHR(status.st_mode) &&
          status.st_rdev == makedev(1, 5);
+}
+
+// A view that was only read may be stored to from now on.
+void Collector::note_writable(const trace::ProtectChange& protect) {
+  if ((protect.protection & snapshot::kWrite) == 0) return;
+  for (const auto& [begin, mapping] : space_.mappings()) {
+    const bool is_view = mapping.shared && mapping.backing;
+    if (is_view && mapping.range.overlaps(protect.range)) {
+      files_.mark_changeable(mapping.backing->file);
+    }
+  }
 }
 
 Result<void> Collector::add_map(const syscalls::MapEffect& effect) {

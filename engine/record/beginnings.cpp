@@ -1,5 +1,6 @@
 // Beginnings: points from which what follows can be replayed without what comes before them, so
-// that this can be dropped (docs/notes/flight-recorder.md).
+// that this can be dropped (docs/notes/flight-recorder.md), or need not be replayed where processes
+// share memory (docs/notes/shared-memory.md).
 
 #include <algorithm>
 #include <cstdio>
@@ -20,6 +21,8 @@ constexpr AddressRange kAllMemory{{0}, {uint64_t{1} << 56}};
 
 // Calls of other tasks that end while pages are copied make that be done again, so often.
 constexpr int kMostAttempts = 4;
+// Where one is due and processes share no memory, it is looked again so much later.
+constexpr uint64_t kSharingLooksNs = 100'000'000;
 
 std::optional<int32_t> parent_of(pid_t pid) {
   char state = 0;
@@ -50,10 +53,55 @@ bool Recorder::Impl::all_at_rest() const {
 }
 
 Result<void> Recorder::Impl::begin_anew_if_wanted() {
-  if (taking_snapshot_ || !sink_.wants_beginning() || !all_at_rest()) return {};
+  if (taking_snapshot_) return {};
+  const bool drops = sink_.wants_beginning();
+  if ((!drops && !beginning_is_due()) || !all_at_rest()) return {};
+  if (!drops && !processes_share_memory()) {
+    look_for_sharing_ns_ = last_event_ns_ + kSharingLooksNs;
+    return {};
+  }
   // Pages that are still to be read from one may be lost.
   release_held_forks();
   if (!held_forks_.empty()) return {};
+  if (drops) return begin_anew(false);
+  const trace::SnapshotWork work = sink_.beginning_work();
+  const uint64_t begin_ns = now_ns();
+  RCHK_TRY(begin_anew(true));
+  beginning_pace_.note(snapshot_rate(), {begin_ns, now_ns(), 0, work});
+  return {};
+}
+
+// Of those that share memory none can be replayed from a snapshot of its own alone: what the others
+// store from there on only a replay of all tells (docs/notes/shared-memory.md).
+bool Recorder::Impl::beginning_is_due() {
+  if (tasks_.size() == 1 || options_.snapshot_overhead_percent == 0) return false;
+  if (last_event_ns_ < look_for_sharing_ns_) return false;
+  return beginning_pace_.is_due(snapshot_rate(), last_event_ns_, sink_.beginning_work());
+}
+
+// Whether a memory that somebody may store to is that of several processes.
+bool Recorder::Impl::processes_share_memory() const {
+  using Identity = std::pair<uint64_t, uint64_t>;  // device, inode; zeros: memory without a file
+  std::set<const Space*> seen;
+  std::map<Identity, const Space*> users;
+  for (const auto& [tid, task] : tasks_) {
+    const Space* const space = task->space.get();
+    if (!space->memory.has_shared() || !seen.insert(space).second) continue;
+    for (const auto& [begin, mapping] : space->memory.mappings()) {
+      if (!is_stored_to(mapping)) continue;
+      Identity identity{};
+      if (mapping.backing) {
+        const FileStore::Version& file = files_.version(mapping.backing->file);
+        identity = {file.device, file.inode};
+      }
+      const auto [user, is_new] = users.try_emplace(identity, space);
+      if (!is_new && user->second != space) return true;
+    }
+  }
+  return false;
+}
+
+Result<void> Recorder::Impl::begin_anew(bool front_stays) {
   Task* const running = task_;
   std::vector<trace::KeptProcess> kept;
   taking_snapshot_ = true;
@@ -63,6 +111,7 @@ Result<void> Recorder::Impl::begin_anew_if_wanted() {
   if (!taken) return Failure(taken.error());
   if (!*taken) return {};
   RCHK_TRY(name_shared_objects(kept));
+  if (front_stays) return sink_.add_beginning(std::move(kept));
   std::set<snapshot::FileId> files;
   for (const trace::KeptProcess& process : kept) {
     for (const trace::Mapping& mapping : std::get<trace::ExecEvent>(process.event.body).mappings) {
@@ -86,7 +135,7 @@ Result<bool> Recorder::Impl::take_beginning(std::vector<trace::KeptProcess>& kep
     if (!copied) {
       // Somebody kills one of them: its end is to be heard of.
       if (copied.error().kind == ErrorKind::kGone) return false;
-      say_once(fmt::format("--keep: older history cannot be dropped here: {}.",
+      say_once(fmt::format("A replay of all processes cannot begin here: {}.",
                            copied.error().message()));
       return false;
     }

@@ -56,9 +56,11 @@ class FileStore {
   // Whether calls may change the file: what of it is mapped, privately too, changes with it.
   bool any_may_be_written() const { return !writable_.empty(); }
   bool may_be_written(snapshot::FileId id) const { return writable_.count(id) != 0; }
+  // Whether the guest may change it through memory: another process, or another view of it.
+  bool may_be_stored_to(snapshot::FileId id) const { return changeable_.count(inode_of(id)) != 0; }
   // Whether the guest may change the file, by calls or through memory.
   bool may_be_changed(snapshot::FileId id) const {
-    return may_be_written(id) || changeable_.count(inode_of(id)) != 0;
+    return may_be_written(id) || may_be_stored_to(id);
   }
 
   // A file in one of its versions.

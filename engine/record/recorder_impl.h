@@ -433,6 +433,7 @@ class Recorder::Impl {
   // Whether all pages of the guest's own are wanted, or those that changed since the last snapshot.
   enum class Copied : uint8_t { kChanges, kAll };
   Result<snapshot::RangeSet> changed_ranges(Copied what);
+  bool is_stored_to(const trace::Mapping& mapping) const;
   trace::PageDelta copy_changes(const snapshot::RangeSet& pages);
   Result<trace::PageDelta> take_changes(const snapshot::RangeSet& pages);
   void release_held_forks();
@@ -445,6 +446,9 @@ class Recorder::Impl {
 
   // beginnings.cpp Points from which what follows can be replayed alone.
   Result<void> begin_anew_if_wanted();
+  bool beginning_is_due();
+  bool processes_share_memory() const;
+  Result<void> begin_anew(bool front_stays);
   bool all_at_rest() const;
   Result<bool> take_beginning(std::vector<trace::KeptProcess>& kept);
   Result<void> copy_processes(std::vector<trace::KeptProcess>& kept, std::set<uint32_t>& tracked);
@@ -514,6 +518,9 @@ class Recorder::Impl {
   bool breakpoints_in_ = false;            // run() has put them in
 
   bool taking_snapshot_ = false;
+  // Of beginnings with all history in front of them.
+  SnapshotPace beginning_pace_;
+  uint64_t look_for_sharing_ns_ = 0;  // not before
   // Forks of the first process whose pages the sink reads.
   struct HeldFork {
     tracee::Tracee fork;

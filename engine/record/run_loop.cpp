@@ -299,11 +299,15 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_interrupt() {
       !is_to_compute_on(task_->hold_until_ns)) {
     RCHK_TRY(release_held(trace::Place::kByState));
   } else if (others_can_run() && is_to_leave()) {
-    if (!stands_in_trap(registers)) RCHK_TRY(leave_processor());
+    if (stands_in_trap(registers)) return MaybeStop();
+    RCHK_TRY(leave_processor());
+    RCHK_TRY(snapshot_if_due());
   } else if (snapshot_is_overdue()) {
     RCHK_TRY(take_snapshot_in_computation());
-    if (task_->behind_event) RCHK_TRY(begin_anew_if_wanted());
+  } else {
+    return MaybeStop();
   }
+  if (task_->behind_event) RCHK_TRY(begin_anew_if_wanted());
   return MaybeStop();
 }
 

@@ -149,6 +149,12 @@ RangeSet Recorder::Impl::most_stored(const Task& task) {
   return syscalls::outputs(task.call->entry, kMostStored, GuestReader(task.tracee)).ranges;
 }
 
+// Whether somebody may store to what a mapping shows, in another process or by another view.
+bool Recorder::Impl::is_stored_to(const trace::Mapping& mapping) const {
+  if (!mapping.shared) return false;
+  return mapping.writable() || !mapping.backing || files_.may_be_stored_to(mapping.backing->file);
+}
+
 // All pages of the guest's own, or those that the tracker names, and what no tracker sees.
 Result<RangeSet> Recorder::Impl::changed_ranges(Copied what) {
   Space& space = *task_->space;
@@ -160,7 +166,7 @@ Result<RangeSet> Recorder::Impl::changed_ranges(Copied what) {
   for (const auto& [begin, mapping] : space.memory.mappings()) {
     snapshot::append_in_order(mapped, mapping.range);
     // Others may have stored where this process has not looked.
-    if (mapping.shared && mapping.writable()) pages.push_back(mapping.range);
+    if (is_stored_to(mapping)) pages.push_back(mapping.range);
     if (what == Copied::kAll || mapping.shared) {
       whole.push_back(mapping);
     } else {

@@ -136,20 +136,26 @@ std::optional<EventNumber> Strand::local_number(EventNumber global) const {
 
 Result<Families> Families::of(trace::EventSource& recording, bool as_one) {
   const uint64_t count = recording.event_count();
+  trace::SnapshotSource* const snapshots = recording.snapshots();
+  const std::vector<EventNumber> beginnings =
+      snapshots == nullptr ? std::vector<EventNumber>() : snapshots->beginnings();
   const auto tasks = recording.task_count();
   Families sorted;
   Kin kin(recording);
   const bool is_of_one = tasks && tasks->processes == 1;
   if (!is_of_one) sorted.table_.emplace();
+  size_t passed = 0;  // of the beginnings
   for (EventNumber number{0}; number.value < count; number = number.next()) {
     if (is_of_one) {
-      sorted.add(recording, ProcessIndex{0}, number);
+      sorted.add(recording, ProcessIndex{0}, number, false);
       continue;
     }
+    bool begins = false;
+    for (; passed < beginnings.size() && beginnings[passed] <= number; ++passed) begins = true;
     RCHK_TRY_ASSIGN(const auto event, recording.event(number));
     RCHK_TRY_ASSIGN(const trace::ProcessTable::Owners owners, sorted.table_->add(*event));
-    if (owners.left) sorted.add(recording, *owners.left, number);
-    sorted.add(recording, owners.memory, number);
+    if (owners.left) sorted.add(recording, *owners.left, number, begins);
+    sorted.add(recording, owners.memory, number, begins);
     RCHK_TRY(kin.add(*event, owners.memory, *sorted.table_));
   }
   kin.join_users();
@@ -168,11 +174,12 @@ Result<Families> Families::of(trace::EventSource& recording, bool as_one) {
   return sorted;
 }
 
-void Families::add(trace::EventSource& recording, ProcessIndex process, EventNumber event) {
+void Families::add(trace::EventSource& recording, ProcessIndex process, EventNumber event,
+                   bool begins) {
   while (strands_.size() <= process.value) strands_.push_back(std::make_unique<Strand>(recording));
   trace::EventRuns& runs = strands_[process.value]->runs();
   runs.add(event);
-  if (steps_.empty() || steps_.back().process != process) steps_.push_back({process, 0});
+  if (steps_.empty() || steps_.back().process != process || begins) steps_.push_back({process, 0});
   steps_.back().last = runs.size() - 1;
 }
 

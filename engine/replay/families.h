@@ -29,7 +29,8 @@ class Strand final : public trace::PartOfRecording {
   trace::EventRuns runs_;
 };
 
-// As many events of one process as follow one another in the recording.
+// As many events of one process as follow one another in the recording, without a beginning between
+// them.
 struct Step {
   trace::ProcessIndex process;
   uint64_t last = 0;  // the number of the last one among the process's own
@@ -67,8 +68,9 @@ class Families {
   std::optional<trace::ProcessIndex> owner_of(uint32_t space) const;
 
  private:
-  // Takes the next event of a process in.
-  void add(trace::EventSource& recording, trace::ProcessIndex process, EventNumber event);
+  // Takes the next event of a process in, in a step of its own if it `begins` one.
+  void add(trace::EventSource& recording, trace::ProcessIndex process, EventNumber event,
+           bool begins);
 
   std::optional<trace::ProcessTable> table_;      // unless all events are of one process
   std::vector<std::unique_ptr<Strand>> strands_;  // by ProcessIndex

@@ -1,13 +1,34 @@
 #include "engine/replay/family_replay.h"
 
+#include <algorithm>
+#include <iterator>
+#include <set>
+#include <tuple>
 #include <utility>
 
 namespace rchk::replay {
 
+using snapshot::PageChange;
 using trace::ProcessIndex;
 
+namespace {
+
+constexpr uint64_t kMostEventsLookedAt = 4096;
+
+// By address; where it is the same, by what is there.
+bool comes_before(const PageChange& a, const PageChange& b) {
+  const auto key = [](const PageChange& page) {
+    const snapshot::PageVersion& version = page.version;
+    return std::tuple(page.page, version.kind, version.chunk, version.slot, version.xxh3);
+  };
+  return key(a) < key(b);
+}
+
+}  // namespace
+
 FamilyReplay::FamilyReplay(trace::EventSource& recording, const Families& families, Options options)
-    : families_(&families),
+    : recording_(&recording),
+      families_(&families),
       options_(std::move(options)),
       nothing_(std::make_unique<Strand>(recording)),
       members_(families.processes()) {}
@@ -36,7 +57,16 @@ Result<void> FamilyReplay::begin(ProcessIndex process) {
                                                     strand.global_number({0})));
     }
   }
-  const Replayer& relative = forked ? *parent->replayer : *root_;
+  RCHK_TRY(make_replayer(process, forked ? *parent->replayer : *root_, forked));
+  RCHK_TRY_ASSIGN(member.guest, forked ? member.replayer->start_as_child(*parent->guest)
+                                       : member.replayer->start());
+  return {};
+}
+
+Result<void> FamilyReplay::make_replayer(ProcessIndex process, const Replayer& relative,
+                                         bool forked) {
+  Member& member = members_[process.value];
+  Strand& strand = families_->strand(process);
   RCHK_TRY_ASSIGN(member.replayer, Replayer::create_beside(relative, strand, forked));
   if (options_.restores) member.replayer->restore_snapshots();
   if (options_.before_event) {
@@ -50,9 +80,84 @@ Result<void> FamilyReplay::begin(ProcessIndex process) {
           return options_.on_event(process, strand.global_number(number), event);
         });
   }
-  RCHK_TRY_ASSIGN(member.guest, forked ? member.replayer->start_as_child(*parent->guest)
-                                       : member.replayer->start());
   return {};
+}
+
+Result<void> FamilyReplay::for_each_at(size_t beginning, size_t family, const OnProcess& call) {
+  RCHK_TRY_ASSIGN(const auto processes, recording_->snapshots()->beginning(beginning));
+  for (const trace::Event& event : *processes) {
+    const auto process = families_->owner_of(event.space);
+    if (process && families_->family_of(*process) == family) RCHK_TRY(call(*process, event));
+  }
+  return {};
+}
+
+Result<void> FamilyReplay::begin_at(size_t beginning, size_t family) {
+  const EventNumber next = recording_->snapshots()->beginnings()[beginning];
+  return for_each_at(
+      beginning, family, [&](ProcessIndex process, const trace::Event& event) -> Result<void> {
+        const uint64_t before = families_->strand(process).events_before(next);
+        if (before == 0) {
+          return fail(ErrorKind::kBadTrace,
+                      fmt::format("a beginning at event {} with a process that has "
+                                  "not begun",
+                                  next));
+        }
+        Member& member = members_[process.value];
+        RCHK_TRY(make_replayer(process, *root_, false));
+        RCHK_TRY_ASSIGN(member.guest, member.replayer->start_behind({before - 1}, event));
+        return {};
+      });
+}
+
+Result<void> FamilyReplay::check_beginning(size_t beginning, size_t family) {
+  const EventNumber next = recording_->snapshots()->beginnings()[beginning];
+  return for_each_at(
+      beginning, family, [&](ProcessIndex process, const trace::Event& event) -> Result<void> {
+        Member& member = members_[process.value];
+        if (!member.guest || member.guest->space != event.space) {
+          return fail(ErrorKind::kBadTrace, fmt::format("a beginning at event {} with a process "
+                                                        "that does not run there",
+                                                        next));
+        }
+        const auto& pages = std::get<trace::ExecEvent>(event.body).resumed->pages;
+        std::vector<PageChange>& known = checked_pages_[event.space];
+        std::vector<PageChange> changed;
+        std::set_difference(pages.begin(), pages.end(), known.begin(), known.end(),
+                            std::back_inserter(changed), comes_before);
+        known = pages;
+        RCHK_TRY_ASSIGN(const auto stored, stored_by_waiting(process, event, next));
+        // Not to be told from what is stored later.
+        if (!stored) return {};
+        return member.replayer->check_beginning(*member.guest, event, changed, *stored);
+      });
+}
+
+// Where calls store that wait at a beginning: some of it may be there early. Nothing if they wait
+// for so long that it is not known.
+Result<std::optional<std::vector<AddressRange>>> FamilyReplay::stored_by_waiting(
+    ProcessIndex process, const trace::Event& begun, EventNumber next) {
+  std::set<Tid> waiting;
+  const trace::Resumed& resumed = *std::get<trace::ExecEvent>(begun.body).resumed;
+  if (resumed.in_call) waiting.insert(begun.tid);
+  for (const trace::WaitingTask& task : resumed.others) {
+    if (task.in_call) waiting.insert(task.tid);
+  }
+  Strand& strand = families_->strand(process);
+  std::vector<AddressRange> stored;
+  EventNumber number{strand.events_before(next)};
+  const uint64_t end = std::min(strand.event_count(), number.value + kMostEventsLookedAt);
+  for (; number.value < end && !waiting.empty(); number = number.next()) {
+    RCHK_TRY_ASSIGN(const auto event, strand.event(number));
+    if (waiting.erase(event->tid) == 0) continue;
+    const auto* const call = std::get_if<trace::SyscallEvent>(&event->body);
+    if (call == nullptr) continue;
+    for (const trace::MemoryWrite& write : call->writes) {
+      stored.push_back(range_of(write.address, write.bytes.size()));
+    }
+  }
+  const bool known = waiting.empty() || number.value == strand.event_count();
+  return known ? std::optional(std::move(stored)) : std::nullopt;
 }
 
 Result<bool> FamilyReplay::advance(const Step& step) {

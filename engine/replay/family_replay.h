@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -31,6 +32,12 @@ class FamilyReplay {
   static Result<FamilyReplay> create(trace::EventSource& recording, const Families& families,
                                      Options options);
 
+  // Makes the guests of all processes of a family that go on at a beginning, by its index.
+  // REQUIRES: none has begun, and snapshots are there.
+  Result<void> begin_at(size_t beginning, size_t family);
+  // Whether all of them are as it says. REQUIRES: all steps in front of it were replayed, no other.
+  Result<void> check_beginning(size_t beginning, size_t family);
+
   // Makes the guest of a process that begins now, unless it has begun.
   Result<void> begin(trace::ProcessIndex process);
   // Up to the end of a step. Whether the process has come to its own end: then end() it.
@@ -51,12 +58,22 @@ class FamilyReplay {
   };
 
   FamilyReplay(trace::EventSource& recording, const Families& families, Options options);
+  // `relative`: of the process that it is the fork of, or of them all.
+  Result<void> make_replayer(trace::ProcessIndex process, const Replayer& relative, bool forked);
+  using OnProcess = std::function<Result<void>(trace::ProcessIndex, const trace::Event&)>;
+  Result<void> for_each_at(size_t beginning, size_t family, const OnProcess& call);
+  Result<std::optional<std::vector<AddressRange>>> stored_by_waiting(trace::ProcessIndex process,
+                                                                     const trace::Event& begun,
+                                                                     EventNumber next);
 
+  trace::EventSource* recording_;
   const Families* families_;
   Options options_;
   std::unique_ptr<Strand> nothing_;  // the source of `root_`
   std::unique_ptr<Replayer> root_;   // holds what all replayers have in common
   std::vector<Member> members_;      // by ProcessIndex
+  // The pages of the beginning that was checked last, by address space.
+  std::map<uint32_t, std::vector<snapshot::PageChange>> checked_pages_;
   ReplayTotals totals_;
 };
 

@@ -74,7 +74,14 @@ class ParallelReplay::Hand {
 
   Result<void> replay_family(const Piece& piece, PieceResult& result) {
     const Family& family = whole_->families_.all()[piece.family];
+    trace::SnapshotSource* const snapshots = whole_->recording_.snapshots();
+    const size_t beginnings = snapshots == nullptr ? 0 : snapshots->beginnings().size();
+    size_t passed = 0;
     for (const Step& step : family.steps) {
+      const EventNumber last = whole_->families_.strand(step.process).global_number({step.last});
+      for (; passed < beginnings && snapshots->beginnings()[passed] <= last; ++passed) {
+        RCHK_TRY(families_.check_beginning(passed, piece.family));
+      }
       RCHK_TRY(families_.begin(step.process));
       RCHK_TRY_ASSIGN(const bool ended, families_.advance(step));
       if (ended) families_.end(step.process);

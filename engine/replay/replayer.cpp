@@ -113,18 +113,29 @@ Result<std::unique_ptr<Replayer>> Replayer::create_beside(const Replayer& other,
 
 Result<Guest> Replayer::start() {
   RCHK_TRY_ASSIGN(const std::shared_ptr<const trace::Event> event, source_.event({0}));
-  const auto* exec = std::get_if<trace::ExecEvent>(&event->body);
-  if (exec == nullptr) {
+  if (!std::holds_alternative<trace::ExecEvent>(event->body)) {
     return fail(ErrorKind::kBadTrace, "the recording does not begin with the start of a program");
   }
-  Guest guest;
-  guest.tid = event->tid;
-  guest.pid = exec->pid;
-  guest.space = event->space;
-  const bool resumes = exec->resumed != nullptr;
-  RCHK_TRY(apply(guest, *exec, resumes ? Origin::kSnapshot : Origin::kProgram));
-  if (resumes) RCHK_TRY(resume(guest, *exec->resumed));
+  RCHK_TRY_ASSIGN(Guest guest, begun_by(*event));
   if (on_event_) RCHK_TRY(on_event_({0}, *event, guest));
+  return guest;
+}
+
+Result<Guest> Replayer::start_behind(EventNumber number, const trace::Event& process) {
+  RCHK_TRY_ASSIGN(Guest guest, begun_by(process));
+  guest.position.event = number;
+  return guest;
+}
+
+Result<Guest> Replayer::begun_by(const trace::Event& event) {
+  const auto& exec = std::get<trace::ExecEvent>(event.body);
+  Guest guest;
+  guest.tid = event.tid;
+  guest.pid = exec.pid;
+  guest.space = event.space;
+  const bool resumes = exec.resumed != nullptr;
+  RCHK_TRY(apply(guest, exec, resumes ? Origin::kSnapshot : Origin::kProgram));
+  if (resumes) RCHK_TRY(resume(guest, *exec.resumed));
   return guest;
 }
 

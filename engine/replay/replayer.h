@@ -102,6 +102,16 @@ class Replayer {
   // memory that those processes share.
   Result<Guest> start_as_child(const Guest& parent);
 
+  // A guest of a process that goes on at a beginning of the recording, as that has it: an ExecEvent
+  // with `resumed`. `number` is the process's last event in front of it.
+  Result<Guest> start_behind(EventNumber number, const trace::Event& process);
+  // Whether a guest that has come there is as a beginning has it. Of its pages `changed` are
+  // looked at, but for those at `unsettled`, where calls that wait there may be storing. Where
+  // snapshots are restored, so is this.
+  Result<void> check_beginning(Guest& guest, const trace::Event& process,
+                               const std::vector<snapshot::PageChange>& changed,
+                               const std::vector<AddressRange>& unsettled);
+
   // A guest behind the event of a page snapshot, made of what the snapshot holds. kMisuse if that
   // is of a process that the source is not of. REQUIRES: the source has snapshots.
   Result<Guest> start_at(trace::SnapshotNumber number);
@@ -209,6 +219,9 @@ class Replayer {
   // To memory that the guest only reads, which no snapshot looks at: all that were ever stored.
   Result<void> apply_all_stores_of_others(Guest& guest);
 
+  // What an ExecEvent makes, that of a program or of one that is resumed.
+  Result<Guest> begun_by(const trace::Event& event);
+
   // restore.cpp
   // As start_at(), without what other processes have stored since the event.
   Result<Guest> made_of(trace::SnapshotNumber number);
@@ -219,12 +232,16 @@ class Replayer {
   std::optional<trace::SnapshotNumber> snapshot_behind(EventNumber event, uint32_t space) const;
   Result<void> check_snapshot(Guest& guest, trace::SnapshotNumber number);
   Result<void> check_task(const Guest& guest, Tid tid, Registers expected);
+  // `place` has the contents, in messages.
+  Result<void> check_pages(Guest& guest, const std::vector<snapshot::PageChange>& pages,
+                           const std::vector<AddressRange>& unsettled, std::string_view place);
   // The state at an event whose place its page snapshot says: of a guest that is made of that.
   Result<std::shared_ptr<const StateTarget>> target_of(const trace::SwitchEvent& event,
                                                        trace::SnapshotNumber number);
   // Whether an event is such a one, and its snapshot is not there.
   bool is_without_snapshot(const trace::Event& event, EventNumber number) const;
-  Result<void> compare_restored(Guest& guest, trace::SnapshotNumber number);
+  Result<void> compare_restored(Guest& guest, Guest restored,
+                                const std::vector<AddressRange>& unsettled, std::string_view place);
 
   // Watchpoints against what the kernel wrote.
   struct WatchedBytes {

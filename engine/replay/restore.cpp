@@ -139,27 +139,54 @@ Result<void> Replayer::check_snapshot(Guest& guest, trace::SnapshotNumber number
     RCHK_TRY(check_task(guest, task.tid, task.registers));
   }
   RCHK_TRY_ASSIGN(const std::vector<PageChange> changes, snapshots.changes(number));
-  RCHK_TRY(guest.puppet->grow_stacks());
-  std::vector<AddressRange> unsettled;
-  for (const AddressRange& range : taken->unsettled) unsettled.push_back(range.pages());
-  unsettled = snapshot::normalized(std::move(unsettled));
   // What has settled by now has had its event.
   std::erase_if(guest.early, [&](const AddressRange& range) {
     return std::none_of(taken->unsettled.begin(), taken->unsettled.end(),
                         [&](const AddressRange& other) { return other.overlaps(range); });
   });
+  const std::string place = fmt::format("snapshot {}", number.value);
+  RCHK_TRY(check_pages(guest, changes, taken->unsettled, place));
+  ++snapshots_verified_;
+  if (!restores_) return {};
+  RCHK_TRY_ASSIGN(const auto other, create(source_, cpu_));
+  RCHK_TRY_ASSIGN(Guest restored, other->made_of(number));
+  return compare_restored(guest, std::move(restored), taken->unsettled, place);
+}
+
+Result<void> Replayer::check_pages(Guest& guest, const std::vector<PageChange>& pages,
+                                   const std::vector<AddressRange>& unsettled,
+                                   std::string_view place) {
+  RCHK_TRY(guest.puppet->grow_stacks());
+  std::vector<AddressRange> left_out;
+  for (const AddressRange& range : unsettled) left_out.push_back(range.pages());
+  left_out = snapshot::normalized(std::move(left_out));
   Bytes content(kPageSize);
-  for (const PageChange& change : changes) {
+  for (const PageChange& change : pages) {
     if (change.version.kind == PageVersion::Kind::kReset) continue;
-    if (snapshot::contains(unsettled, change.page)) continue;
+    if (snapshot::contains(left_out, change.page)) continue;
     const bool readable = guest.puppet->read_memory(change.page, content) == kPageSize;
     if (readable && snapshot::holds(content, change.version)) continue;
-    return divergence(guest, fmt::format("the page at {} is not as snapshot {} has it\n",
-                                         change.page, number.value));
+    return divergence(guest,
+                      fmt::format("the page at {} is not as {} has it\n", change.page, place));
   }
-  ++snapshots_verified_;
-  pages_verified_ += changes.size();
-  return restores_ ? compare_restored(guest, number) : Result<void>();
+  pages_verified_ += pages.size();
+  return {};
+}
+
+Result<void> Replayer::check_beginning(Guest& guest, const trace::Event& process,
+                                       const std::vector<PageChange>& changed,
+                                       const std::vector<AddressRange>& unsettled) {
+  const auto& image = std::get<trace::ExecEvent>(process.body);
+  RCHK_TRY(check_task(guest, process.tid, image.registers));
+  for (const trace::WaitingTask& task : image.resumed->others) {
+    RCHK_TRY(check_task(guest, task.tid, task.registers));
+  }
+  constexpr std::string_view kPlace = "the beginning behind it";
+  RCHK_TRY(check_pages(guest, changed, unsettled, kPlace));
+  if (!restores_) return {};
+  RCHK_TRY_ASSIGN(const auto other, create(source_, cpu_));
+  RCHK_TRY_ASSIGN(Guest restored, other->start_behind(guest.position.event, process));
+  return compare_restored(guest, std::move(restored), unsettled, kPlace);
 }
 
 Result<void> Replayer::check_task(const Guest& guest, Tid tid, Registers expected) {
@@ -176,14 +203,13 @@ Result<void> Replayer::check_task(const Guest& guest, Tid tid, Registers expecte
                         describe_difference(expected, found));
 }
 
-// Makes the guest anew from the snapshot, and compares all of its memory with that of `guest`, but
-// for what calls may have been storing: that may be there early.
-Result<void> Replayer::compare_restored(Guest& guest, trace::SnapshotNumber number) {
-  RCHK_TRY_ASSIGN(const auto taken, source_.snapshots()->snapshot(number));
-  RCHK_TRY_ASSIGN(const auto other, create(source_, cpu_));
-  RCHK_TRY_ASSIGN(Guest restored, other->made_of(number));
+// All memory of `guest` with that of one that was made anew, but for what calls may have been
+// storing: that may be there early.
+Result<void> Replayer::compare_restored(Guest& guest, Guest restored,
+                                        const std::vector<AddressRange>& unsettled,
+                                        std::string_view place) {
   RCHK_TRY(restored.puppet->grow_stacks());
-  for (const AddressRange& range : taken->unsettled) {
+  for (const AddressRange& range : unsettled) {
     Bytes stored(range.size());
     stored.resize(guest.puppet->read_memory(range.begin, stored));
     RCHK_TRY(restored.puppet->write_memory(range.begin, stored));
@@ -203,8 +229,8 @@ Result<void> Replayer::compare_restored(Guest& guest, trace::SnapshotNumber numb
     if (here != there) break;
     here.resize(kPageSize), there.resize(kPageSize);
   }
-  return divergence(guest, fmt::format("the page at {} differs from what snapshot {} restores\n",
-                                       page, number.value));
+  return divergence(guest,
+                    fmt::format("the page at {} differs from what {} restores\n", page, place));
 }
 
 }  // namespace rchk::replay

@@ -12,6 +12,9 @@ using trace::ProcessIndex;
 
 namespace {
 
+// Of a family: each has guests of all processes.
+constexpr size_t kMostHistories = 3;
+
 bool changes_mappings(const trace::Event& event) {
   if (std::holds_alternative<trace::ExecEvent>(event.body)) return true;
   if (const auto* call = std::get_if<trace::SyscallEvent>(&event.body)) {
@@ -41,7 +44,60 @@ void add(ChangedBytes& all, const ChangedBytes& more) {
 
 }  // namespace
 
-// One family, as far as it has been replayed.
+// The steps of one family, by number.
+class SharedStores::FamilySteps {
+ public:
+  FamilySteps(const Families& families, size_t family)
+      : families_(families),
+        number_(family),
+        steps_(families.all()[family].steps),
+        steps_of_(families.processes()) {
+    for (size_t i = 0; i < steps_.size(); ++i) steps_of_[steps_[i].process.value].push_back(i);
+  }
+  const Families& families() const { return families_; }
+  size_t family() const { return number_; }
+  const Step& at(size_t step) const { return steps_[step]; }
+
+  // The step at whose beginning it is known what others have stored behind an event.
+  std::optional<size_t> behind(ProcessIndex process, uint64_t event) const {
+    const std::vector<size_t>& own = steps_of_[process.value];
+    const auto in = with(process, event);
+    if (in == own.end()) return std::nullopt;
+    const bool is_last = steps_[*in].last == event;
+    // Behind its beginning a fork has what its parent's memory got since the parent stopped.
+    if (!is_last) return event == 0 ? std::optional(*in) : std::nullopt;
+    const auto next = in + 1;
+    return next == own.end() ? std::nullopt : std::optional(*next);
+  }
+  // The step of which an event is.
+  std::optional<size_t> of(ProcessIndex process, uint64_t event) const {
+    const auto in = with(process, event);
+    return in == steps_of_[process.value].end() ? std::nullopt : std::optional(*in);
+  }
+  // The first one that has events from `event` of the recording on. None has some in front of a
+  // beginning and some behind it.
+  size_t from(EventNumber event) const {
+    const auto found = std::partition_point(steps_.begin(), steps_.end(), [&](const Step& step) {
+      return families_.strand(step.process).global_number({step.last}) < event;
+    });
+    return static_cast<size_t>(found - steps_.begin());
+  }
+
+ private:
+  std::vector<size_t>::const_iterator with(ProcessIndex process, uint64_t event) const {
+    const std::vector<size_t>& own = steps_of_[process.value];
+    return std::lower_bound(own.begin(), own.end(), event, [this](size_t step, uint64_t number) {
+      return steps_[step].last < number;
+    });
+  }
+
+  const Families& families_;
+  size_t number_;
+  const std::vector<Step>& steps_;
+  std::vector<std::vector<size_t>> steps_of_;  // by ProcessIndex
+};
+
+// One family, as far as it has been replayed, from its start or a beginning of the recording on.
 //
 //   steps of P and Q in the log   P P Q Q Q P P
 //                                    ^     ^
@@ -49,16 +105,15 @@ void add(ChangedBytes& all, const ChangedBytes& more) {
 //                     are P's behind       belong to the event with which its last one ended
 class SharedStores::FamilyHistory {
  public:
-  FamilyHistory(trace::EventSource& recording, const Families& families, const Family& family)
+  FamilyHistory(trace::EventSource& recording, const FamilySteps& steps)
       : recording_(recording),
-        families_(families),
-        steps_(family.steps),
-        steps_of_(families.processes()),
-        members_(families.processes()) {
-    for (size_t i = 0; i < steps_.size(); ++i) steps_of_[steps_[i].process.value].push_back(i);
-  }
+        families_(steps.families()),
+        steps_(steps),
+        members_(families_.processes()) {}
 
-  Result<void> begin(std::optional<int> cpu, trace::SyscallNamer namer) {
+  // From a beginning of the recording on, by its index, or from the family's own.
+  Result<void> begin(std::optional<size_t> beginning, std::optional<int> cpu,
+                     trace::SyscallNamer namer) {
     FamilyReplay::Options options{cpu, false, std::move(namer), {}, {}};
     options.before_event = [this](ProcessIndex process, const trace::Event& event, Guest& guest) {
       // What it stored to memory that is not mapped behind the event.
@@ -72,36 +127,32 @@ class SharedStores::FamilyHistory {
       return Result<void>();
     };
     RCHK_TRY_ASSIGN(replay_, FamilyReplay::create(recording_, families_, std::move(options)));
+    if (!beginning) return {};
+    begins_with_ = recording_.snapshots()->beginnings()[*beginning];
+    RCHK_TRY(replay_->begin_at(*beginning, steps_.family()));
+    for (size_t i = 0; i < members_.size(); ++i) {
+      if (replay_->guest_of({i}) == nullptr) continue;
+      Strand& strand = families_.strand({i});
+      members_[i].last = strand.global_number({strand.events_before(begins_with_) - 1});
+    }
+    first_ = next_ = steps_.from(begins_with_);
     return {};
   }
-
-  // The step at whose beginning it is known what others have stored behind an event.
-  std::optional<size_t> step_behind(ProcessIndex process, uint64_t event) const {
-    const std::vector<size_t>& own = steps_of_[process.value];
-    const auto in = step_with(process, event);
-    if (in == own.end()) return std::nullopt;
-    const bool is_last = steps_[*in].last == event;
-    // Behind its beginning a fork has what its parent's memory got since the parent stopped.
-    if (!is_last) return event == 0 ? std::optional(*in) : std::nullopt;
-    const auto next = in + 1;
-    return next == own.end() ? std::nullopt : std::optional(*next);
-  }
-  // The step of which an event is.
-  std::optional<size_t> step_of(ProcessIndex process, uint64_t event) const {
-    const auto in = step_with(process, event);
-    return in == steps_of_[process.value].end() ? std::nullopt : std::optional(*in);
-  }
+  // What it knows is of what comes from this event on.
+  EventNumber begins_with() const { return begins_with_; }
+  // The step that is replayed next.
+  size_t next_step() const { return next_; }
   bool has_come_to(size_t step) const { return next_ > step || (next_ == step && is_prepared_); }
   Result<void> go_to(size_t step, const Listener& listener) {
     while (!has_come_to(step)) {
       if (is_prepared_) {
-        RCHK_TRY(run(steps_[next_]));
+        RCHK_TRY(run(steps_.at(next_)));
         ++next_;
       } else {
-        RCHK_TRY(prepare(steps_[next_].process));
+        RCHK_TRY(prepare(steps_.at(next_).process));
       }
       is_prepared_ = !is_prepared_;
-      if (listener.progress) listener.progress(next_, step);
+      if (listener.progress) listener.progress(next_ - first_, step - first_);
     }
     return {};
   }
@@ -125,13 +176,6 @@ class SharedStores::FamilyHistory {
     ChangedBytes pending;  // by others, since its last step
     EventNumber last;      // its last event, by the recording's number
   };
-
-  std::vector<size_t>::const_iterator step_with(ProcessIndex process, uint64_t event) const {
-    const std::vector<size_t>& own = steps_of_[process.value];
-    return std::lower_bound(own.begin(), own.end(), event, [this](size_t step, uint64_t number) {
-      return steps_[step].last < number;
-    });
-  }
 
   // A process is about to go on: it finds what others have stored meanwhile.
   Result<void> prepare(ProcessIndex process) {
@@ -183,9 +227,10 @@ class SharedStores::FamilyHistory {
 
   trace::EventSource& recording_;
   const Families& families_;
-  const std::vector<Step>& steps_;
-  std::vector<std::vector<size_t>> steps_of_;  // by ProcessIndex
-  std::vector<Member> members_;                // likewise
+  const FamilySteps& steps_;
+  std::vector<Member> members_;  // by ProcessIndex
+  EventNumber begins_with_{0};
+  size_t first_ = 0;  // step
   std::optional<FamilyReplay> replay_;
   size_t next_ = 0;           // the step that is run next
   bool is_prepared_ = false;  // and its process has what others have stored
@@ -206,41 +251,77 @@ SharedStores::~SharedStores() = default;
 Result<SharedStores::Place> SharedStores::find(EventNumber event, uint32_t space) {
   // A live one has grown: families may have become one.
   if (!families_ || known_events_ != recording_.event_count()) {
-    histories_.clear();
+    sharing_.clear();
     families_.reset();
     known_events_ = recording_.event_count();
     auto families = Families::of(recording_, false);
-    if (!families && !is_lost(families.error())) return Failure(families.error());
+    if (!families && !tell_if_lost(families.error())) return Failure(families.error());
     families_ = families ? std::move(*families) : Families();
-    histories_.resize(families_->all().size());
+    sharing_.resize(families_->all().size());
   }
   if (is_lost_) return Place();
   const auto process = families_->owner_of(space);
   if (!process) return Place();
-  const size_t number = families_->family_of(*process);
-  const Family& family = families_->all()[number];
+  const size_t family = families_->family_of(*process);
   const auto local = families_->strand(*process).local_number(event);
-  if (!family.stores_to_shared_memory || !local) return Place();
-  std::unique_ptr<FamilyHistory>& history = histories_[number];
-  if (history == nullptr) {
-    auto begun = std::make_unique<FamilyHistory>(recording_, *families_, family);
-    RCHK_TRY(begun->begin(cpu_, namer_));
-    history = std::move(begun);
-  }
-  return Place{history.get(), *process, local->value};
+  if (!families_->all()[family].stores_to_shared_memory || !local) return Place();
+  Sharing& sharing = sharing_[family];
+  if (sharing.steps == nullptr) sharing.steps = std::make_unique<FamilySteps>(*families_, family);
+  return Place{&sharing, *process, local->value};
 }
 
-Result<bool> SharedStores::come_to(FamilyHistory& history, size_t step) {
-  if (history.has_come_to(step)) return true;
+// The last one from which on it can be learned what was stored behind an event.
+std::optional<size_t> SharedStores::beginning_for(EventNumber event) const {
+  trace::SnapshotSource* const snapshots = recording_.snapshots();
+  if (snapshots == nullptr || !begins_within_) return std::nullopt;
+  const auto& all = snapshots->beginnings();
+  const auto behind = std::upper_bound(all.begin(), all.end(), event.next());
+  if (behind == all.begin()) return std::nullopt;
+  return static_cast<size_t>(behind - all.begin()) - 1;
+}
+
+Result<SharedStores::FamilyHistory*> SharedStores::come_to(Sharing& sharing, EventNumber event,
+                                                           size_t step) {
+  FamilyHistory* nearest = nullptr;
+  for (const auto& history : sharing.histories) {
+    if (event.next() < history->begins_with()) continue;
+    if (history->has_come_to(step)) return history.get();
+    const bool is_nearer = nearest == nullptr || nearest->next_step() < history->next_step();
+    if (is_nearer) nearest = history.get();
+  }
   if (getpid() != maker_) {
     return fail(ErrorKind::kSystem, "another process has to replay what comes before");
   }
-  const Result<void> come = history.go_to(step, listener_);
-  if (come) return true;
-  return is_lost(come.error()) ? Result<bool>(false) : Failure(come.error());
+  const std::optional<size_t> beginning = beginning_for(event);
+  const auto come = [&]() -> Result<void> {
+    const size_t from =
+        beginning ? sharing.steps->from(recording_.snapshots()->beginnings()[*beginning]) : 0;
+    if (nearest == nullptr || nearest->next_step() < from) {
+      if (sharing.histories.size() >= kMostHistories) sharing.histories.pop_front();
+      auto begun = std::make_unique<FamilyHistory>(recording_, *sharing.steps);
+      RCHK_TRY(begun->begin(beginning, cpu_, namer_));
+      nearest = sharing.histories.emplace_back(std::move(begun)).get();
+    }
+    return nearest->go_to(step, listener_);
+  };
+  const Result<void> success = come();
+  if (success) return nearest;
+  if (!beginning || !is_of_recording(success.error())) {
+    return tell_if_lost(success.error()) ? Result<FamilyHistory*>(nullptr)
+                                         : Failure(success.error());
+  }
+  begins_within_ = false;
+  sharing.histories.clear();
+  if (listener_.lost) {
+    listener_.lost(
+        fmt::format("what other processes store to shared memory is learned from the "
+                    "start on: {}",
+                    success.error().message()));
+  }
+  return come_to(sharing, event, step);
 }
 
-bool SharedStores::is_lost(const Error& error) {
+bool SharedStores::tell_if_lost(const Error& error) {
   if (!is_of_recording(error)) return false;
   if (!std::exchange(is_lost_, true) && listener_.lost) {
     listener_.lost(fmt::format("what other processes store to shared memory is not known: {}",
@@ -251,21 +332,26 @@ bool SharedStores::is_lost(const Error& error) {
 
 Result<trace::StoresOfOthers::Stores> SharedStores::behind(EventNumber event, uint32_t space) {
   RCHK_TRY_ASSIGN(const Place place, find(event, space));
-  if (place.history == nullptr) return Stores();
-  const auto step = place.history->step_behind(place.process, place.event);
+  if (place.sharing == nullptr) return Stores();
+  const auto step = place.sharing->steps->behind(place.process, place.event);
   if (!step) return Stores();
-  RCHK_TRY_ASSIGN(const bool known, come_to(*place.history, *step));
-  return known ? place.history->stores_behind(event, space) : Stores();
+  RCHK_TRY_ASSIGN(const FamilyHistory* const history, come_to(*place.sharing, event, *step));
+  return history != nullptr ? history->stores_behind(event, space) : Stores();
 }
 
 Result<std::vector<trace::StoresOfOthers::Stores>> SharedStores::before(EventNumber event,
                                                                         uint32_t space) {
+  // Who makes beginnings has in page snapshots what may be stored to, whoever it is read by.
+  trace::SnapshotSource* const snapshots = recording_.snapshots();
+  const bool is_in_snapshots =
+      snapshots != nullptr && !snapshots->beginnings().empty() && !recording_.dropped();
+  if (is_in_snapshots) return std::vector<Stores>();
   RCHK_TRY_ASSIGN(const Place place, find(event, space));
-  if (place.history == nullptr) return std::vector<Stores>();
-  const auto step = place.history->step_of(place.process, place.event);
+  if (place.sharing == nullptr) return std::vector<Stores>();
+  const auto step = place.sharing->steps->of(place.process, place.event);
   if (!step) return std::vector<Stores>();
-  RCHK_TRY_ASSIGN(const bool known, come_to(*place.history, *step));
-  return known ? place.history->stores_before(event, space) : std::vector<Stores>();
+  RCHK_TRY_ASSIGN(const FamilyHistory* const history, come_to(*place.sharing, {0}, *step));
+  return history != nullptr ? history->stores_before(event, space) : std::vector<Stores>();
 }
 
 }  // namespace rchk::replay

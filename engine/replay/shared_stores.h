@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -20,9 +21,9 @@
 
 namespace rchk::replay {
 
-// Learns what processes store to memory that they share, by a replay of all of their family beside
-// the one that asks: as far as it was asked for, once, unless the recording grows
-// (docs/notes/tasks.md).
+// Learns what processes store to memory that they share, by replays of all of their family beside
+// the one that asks: from the last beginning of the recording in front of what was asked for, and
+// as far as that (docs/notes/shared-memory.md).
 class SharedStores final : public trace::StoresOfOthers {
  public:
   // Both may be empty.
@@ -30,8 +31,8 @@ class SharedStores final : public trace::StoresOfOthers {
     // Called now and then while it takes long, with how many steps of how many were replayed; and
     // once more when that is over.
     std::function<void(uint64_t steps, uint64_t all)> progress;
-    // Called once, with a sentence, where the others cannot be replayed: from there on nothing of
-    // theirs is known.
+    // Called with a sentence where the others cannot be replayed: from a beginning of the recording
+    // on, so that it takes longer; or at all, so that nothing of theirs is known from there on.
     std::function<void(std::string_view)> lost;
   };
 
@@ -46,17 +47,25 @@ class SharedStores final : public trace::StoresOfOthers {
   bool is_ready() const override { return families_.has_value(); }
 
  private:
+  class FamilySteps;
   class FamilyHistory;
+  // What is known of a family that shares memory.
+  struct Sharing {
+    std::unique_ptr<FamilySteps> steps;                   // once it was asked for
+    std::list<std::unique_ptr<FamilyHistory>> histories;  // the latest last
+  };
   struct Place {
-    FamilyHistory* history = nullptr;  // null: nothing is shared
+    Sharing* sharing = nullptr;  // null: nothing is shared
     trace::ProcessIndex process;
     uint64_t event = 0;  // by the number that the process has for it
   };
   Result<Place> find(EventNumber event, uint32_t space);
-  // False where it is lost.
-  Result<bool> come_to(FamilyHistory& history, size_t step);
+  std::optional<size_t> beginning_for(EventNumber event) const;
+  // One that has come to a step and knows what was stored behind an event in front of it; null
+  // where it is lost.
+  Result<FamilyHistory*> come_to(Sharing& sharing, EventNumber event, size_t step);
   // Whether an error is of the recording, and so what it would have told is lost.
-  bool is_lost(const Error& error);
+  bool tell_if_lost(const Error& error);
 
   trace::EventSource& recording_;
   std::optional<int> cpu_;
@@ -65,8 +74,9 @@ class SharedStores final : public trace::StoresOfOthers {
   bool is_lost_ = false;
   pid_t maker_;
   std::optional<Families> families_;
-  uint64_t known_events_ = 0;  // of the recording, when they were sorted
-  std::vector<std::unique_ptr<FamilyHistory>> histories_;  // by family
+  uint64_t known_events_ = 0;     // of the recording, when they were sorted
+  std::vector<Sharing> sharing_;  // by family
+  bool begins_within_ = true;     // at beginnings of the recording
 };
 
 // A recording of which single processes can be replayed although they share memory with others.

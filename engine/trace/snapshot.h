@@ -107,6 +107,12 @@ class SnapshotSource {
   virtual Result<std::vector<snapshot::PageChange>> pages(SnapshotNumber number) = 0;
   // A chunk of page contents.
   virtual Result<std::shared_ptr<const Bytes>> page_chunk(uint32_t chunk) = 0;
+
+  // Points behind the recording's start where a replay of all processes can begin: the number of
+  // the event behind each, in order.
+  virtual const std::vector<EventNumber>& beginnings() const = 0;
+  // All processes that run there, by index: ExecEvents with `resumed`.
+  virtual Result<std::shared_ptr<const std::vector<Event>>> beginning(size_t index) = 0;
 };
 
 }  // namespace rchk::trace

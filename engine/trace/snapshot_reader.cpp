@@ -50,7 +50,7 @@ Result<void> SnapshotReader::take_in(const IndexEntry& chunk) {
       }
       break;
     case ChunkType::kSnapshot: {
-      const EventNumber event{chunk.key - numbers_.first_event + numbers_.resumed};
+      const EventNumber event = event_here(chunk.key);
       if (chunk.key < numbers_.first_event || (!marks_.empty() && event < marks_.back().event)) {
         return container_.bad(chunk.offset, "snapshots that are not in the order of events");
       }
@@ -77,12 +77,21 @@ Result<void> SnapshotReader::take_in(const IndexEntry& chunk) {
     case ChunkType::kBeginning:
       beginning_ = chunk;
       last_of_space_.clear();
+      beginnings_.push_back(event_here(chunk.key));
+      beginning_chunks_.push_back(chunk);
       break;
     default:
       return {};
   }
   stored_bytes_ += chunk.stored_bytes;
   return {};
+}
+
+void SnapshotReader::count_from(Numbers numbers) {
+  numbers_ = std::move(numbers);
+  // The one that it is counted from is the start.
+  beginnings_.clear();
+  beginning_chunks_.clear();
 }
 
 std::string SnapshotReader::place_of(const IndexEntry& chunk) const {
@@ -136,13 +145,26 @@ Result<std::vector<PageChange>> SnapshotReader::changes(SnapshotNumber number) {
   return found->changes;
 }
 
+Result<std::shared_ptr<const Beginning>> SnapshotReader::decoded_beginning(
+    const IndexEntry& chunk) {
+  return recent_beginnings_.get(chunk.offset, [&]() -> Result<Beginning> {
+    RCHK_TRY_ASSIGN(const Buffer raw, container_.load(chunk, decoder_));
+    return decode_beginning(raw.view(), place_of(chunk), 0);
+  });
+}
+
+Result<std::shared_ptr<const std::vector<Event>>> SnapshotReader::beginning(size_t index) {
+  std::lock_guard lock(mutex_);
+  if (index >= beginning_chunks_.size()) {
+    return fail(ErrorKind::kMisuse, fmt::format("there is no beginning {}", index));
+  }
+  RCHK_TRY_ASSIGN(const auto found, decoded_beginning(beginning_chunks_[index]));
+  return std::shared_ptr<const std::vector<Event>>(found, &found->processes);
+}
+
 // What a space had at a beginning; nothing if it was not there yet.
 Result<std::vector<PageChange>> SnapshotReader::pages_at(const IndexEntry& chunk, uint32_t space) {
-  RCHK_TRY_ASSIGN(const auto beginning,
-                  recent_beginnings_.get(chunk.offset, [&]() -> Result<Beginning> {
-                    RCHK_TRY_ASSIGN(const Buffer raw, container_.load(chunk, decoder_));
-                    return decode_beginning(raw.view(), place_of(chunk), 0);
-                  }));
+  RCHK_TRY_ASSIGN(const auto beginning, decoded_beginning(chunk));
   for (const Event& event : beginning->processes) {
     if (event.space == space) return std::get<ExecEvent>(event.body).resumed->pages;
   }

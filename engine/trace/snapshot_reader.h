@@ -34,7 +34,7 @@ class SnapshotReader final : public SnapshotSource {
     std::vector<std::pair<uint64_t, uint32_t>> programs;
   };
   // REQUIRES: no snapshot was taken in.
-  void count_from(Numbers numbers) { numbers_ = std::move(numbers); }
+  void count_from(Numbers numbers);
   bool empty() const { return marks_.empty() && !beginning_; }
   uint64_t stored_bytes() const { return stored_bytes_; }
 
@@ -43,6 +43,8 @@ class SnapshotReader final : public SnapshotSource {
   Result<std::vector<snapshot::PageChange>> changes(SnapshotNumber number) override;
   Result<std::vector<snapshot::PageChange>> pages(SnapshotNumber number) override;
   Result<std::shared_ptr<const Bytes>> page_chunk(uint32_t chunk) override;
+  const std::vector<EventNumber>& beginnings() const override { return beginnings_; }
+  Result<std::shared_ptr<const std::vector<Event>>> beginning(size_t index) override;
 
  private:
   struct Entry {
@@ -52,10 +54,14 @@ class SnapshotReader final : public SnapshotSource {
     // Without that: what its changes are differences to, if there is one.
     std::optional<IndexEntry> beginning;
   };
+  EventNumber event_here(uint64_t in_whole) const {
+    return {in_whole - numbers_.first_event + numbers_.resumed};
+  }
   EventNumber program_here(EventNumber program, uint32_t space) const;
   // REQUIRES for all of these: the mutex is held.
   Result<const Entry*> entry(SnapshotNumber number) const;
   Result<std::shared_ptr<const DecodedSnapshot>> decoded(SnapshotNumber number);
+  Result<std::shared_ptr<const Beginning>> decoded_beginning(const IndexEntry& chunk);
   Result<std::vector<snapshot::PageChange>> pages_at(const IndexEntry& beginning, uint32_t space);
   std::string place_of(const IndexEntry& chunk) const;
 
@@ -69,6 +75,9 @@ class SnapshotReader final : public SnapshotSource {
   std::unordered_map<uint32_t, PagePlace> chunks_;    // of pages, by number
   std::map<uint32_t, SnapshotNumber> last_of_space_;  // since the last beginning
   std::optional<IndexEntry> beginning_;               // the last one
+  // Those behind the start, and where they are.
+  std::vector<EventNumber> beginnings_;
+  std::vector<IndexEntry> beginning_chunks_;
   Numbers numbers_;
   uint64_t stored_bytes_ = 0;
 

@@ -187,11 +187,26 @@ Result<void> SnapshotWriter::write_directory(uint32_t space, Line& line, snapsho
 }
 
 Result<Beginning> SnapshotWriter::begin_anew(std::vector<KeptProcess> processes) {
-  snapshot::PageStore& store = pages_.store();
-  Beginning beginning;
-  beginning.snapshots = snapshots_;
-  std::vector<snapshot::SnapshotId> ids;
+  RCHK_TRY_ASSIGN(const std::vector<snapshot::SnapshotId> ids, add_pages_of(processes));
   std::vector<uint32_t> lines;
+  for (const KeptProcess& process : processes) {
+    lines.push_back(line_of(process.event.space).number);
+  }
+  snapshot::PageStore& store = pages_.store();
+  RCHK_TRY(store.rewrite(lines));
+  store.flush();
+  RCHK_TRY(keeper_.flush());
+  return beginning_of(std::move(processes), ids);
+}
+
+Result<Beginning> SnapshotWriter::add_beginning(std::vector<KeptProcess> processes) {
+  RCHK_TRY_ASSIGN(const std::vector<snapshot::SnapshotId> ids, add_pages_of(processes));
+  return beginning_of(std::move(processes), ids);
+}
+
+Result<std::vector<snapshot::SnapshotId>> SnapshotWriter::add_pages_of(
+    std::vector<KeptProcess>& processes) {
+  std::vector<snapshot::SnapshotId> ids;
   for (KeptProcess& process : processes) {
     const uint32_t space = process.event.space;
     // Of one that waits without a tracker all is given anew, most of it as it was.
@@ -200,14 +215,18 @@ Result<Beginning> SnapshotWriter::begin_anew(std::vector<KeptProcess> processes)
     RCHK_TRY_ASSIGN(const snapshot::SnapshotId id, add_pages(space, process.delta, std::move(kin)));
     process.delta = {};
     ids.push_back(id);
-    lines.push_back(line_of(space).number);
   }
   // What was put so far is read back from where it is.
-  store.flush();
+  pages_.store().flush();
   RCHK_TRY(keeper_.flush());
-  RCHK_TRY(store.rewrite(lines));
-  store.flush();
-  RCHK_TRY(keeper_.flush());
+  return ids;
+}
+
+Beginning SnapshotWriter::beginning_of(std::vector<KeptProcess> processes,
+                                       const std::vector<snapshot::SnapshotId>& ids) {
+  snapshot::PageStore& store = pages_.store();
+  Beginning beginning;
+  beginning.snapshots = snapshots_;
   for (size_t i = 0; i < processes.size(); ++i) {
     Event& event = processes[i].event;
     line_of(event.space).changes_since_directory = 0;

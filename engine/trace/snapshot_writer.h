@@ -45,6 +45,8 @@ class SnapshotWriter {
   // Puts all pages of `processes`, which are all that there are, into chunks of their own; behind
   // it none is needed that was written before. Returns what the beginning's chunk is to say.
   Result<Beginning> begin_anew(std::vector<KeptProcess> processes);
+  // The same, where what is in front of it stays: pages are where they are.
+  Result<Beginning> add_beginning(std::vector<KeptProcess> processes);
 
  private:
   // Writes what a page store is done with, and knows where that is as long as it is needed.
@@ -87,6 +89,10 @@ class SnapshotWriter {
   Result<snapshot::SnapshotId> add_pages(uint32_t space, const PageDelta& delta,
                                          std::vector<uint32_t> kin);
   Result<void> write_directory(uint32_t space, Line& line, snapshot::SnapshotId id);
+  // By process.
+  Result<std::vector<snapshot::SnapshotId>> add_pages_of(std::vector<KeptProcess>& processes);
+  Beginning beginning_of(std::vector<KeptProcess> processes,
+                         const std::vector<snapshot::SnapshotId>& ids);
 
   ChunkOutput& output_;
   Keeper keeper_;

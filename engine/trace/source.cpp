@@ -40,6 +40,10 @@ Result<void> TeeSink::add_snapshot(Snapshot snapshot, PageDelta delta) {
   RCHK_TRY(first_.add_snapshot(snapshot, delta));
   return second_.add_snapshot(std::move(snapshot), std::move(delta));
 }
+Result<void> TeeSink::add_beginning(std::vector<KeptProcess> processes) {
+  RCHK_TRY(first_.add_beginning(processes));
+  return second_.add_beginning(std::move(processes));
+}
 
 Result<void> TeeSink::end_space(uint32_t space) {
   RCHK_TRY(first_.end_space(space));

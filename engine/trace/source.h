@@ -17,7 +17,7 @@ namespace rchk::trace {
 
 class ProcessMap;
 
-// What the page snapshots of an address space have taken so far, beside the recording.
+// What page snapshots of an address space, or beginnings, have taken so far, beside the recording.
 struct SnapshotWork {
   uint64_t ns = 0;       // processor time for comparing, compressing and writing
   uint64_t bytes = 0;    // of the recording
@@ -47,6 +47,12 @@ class EventSink {
   // `processes` have mapped; the numbers of all others are not used again. They are all that run,
   // and stand as they do behind the event that was appended last.
   virtual Result<void> begin_anew(std::vector<KeptProcess> /*processes*/) { return {}; }
+  // Adds a point for a replay of all processes to begin at. They are all that run, and stand as
+  // they do behind the event that was appended last; what is in front of it stays. Sinks that keep
+  // none do nothing.
+  virtual Result<void> add_beginning(std::vector<KeptProcess> /*processes*/) { return {}; }
+  // What those have taken.
+  virtual SnapshotWork beginning_work() const { return {}; }
   // There will be no more snapshots of an address space.
   virtual Result<void> end_space(uint32_t /*space*/) { return {}; }
   // Returns when everything so far has left this process (for a file: reached the kernel).
@@ -169,6 +175,11 @@ class TeeSink final : public EventSink {
   Result<void> add_snapshot(Snapshot snapshot, PageDelta delta) override;
   SnapshotWork snapshot_work(uint32_t space) const override {
     const SnapshotWork first = first_.snapshot_work(space), second = second_.snapshot_work(space);
+    return {first.ns + second.ns, first.bytes + second.bytes, first.waiting + second.waiting};
+  }
+  Result<void> add_beginning(std::vector<KeptProcess> processes) override;
+  SnapshotWork beginning_work() const override {
+    const SnapshotWork first = first_.beginning_work(), second = second_.beginning_work();
     return {first.ns + second.ns, first.bytes + second.bytes, first.waiting + second.waiting};
   }
   Result<void> end_space(uint32_t space) override;

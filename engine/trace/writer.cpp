@@ -78,6 +78,7 @@ struct Draft {
   std::optional<Fork> fork{};
   std::optional<uint32_t> ended_space{};
   std::vector<KeptProcess> beginning{};
+  bool front_stays = false;         // of the recording, in front of the beginning
   std::set<uint32_t> files{};       // that a beginning needs
   std::shared_ptr<Save> save = {};  // a copy is to be made
 
@@ -232,6 +233,25 @@ class TraceWriter::Impl {
     return {};
   }
 
+  Result<void> add_beginning(std::vector<KeptProcess> processes) {
+    std::unique_lock lock(mutex_);
+    RCHK_TRY(ready(lock));
+    if (processes.empty()) return fail(ErrorKind::kMisuse, "a beginning without any process");
+    seal_batch(lock);
+    Draft draft;
+    draft.front_stays = true;
+    draft.header.key = event_count_;
+    draft.beginning = std::move(processes);
+    ++beginning_work_.waiting;
+    push(lock, std::move(draft));
+    return {};
+  }
+
+  SnapshotWork beginning_work() const {
+    const std::unique_lock lock(mutex_);
+    return beginning_work_;
+  }
+
   Result<void> save(const std::string& path) {
     std::unique_lock lock(mutex_);
     RCHK_TRY(ready(lock));
@@ -352,11 +372,12 @@ class TraceWriter::Impl {
       const uint64_t work_ns = thread_time_ns() - begin_ns;
       const uint64_t work_bytes = output_.offset() - begin_offset;
       lock.lock();
-      if (draft.snapshot) {
-        SnapshotWork& work = snapshot_work_[draft.snapshot->image.space];
-        work.ns += work_ns;
-        work.bytes += work_bytes;
-        --work.waiting;
+      SnapshotWork* work = draft.front_stays ? &beginning_work_ : nullptr;
+      if (draft.snapshot) work = &snapshot_work_[draft.snapshot->image.space];
+      if (work != nullptr) {
+        work->ns += work_ns;
+        work->bytes += work_bytes;
+        --work->waiting;
       }
       if (draft.ended_space) snapshot_work_.erase(*draft.ended_space);
       if (is_batch(draft) && draft.raw.capacity() <= 2 * kBatchBytes) spare_ = std::move(draft.raw);
@@ -397,6 +418,11 @@ class TraceWriter::Impl {
       snapshots_.end_space(*draft.ended_space);
       return {};
     }
+    if (draft.front_stays) {
+      RCHK_TRY_ASSIGN(const Beginning beginning,
+                      snapshots_.add_beginning(std::move(draft.beginning)));
+      return write_beginning_chunk(beginning, draft.header.key);
+    }
     if (!draft.beginning.empty()) return write_beginning(draft);
     if (draft.save) {
       const EndNotes notes = draft.save->census.notes_from(generations_.first_event());
@@ -434,10 +460,14 @@ class TraceWriter::Impl {
       ++file;
     }
     RCHK_TRY_ASSIGN(const Beginning beginning, snapshots_.begin_anew(std::move(draft.beginning)));
+    return write_beginning_chunk(beginning, draft.header.key);
+  }
+
+  Result<void> write_beginning_chunk(const Beginning& beginning, uint64_t next_event) {
     ChunkHeader header;
     header.type = static_cast<uint16_t>(ChunkType::kBeginning);
     header.label = static_cast<uint32_t>(beginning.processes.size());
-    header.key = draft.header.key;
+    header.key = next_event;
     RCHK_TRY(output_.chunk(header, encode_beginning(beginning)));
     return {};
   }
@@ -469,6 +499,7 @@ class TraceWriter::Impl {
   bool closed_ = false;
   std::optional<Error> failure_;
   std::map<uint32_t, SnapshotWork> snapshot_work_;  // by space
+  SnapshotWork beginning_work_;
 
   BatchEncoder batch_;
   Bytes spare_;  // memory for the next one
@@ -524,6 +555,10 @@ bool TraceWriter::wants_beginning() const { return impl_->wants_beginning(); }
 Result<void> TraceWriter::begin_anew(std::vector<KeptProcess> processes) {
   return impl_->begin_anew(std::move(processes));
 }
+Result<void> TraceWriter::add_beginning(std::vector<KeptProcess> processes) {
+  return impl_->add_beginning(std::move(processes));
+}
+SnapshotWork TraceWriter::beginning_work() const { return impl_->beginning_work(); }
 Result<void> TraceWriter::save(const std::string& path) { return impl_->save(path); }
 Result<void> TraceWriter::end_space(uint32_t space) { return impl_->end_space(space); }
 Result<void> TraceWriter::flush() { return impl_->flush(); }

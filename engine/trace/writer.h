@@ -52,6 +52,8 @@ class TraceWriter final : public EventSink {
   SnapshotWork snapshot_work(uint32_t space) const override;
   bool wants_beginning() const override;
   Result<void> begin_anew(std::vector<KeptProcess> processes) override;
+  Result<void> add_beginning(std::vector<KeptProcess> processes) override;
+  SnapshotWork beginning_work() const override;
   Result<void> end_space(uint32_t space) override;
   Result<void> flush() override;
   Result<void> close() override;

@@ -185,11 +185,12 @@ SnapshottedGuest::SnapshottedGuest() : SnapshottedGuest(std::vector<std::string>
   EXPECT_GE(reader_->snapshots()->marks().size(), kRounds / 2);
 }
 
-SnapshottedGuest::SnapshottedGuest(std::vector<std::string> command)
+SnapshottedGuest::SnapshottedGuest(std::vector<std::string> command,
+                                   std::chrono::milliseconds interval)
     : program_(write_program(TinyGuest::kRounds)), recording_(program_ + ".rchk") {
   record::RecorderOptions options;
   options.program.arguments = command.empty() ? std::vector{program_} : std::move(command);
-  options.snapshot_interval = std::chrono::milliseconds(0);
+  options.snapshot_interval = interval;
   options.snapshot_overhead_percent = 1e9;
   {
     const auto writer =

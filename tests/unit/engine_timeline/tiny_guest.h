@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -66,8 +67,9 @@ class RecordedGuest {
 class SnapshottedGuest {
  public:
   SnapshottedGuest();
-  // Of a command instead.
-  explicit SnapshottedGuest(std::vector<std::string> command);
+  // Of a command instead, with snapshots so far apart at least.
+  explicit SnapshottedGuest(std::vector<std::string> command,
+                            std::chrono::milliseconds interval = {});
   ~SnapshottedGuest();
   trace::TraceReader& reader() { return *reader_; }
 
@@ -82,6 +84,8 @@ class AlteredRecording final : public trace::EventSource, public trace::Snapshot
   explicit AlteredRecording(trace::TraceReader& real) : real_(real) {}
   std::function<void(EventNumber, trace::Event&)> alter_event;
   std::function<void(trace::SnapshotNumber, std::vector<snapshot::PageChange>&)> alter_pages;
+  std::function<void(size_t, std::vector<trace::Event>&)> alter_beginning;
+  bool hides_beginnings = false;
   std::function<void(trace::SnapshotNumber, trace::Snapshot&)> alter_snapshot;
 
   const trace::RecordingInfo& info() const override { return real_.info(); }
@@ -121,6 +125,17 @@ class AlteredRecording final : public trace::EventSource, public trace::Snapshot
   }
   Result<std::shared_ptr<const Bytes>> page_chunk(uint32_t chunk) override {
     return taken().page_chunk(chunk);
+  }
+  const std::vector<EventNumber>& beginnings() const override {
+    static const std::vector<EventNumber> kNone;
+    return hides_beginnings ? kNone : taken().beginnings();
+  }
+  Result<std::shared_ptr<const std::vector<trace::Event>>> beginning(size_t index) override {
+    RCHK_TRY_ASSIGN(const auto beginning, taken().beginning(index));
+    if (!alter_beginning) return beginning;
+    auto copy = std::make_shared<std::vector<trace::Event>>(*beginning);
+    alter_beginning(index, *copy);
+    return copy;
   }
 
  private:
