@@ -146,12 +146,12 @@ Result<Families> Families::of(trace::EventSource& recording, bool as_one) {
   if (!is_of_one) sorted.table_.emplace();
   size_t passed = 0;  // of the beginnings
   for (EventNumber number{0}; number.value < count; number = number.next()) {
-    if (is_of_one) {
-      sorted.add(recording, ProcessIndex{0}, number, false);
-      continue;
-    }
     bool begins = false;
     for (; passed < beginnings.size() && beginnings[passed] <= number; ++passed) begins = true;
+    if (is_of_one) {
+      sorted.add(recording, ProcessIndex{0}, number, begins);
+      continue;
+    }
     RCHK_TRY_ASSIGN(const auto event, recording.event(number));
     RCHK_TRY_ASSIGN(const trace::ProcessTable::Owners owners, sorted.table_->add(*event));
     if (owners.left) sorted.add(recording, *owners.left, number, begins);
