@@ -1,5 +1,7 @@
 #include "snapshot/mark_tracker.h"
 
+#include <utility>
+
 #include "base/check.h"
 
 namespace rchk::snapshot {
@@ -40,15 +42,37 @@ Result<void> MarkTracker::begin(int /*reference*/) {
 }
 
 const RangeSet& MarkTracker::told() {
-  told_ = normalized(std::move(told_));
+  if (!std::exchange(told_is_normalized_, true)) told_ = normalized(std::move(told_));
   return told_;
 }
 
 void MarkTracker::contents_changed(AddressRange range) { add_told(range); }
 
-Result<RangeSet> MarkTracker::collect_private(const Pagemap& pages, const Segment& segment) {
+// Processes have thousands of mappings: what is asked for each takes longer than what is found.
+Result<std::vector<MarkTracker::Marks>> MarkTracker::marks_of(
+    const Pagemap& pages, const std::vector<Segment>& segments) {
+  std::vector<Marks> all;
+  bool goes_on = false;
+  for (const Segment& segment : segments) {
+    // The page tables of shared memory may be large.
+    if (segment.shared || segment.is_new) {
+      goes_on = false;
+    } else if (std::exchange(goes_on, true)) {
+      all.back().range.end = segment.range.end;
+    } else {
+      all.push_back({segment.range, {}});
+    }
+  }
+  for (Marks& run : all) {
+    RCHK_TRY_ASSIGN(run.marked, marked_in_all(pages, run.range));
+  }
+  return all;
+}
+
+Result<RangeSet> MarkTracker::collect_private(const Pagemap& pages, const Segment& segment,
+                                              const RangeSet* marks) {
   RangeSet found;
-  const RangeSet named = intersection({segment.range}, told());
+  const RangeSet named = part_within(told(), segment.range);
   for (const AddressRange& part : named) {
     // The caller knows of a file's contents what no page table shows.
     if (!segment.anonymous) {
@@ -58,18 +82,25 @@ Result<RangeSet> MarkTracker::collect_private(const Pagemap& pages, const Segmen
     RCHK_TRY_ASSIGN(const RangeSet in_table, pages_in_table(pages, part));
     append(found, in_table);
   }
-  for (const AddressRange& part : difference({segment.range}, named)) {
+  const RangeSet asked = marks ? part_within(*marks, segment.range) : RangeSet{segment.range};
+  for (const AddressRange& part : difference(asked, named)) {
+    // Only a file's pages may be the mapping's own.
+    if (marks && segment.anonymous) {
+      found.push_back(part);
+      continue;
+    }
     RCHK_TRY_ASSIGN(const RangeSet written, marked(pages, part, segment.anonymous));
     append(found, written);
   }
   return found;
 }
 
-Result<RangeSet> MarkTracker::collect_segment(const Pagemap& pages, const Segment& segment) {
+Result<RangeSet> MarkTracker::collect_segment(const Pagemap& pages, const Segment& segment,
+                                              const RangeSet* marks) {
   if (segment.shared_writable) return RangeSet{segment.range};
   if (segment.is_new) return pages_in_new_mapping(pages, segment);
-  if (segment.shared) return intersection({segment.range}, told());
-  return collect_private(pages, segment);
+  if (segment.shared) return part_within(told(), segment.range);
+  return collect_private(pages, segment, marks);
 }
 
 Result<DirtyPages> MarkTracker::collect() {
@@ -77,10 +108,16 @@ Result<DirtyPages> MarkTracker::collect() {
   RCHK_TRY_ASSIGN(const std::vector<ProcMapsEntry> now, maps_of(pid_));
   RCHK_TRY_ASSIGN(const Pagemap pages, Pagemap::open(pid_));
   prepare(pages);
+  const std::vector<Segment> segments = compare_maps(now, then_);
+  RCHK_TRY_ASSIGN(const std::vector<Marks> marks, marks_of(pages, segments));
+  auto run = marks.begin();
   DirtyPages dirty;
-  for (const Segment& segment : compare_maps(now, then_)) {
+  for (const Segment& segment : segments) {
     if (segment.is_new) append_in_order(dirty.new_mappings, segment.range);
-    RCHK_TRY_ASSIGN(const RangeSet found, collect_segment(pages, segment));
+    while (run != marks.end() && run->range.end <= segment.range.begin) ++run;
+    const bool is_in_run = run != marks.end() && run->range.contains(segment.range.begin);
+    const RangeSet* const known = is_in_run && run->marked ? &*run->marked : nullptr;
+    RCHK_TRY_ASSIGN(const RangeSet found, collect_segment(pages, segment, known));
     append(dirty.pages, found);
   }
   dirty.pages = normalized(std::move(dirty.pages));

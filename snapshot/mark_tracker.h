@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/fd.h"
@@ -32,16 +33,36 @@ class MarkTracker : public DirtyTracker {
   // the page table with a mark and are not the mapping's own.
   virtual Result<RangeSet> marked(const Pagemap& pages, AddressRange range, bool anonymous) = 0;
 
+  // The same of private mappings and what lies between them, with the mappings' own pages. Nothing
+  // where that is not quicker than to ask for each.
+  virtual Result<std::optional<RangeSet>> marked_in_all(const Pagemap& /*pages*/,
+                                                        AddressRange /*range*/) {
+    return std::optional<RangeSet>();
+  }
+
   // What contents_changed() named since begin(), normalized.
   const RangeSet& told();
-  void add_told(AddressRange range) { told_.push_back(range.pages()); }
+  void add_told(AddressRange range) {
+    told_.push_back(range.pages());
+    told_is_normalized_ = false;
+  }
 
  private:
-  Result<RangeSet> collect_segment(const Pagemap& pages, const Segment& segment);
-  Result<RangeSet> collect_private(const Pagemap& pages, const Segment& segment);
+  // What marked_in_all() said of the private mappings in `range`; collect_*() get null where that
+  // is nothing.
+  struct Marks {
+    AddressRange range;
+    std::optional<RangeSet> marked;
+  };
+  Result<std::vector<Marks>> marks_of(const Pagemap& pages, const std::vector<Segment>& segments);
+  Result<RangeSet> collect_segment(const Pagemap& pages, const Segment& segment,
+                                   const RangeSet* marks);
+  Result<RangeSet> collect_private(const Pagemap& pages, const Segment& segment,
+                                   const RangeSet* marks);
 
   int pid_;
   bool began_ = false;
+  bool told_is_normalized_ = true;
   std::vector<ProcMapsEntry> then_;  // the mappings at begin()
   RangeSet told_;
 };
@@ -84,6 +105,7 @@ class UserfaultfdTracker : public MarkTracker {
 
   Result<void> clear_marks(const std::vector<ProcMapsEntry>& maps) override;
   Result<RangeSet> marked(const Pagemap& pages, AddressRange range, bool anonymous) override;
+  Result<std::optional<RangeSet>> marked_in_all(const Pagemap& pages, AddressRange range) override;
   Result<void> register_neighbours(const std::vector<AddressRange>& mappings);
 
   FileDescriptor userfaultfd_;

@@ -35,6 +35,17 @@ RangeSet intersection(const RangeSet& a, const RangeSet& b) {
   return both;
 }
 
+RangeSet part_within(const RangeSet& set, AddressRange range) {
+  RangeSet part;
+  auto item = std::upper_bound(
+      set.begin(), set.end(), range.begin,
+      [](GuestAddress value, const AddressRange& other) { return value < other.end; });
+  for (; item != set.end() && item->begin < range.end; ++item) {
+    append_in_order(part, {std::max(item->begin, range.begin), std::min(item->end, range.end)});
+  }
+  return part;
+}
+
 RangeSet difference(const RangeSet& a, const RangeSet& b) {
   RangeSet rest;
   auto hole = b.begin();

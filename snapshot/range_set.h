@@ -19,6 +19,9 @@ void append_in_order(RangeSet& set, AddressRange range);
 // All addresses in both. REQUIRES: both are normalized.
 RangeSet intersection(const RangeSet& a, const RangeSet& b);
 
+// The part of a set that is in a range, without looking at the rest. REQUIRES: it is normalized.
+RangeSet part_within(const RangeSet& set, AddressRange range);
+
 // All addresses of `a` that are not in `b`. REQUIRES: both are normalized.
 RangeSet difference(const RangeSet& a, const RangeSet& b);
 

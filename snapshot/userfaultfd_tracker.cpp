@@ -108,6 +108,12 @@ Result<RangeSet> UserfaultfdTracker::marked(const Pagemap& pages, AddressRange r
   return found;
 }
 
+Result<std::optional<RangeSet>> UserfaultfdTracker::marked_in_all(const Pagemap& pages,
+                                                                  AddressRange range) {
+  RCHK_TRY_ASSIGN(RangeSet found, marked(pages, range, true));
+  return std::optional(normalized(std::move(found)));
+}
+
 // Registered at once, before it is touched, new memory is joined with its neighbours as it would be
 // without a tracker. Later the kernel may be unable to: memory that was written in two mappings
 // belongs to two anon_vmas, and stays two mappings.

@@ -371,30 +371,39 @@ std::optional<uint64_t> offset_written(const syscalls::Call& call, int64_t resul
   return position >= written ? std::optional(position - written) : std::nullopt;
 }
 
+std::optional<std::string> changed_file(const syscalls::Call& call, int64_t result, pid_t writer) {
+  const std::optional<int32_t> descriptor = syscalls::changed_file(call, result);
+  if (descriptor) return fmt::format("/proc/{}/fd/{}", writer, *descriptor);
+  const std::optional<GuestAddress> path = syscalls::changed_path(call, result);
+  return path ? std::optional(path_seen_by(writer, *path)) : std::nullopt;
+}
+
+bool changes_stored_file(const syscalls::Call& call, int64_t result, pid_t writer,
+                         const FileStore& files) {
+  const std::optional<std::string> link = changed_file(call, result, writer);
+  struct stat status;
+  return link && stat(link->c_str(), &status) == 0 && files.has(status.st_dev, status.st_ino);
+}
+
 Result<void> add_file_changes(const syscalls::Call& call, int64_t result, pid_t writer,
                               const tracee::Tracee& tracee, FileStore& files,
                               snapshot::AddressSpace& space, AddressChanges& found) {
-  const std::optional<int32_t> descriptor = syscalls::changed_file(call, result);
-  const std::optional<GuestAddress> path = syscalls::changed_path(call, result);
-  if (!descriptor && !path) return {};
   const bool resizes = syscalls::only_resizes(call);
   if (!resizes && !space.has_shared() && !files.any_may_be_written()) return {};
+  const std::optional<std::string> link = changed_file(call, result, writer);
+  struct stat status;
+  if (!link || stat(link->c_str(), &status) != 0) return {};
+  if (!files.has(status.st_dev, status.st_ino)) return {};
   std::vector<Mapping> mapped;
   for (const auto& [begin, mapping] : space.mappings()) {
     if (!mapping.backing) continue;
     // A private one follows the file's size, and what it holds where nothing was written.
     const bool follows = mapping.shared || resizes || files.may_be_written(mapping.backing->file);
-    if (follows) mapped.push_back(mapping);
-  }
-  if (mapped.empty()) return {};
-  const std::string link =
-      descriptor ? fmt::format("/proc/{}/fd/{}", writer, *descriptor) : path_seen_by(writer, *path);
-  struct stat status;
-  if (stat(link.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return {};
-  std::erase_if(mapped, [&](const Mapping& mapping) {
+    if (!follows) continue;
     const FileStore::Version& version = files.version(mapping.backing->file);
-    return version.device != status.st_dev || version.inode != status.st_ino;
-  });
+    const bool is_same = version.device == status.st_dev && version.inode == status.st_ino;
+    if (is_same) mapped.push_back(mapping);
+  }
   if (mapped.empty()) return {};
   const std::optional<uint64_t> offset_bytes = offset_written(call, result, writer);
   const auto size_bytes = static_cast<uint64_t>(status.st_size);
@@ -420,7 +429,7 @@ Result<void> add_file_changes(const syscalls::Call& call, int64_t result, pid_t 
       continue;
     }
     // Its size is what decides where the mapping faults: mapped anew, as it is now.
-    RCHK_TRY_ASSIGN(const FileDescriptor file, open_guest_file(link));
+    RCHK_TRY_ASSIGN(const FileDescriptor file, open_guest_file(*link));
     files.mark_changeable(mapping.backing->file);
     RCHK_TRY_ASSIGN(mapping.backing->file, files.add(file, mapping.name));
     RCHK_TRY(files.add_range(mapping.backing->file, file, first, mapping.range.size()));

@@ -28,6 +28,13 @@ Result<AddressChanges> recorded_changes(const syscalls::AddressSpaceEffects& eff
                                         snapshot::AddressSpace& space,
                                         const snapshot::RangeSet& hidden, const Note& note);
 
+// The file whose contents a call of `writer` that has just returned has changed, by a path that
+// leads there from here.
+std::optional<std::string> changed_file(const syscalls::Call& call, int64_t result, pid_t writer);
+// Whether that was mapped by anybody, as few of the files are that programs write to.
+bool changes_stored_file(const syscalls::Call& call, int64_t result, pid_t writer,
+                         const FileStore& files);
+
 // Adds to `found` what a call of `writer` that has just returned did to mappings of a file in
 // `space`, the memory of `tracee`, by changing the file.
 Result<void> add_file_changes(const syscalls::Call& call, int64_t result, pid_t writer,

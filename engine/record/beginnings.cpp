@@ -200,6 +200,7 @@ Result<bool> Recorder::Impl::copy_process(bool runs, trace::KeptProcess& kept) {
   const bool has_one =
       state.tracker && !is_lost(state.tracked) && !snapshot::needs_reference(state.tracker->kind());
   bool tracked = !state.given_up && (runs || has_one);
+  state.tracker_wanted = !tracked && !state.tracker && !state.given_up;
   if (tracked) {
     if (const Result<void> begun = begin_interval(); !begun) {
       give_up_snapshots(*main.space, main.process->pid, begun.error());
@@ -235,6 +236,17 @@ Result<bool> Recorder::Impl::copy_process(bool runs, trace::KeptProcess& kept) {
     kept.resumed.others.push_back(std::move(other));
   }
   return tracked;
+}
+
+// Makes a tracker of task_'s memory, where a beginning had none and task_ stands so that it can.
+Result<void> Recorder::Impl::track_if_wanted() {
+  PageSnapshots& state = task_->space->snapshots;
+  if (!state.tracker_wanted || task_->call || !is_in_order(*task_)) return {};
+  state.tracker_wanted = false;
+  if (state.tracker || state.given_up) return {};
+  const Result<void> tracking = begin_tracking();
+  if (!tracking) give_up_snapshots(*task_->space, task_->process->pid, tracking.error());
+  return {};
 }
 
 // REQUIRES: it stands behind its last event, or in a call that is known to block.

@@ -455,6 +455,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
     RCHK_TRY(checksum_if_due(task_->last_registers));
     RCHK_TRY(snapshot_if_due());
     RCHK_TRY(begin_anew_if_wanted());
+    RCHK_TRY(track_if_wanted());
   }
   if (!limits.stop_at_forks || !debugged(*task_)) return stop;
   const auto made = call.spawned > 0 ? tasks_.find(call.spawned) : tasks_.end();

@@ -77,9 +77,9 @@ void FileStore::keep_only(const std::set<snapshot::FileId>& kept) {
   std::erase_if(versions_, [&](const auto& item) { return goes(item.first); });
   std::erase_if(stored_, [&](const auto& item) { return goes(item.first); });
   std::erase_if(writable_, goes);
-  std::set<Inode> left;
-  for (const auto& [id, version] : versions_) left.insert(inode_of(id));
-  std::erase_if(changeable_, [&left](const Inode& inode) { return left.count(inode) == 0; });
+  inodes_.clear();
+  for (const auto& [id, version] : versions_) inodes_.insert(inode_of(id));
+  std::erase_if(changeable_, [this](const Inode& inode) { return inodes_.count(inode) == 0; });
 }
 
 void FileStore::note_opened_for_writing(uint64_t device, uint64_t inode) {
@@ -102,6 +102,7 @@ Result<snapshot::FileId> FileStore::add(const trace::FileInfo& info) {
   RCHK_TRY_ASSIGN(const snapshot::FileId id, sink_.add_file(info));
   ids_[key] = id;
   versions_[id] = {info.device, info.inode, info.size_bytes, info.mtime_ns};
+  inodes_.insert({info.device, info.inode});
   if (opened_for_writing_.count({info.device, info.inode}) != 0) writable_.insert(id);
   return id;
 }

@@ -63,6 +63,9 @@ class FileStore {
     return may_be_written(id) || may_be_stored_to(id);
   }
 
+  // Whether some version of a file was added.
+  bool has(uint64_t device, uint64_t inode) const { return inodes_.count({device, inode}) != 0; }
+
   // A file in one of its versions.
   struct Version {
     uint64_t device = 0, inode = 0, size_bytes = 0;
@@ -84,6 +87,7 @@ class FileStore {
   std::map<Key, snapshot::FileId> ids_;
   std::map<snapshot::FileId, Version> versions_;
   std::map<snapshot::FileId, std::map<uint64_t, uint64_t>> stored_;  // begin to end
+  std::set<Inode> inodes_;                                           // of versions_
   std::set<Inode> changeable_;
   std::set<Inode> opened_for_writing_;
   std::set<snapshot::FileId> writable_;  // of versions_, those

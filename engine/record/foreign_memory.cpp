@@ -183,8 +183,9 @@ Result<void> Recorder::Impl::add_foreign_changes(const PendingCall& call, int64_
     if (!write.bytes.empty()) events[store.space].writes.push_back(std::move(write));
   }
   std::set<Space*> seen{task_->space.get()};
-  const bool changes_file = syscalls::changed_file(call.entry.call, result) ||
-                            syscalls::changed_path(call.entry.call, result);
+  const auto is_of_other = [this](const auto& item) { return item.second->space != task_->space; };
+  const bool changes_file = std::any_of(tasks_.begin(), tasks_.end(), is_of_other) &&
+                            changes_stored_file(call.entry.call, result, task_->tid, files_);
   for (auto item = tasks_.begin(); changes_file && item != tasks_.end(); ++item) {
     Space& space = *item->second->space;
     if (!seen.insert(&space).second || !maps_a_file(space.memory, files_)) continue;

@@ -72,9 +72,13 @@ bool Recorder::Impl::is_in_order(const Task& task) {
 // Whether others may store to what is in a memory.
 bool Recorder::Impl::may_be_shared(const Space& space) {
   if (!space.memory.has_shared()) return false;
-  const auto& mappings = space.memory.mappings();
-  return std::any_of(mappings.begin(), mappings.end(),
-                     [](const auto& item) { return item.second.shared && item.second.writable(); });
+  if (!space.may_be_shared) {
+    const auto& mappings = space.memory.mappings();
+    space.may_be_shared = std::any_of(mappings.begin(), mappings.end(), [](const auto& item) {
+      return item.second.shared && item.second.writable();
+    });
+  }
+  return *space.may_be_shared;
 }
 
 // Whether all of task_'s memory is as the log has it: nobody in it has run since its last event.

@@ -447,6 +447,7 @@ class Recorder::Impl {
   // beginnings.cpp Points from which what follows can be replayed alone.
   Result<void> begin_anew_if_wanted();
   bool beginning_is_due();
+  Result<void> track_if_wanted();
   bool processes_share_memory() const;
   Result<void> begin_anew(bool front_stays);
   bool all_at_rest() const;

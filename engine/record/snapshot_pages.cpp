@@ -73,7 +73,6 @@ void add_replaced(const trace::AddressSpaceChange& change, RangeSet& ranges) {
 // Takes in what an event says of memory that a tracker does not see.
 void Recorder::Impl::note_for_snapshots(Space& space, const trace::EventBody& body) {
   space.last_event = {event_count_};
-  if (options_.snapshot_overhead_percent == 0) return;
   const std::vector<trace::AddressSpaceChange>* changes = nullptr;
   const std::vector<trace::MemoryWrite>* writes = nullptr;
   bool makes_mappings = true;
@@ -85,7 +84,9 @@ void Recorder::Impl::note_for_snapshots(Space& space, const trace::EventBody& bo
     changes = &memory->changes;
     writes = &memory->writes;
   }
-  if (changes == nullptr) return;
+  const bool executes = std::holds_alternative<trace::ExecEvent>(body);
+  if (executes || (changes != nullptr && !changes->empty())) space.may_be_shared.reset();
+  if (changes == nullptr || options_.snapshot_overhead_percent == 0) return;
   note_shown_of_files(space, *writes);
   if (!space.snapshots.tracker) return;
   snapshot::DirtyTracker& tracker = *space.snapshots.tracker;

@@ -95,7 +95,8 @@ struct PageSnapshots {
   // Touched since then, but in front of the last beginning (docs/notes/flight-recorder.md).
   snapshot::RangeSet touched_before;
   std::unique_ptr<snapshot::DirtyTracker> tracker;
-  pid_t tracked = -1;                       // the task by which the tracker looks at the memory
+  pid_t tracked = -1;           // the task by which the tracker looks at the memory
+  bool tracker_wanted = false;  // a beginning had to copy all of the memory for want of one
   std::optional<tracee::Tracee> reference;  // where the tracker compares with one
 };
 
@@ -120,6 +121,7 @@ struct AgentUse {
 struct Space {
   uint32_t number = 0;  // Event::space
   snapshot::AddressSpace memory;
+  mutable std::optional<bool> may_be_shared;  // with others that store to it, if that was asked
   GuestAddress brk;
   Confinement confinement;
   Breakpoints breakpoints;

@@ -30,7 +30,7 @@ def under_chaos(name, options):
     subject = Subject(name=f"chaos/{name}", command=[str(guest.program()), *guest.args],
                       status=guest.status, varies=guest.varies,
                       record_options=["--chaos", "--agent-after", "0", "--checksums", "1",
-                                      "--snapshots", "2"])
+                                      "--snapshots", "10"])
     for _ in range(SEEDS):  # each run draws its own
         cycle = Cycle(subject, options.keep)
         cycle.run(options.repeat, options.soak)
