@@ -204,11 +204,15 @@ Result<int> serve_recording(const ReplayOptions& options) {
   RCHK_TRY_ASSIGN(const auto reader, open_recording(options.file));
   RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
   OneOfSeveral whole(*reader, pinned.cpu);
+  // The way to where a process begins may be long.
+  std::optional<KeepWaiting> keep_waiting;
+  if (!options.port) keep_waiting.emplace();
   RCHK_TRY_ASSIGN(const ChosenProcess chosen, choose_process(whole.recording(), options.process));
   RCHK_TRY_ASSIGN(const auto timeline,
                   timeline::Timeline::open(*chosen.source, pinned.cpu, syscall_name));
   timeline->set_search_options(search_options(pinned, options.search_jobs));
   if (chosen.beginning.value != 0) RCHK_TRY(timeline->begin_at(chosen.beginning));
+  keep_waiting.reset();
   if (options.port) {
     RCHK_TRY_ASSIGN(transport, await_debugger(*options.port));
   } else {

@@ -1,6 +1,7 @@
 #include "cli/serve.h"
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 
@@ -21,6 +22,33 @@ Result<std::unique_ptr<protocol::Transport>> await_debugger(uint16_t port) {
              "{0}\n",
              listener.port());
   return listener.accept();
+}
+
+KeepWaiting::KeepWaiting() {
+  // Its signals are for the thread that serves.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([this] { run(); });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+KeepWaiting::~KeepWaiting() {
+  {
+    const std::lock_guard lock(mutex_);
+    done_ = true;
+  }
+  done_changed_.notify_all();
+  thread_.join();
+}
+
+void KeepWaiting::run() {
+  constexpr std::chrono::seconds kPause(1);
+  std::unique_lock lock(mutex_);
+  while (!done_changed_.wait_for(lock, kPause, [this] { return done_; })) {
+    // Who has left is noticed when it is to be served.
+    if (write(STDOUT_FILENO, "+", 1) != 1) return;
+  }
 }
 
 Result<void> serve(target::Target& target, protocol::Transport& transport, bool log_packets) {

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/result.h"
@@ -14,6 +17,24 @@ namespace rchk::cli {
 // Waits for a debugger on a port of 127.0.0.1, and tells the user how gdb and lldb come to it. 0:
 // the kernel chooses one.
 Result<std::unique_ptr<protocol::Transport>> await_debugger(uint16_t port);
+
+// Keeps gdb waiting at standard output, while it is not served yet. It gives up after 2 s without a
+// character (`set remotetimeout`), and passes over acknowledgements in front of an answer.
+class KeepWaiting {
+ public:
+  KeepWaiting();
+  ~KeepWaiting();
+  KeepWaiting(const KeepWaiting&) = delete;
+  KeepWaiting& operator=(const KeepWaiting&) = delete;
+
+ private:
+  void run();
+
+  std::mutex mutex_;
+  std::condition_variable done_changed_;
+  bool done_ = false;
+  std::thread thread_;
+};
 
 // Serves one debugger until it leaves.
 Result<void> serve(target::Target& target, protocol::Transport& transport, bool log_packets);

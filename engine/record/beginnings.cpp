@@ -21,8 +21,12 @@ constexpr AddressRange kAllMemory{{0}, {uint64_t{1} << 56}};
 
 // Calls of other tasks that end while pages are copied make that be done again, so often.
 constexpr int kMostAttempts = 4;
+// That are copied at once for one that is only a shorter way: 256 MiB.
+constexpr uint64_t kMostPages = (256 << 20) / kPageSize;
 // Where one is due and processes share no memory, it is looked again so much later.
 constexpr uint64_t kSharingLooksNs = 100'000'000;
+// The same where that is too much.
+constexpr uint64_t kTooMuchLooksNs = 10'000'000'000;
 
 std::optional<int32_t> parent_of(pid_t pid) {
   char state = 0;
@@ -105,7 +109,7 @@ Result<void> Recorder::Impl::begin_anew(bool front_stays) {
   Task* const running = task_;
   std::vector<trace::KeptProcess> kept;
   taking_snapshot_ = true;
-  const Result<bool> taken = take_beginning(kept);
+  const Result<bool> taken = take_beginning(kept, front_stays ? kMostPages : UINT64_MAX);
   taking_snapshot_ = false;
   task_ = running;
   if (!taken) return Failure(taken.error());
@@ -123,14 +127,15 @@ Result<void> Recorder::Impl::begin_anew(bool front_stays) {
 }
 
 // False where it is to be tried again later. Leaves task_ anywhere.
-Result<bool> Recorder::Impl::take_beginning(std::vector<trace::KeptProcess>& kept) {
+Result<bool> Recorder::Impl::take_beginning(std::vector<trace::KeptProcess>& kept,
+                                            uint64_t most_pages) {
   Task* const running = task_;
   for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
     RCHK_TRY_ASSIGN(bool ended, log_ended_calls());
     if (ended) continue;
     if (!all_at_rest()) return false;
     std::set<uint32_t> tracked;
-    const Result<void> copied = copy_processes(kept, tracked);
+    const Result<void> copied = copy_processes(kept, tracked, most_pages);
     task_ = running;
     if (!copied) {
       // Somebody kills one of them: its end is to be heard of.
@@ -156,7 +161,7 @@ Result<bool> Recorder::Impl::take_beginning(std::vector<trace::KeptProcess>& kep
 // turn, rather than one that blocks in a call. `tracked`: those where a tracker tells what changes
 // from now on. Leaves task_ anywhere.
 Result<void> Recorder::Impl::copy_processes(std::vector<trace::KeptProcess>& kept,
-                                            std::set<uint32_t>& tracked) {
+                                            std::set<uint32_t>& tracked, uint64_t most_pages) {
   Task* const running = task_;
   std::map<uint32_t, Task*> mains;
   for (const auto& [tid, task] : tasks_) {
@@ -167,7 +172,8 @@ Result<void> Recorder::Impl::copy_processes(std::vector<trace::KeptProcess>& kep
   kept.clear();
   for (const auto& [number, main] : mains) {
     task_ = main;
-    RCHK_TRY_ASSIGN(const bool is_tracked, copy_process(main == running, kept.emplace_back()));
+    RCHK_TRY_ASSIGN(const bool is_tracked,
+                    copy_process(main == running, kept.emplace_back(), most_pages));
     if (is_tracked) tracked.insert(number);
   }
   return {};
@@ -192,7 +198,8 @@ void Recorder::Impl::note_beginning(const trace::KeptProcess& process,
 
 // What changed in the memory of task_, or all of it, and what the process is besides. True if a
 // tracker tells what changes from now on.
-Result<bool> Recorder::Impl::copy_process(bool runs, trace::KeptProcess& kept) {
+Result<bool> Recorder::Impl::copy_process(bool runs, trace::KeptProcess& kept,
+                                          uint64_t& pages_left) {
   Task& main = *task_;
   PageSnapshots& state = main.space->snapshots;
   // A tracker is made by the guest itself, which has to stand still for that outside of calls, as
@@ -209,6 +216,12 @@ Result<bool> Recorder::Impl::copy_process(bool runs, trace::KeptProcess& kept) {
   }
   const bool changes = tracked && state.begun;
   RCHK_TRY_ASSIGN(const RangeSet pages, changed_ranges(changes ? Copied::kChanges : Copied::kAll));
+  const uint64_t count = snapshot::total_pages(pages);
+  if (count > pages_left) {
+    look_for_sharing_ns_ = last_event_ns_ + kTooMuchLooksNs;
+    return fail(ErrorKind::kUnsupported, "more than 256 MiB would have to be copied at once");
+  }
+  pages_left -= count;
   kept.delta = copy_changes(pages);
   if (!changes) kept.delta.reset = {kAllMemory};
   const Space& space = *main.space;

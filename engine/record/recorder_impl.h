@@ -451,9 +451,10 @@ class Recorder::Impl {
   bool processes_share_memory() const;
   Result<void> begin_anew(bool front_stays);
   bool all_at_rest() const;
-  Result<bool> take_beginning(std::vector<trace::KeptProcess>& kept);
-  Result<void> copy_processes(std::vector<trace::KeptProcess>& kept, std::set<uint32_t>& tracked);
-  Result<bool> copy_process(bool runs, trace::KeptProcess& kept);
+  Result<bool> take_beginning(std::vector<trace::KeptProcess>& kept, uint64_t most_pages);
+  Result<void> copy_processes(std::vector<trace::KeptProcess>& kept, std::set<uint32_t>& tracked,
+                              uint64_t most_pages);
+  Result<bool> copy_process(bool runs, trace::KeptProcess& kept, uint64_t& pages_left);
   void note_beginning(const trace::KeptProcess& process, const std::set<uint32_t>& tracked);
   Result<trace::WaitingTask> describe_task(const Task& task) const;
   Result<void> name_shared_objects(std::vector<trace::KeptProcess>& kept);

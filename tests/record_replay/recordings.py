@@ -52,6 +52,7 @@ def tests(_options):
         Test("recordings/without_snapshots", without_snapshots),
         Test("recordings/beside_waiting", beside_waiting),
         Test("recordings/under_filter", under_filter),
+        Test("recordings/begins_late", begins_late),
     ]
 
 
@@ -304,6 +305,26 @@ def under_filter():
     require_status("verify", 0, run(process.RCHK, "verify", "--restore", recording))
     said = text_of(run(program, process.RCHK, "doctor"))
     require(re.search(r"^no +calls without a stop", said, re.M), f"doctor does not say so:\n{said}")
+    shutil.rmtree(folder)
+
+
+def begins_late():
+    """gdb with its own time-outs waits for a process whose beginning takes seconds to come to."""
+    folder = scratch("recordings/begins_late")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    recording = folder / "recording.rchk"
+    script = "import os; sum(range(200000000)); os.fork() or os._exit(3); os.wait()"
+    # Nothing to begin at but the start.
+    record = run(process.RCHK, "record", "--snapshot-overhead", "0", "-o", recording, "--",
+                 "/usr/bin/python3", "-IS", "-c", script)
+    require_status("record", 0, record)
+    listed = run(process.RCHK, "ps", recording).stdout.decode()
+    child = listed.splitlines()[2].split()[0]
+    command = f"target remote | {process.RCHK} replay --stdio -p {child} {recording}"
+    said = text_of(run("gdb", "-nx", "-batch", "-ex", command, "-ex", "continue"))
+    require("about to exit with status 3" in said, f"gdb says:\n{said}")
+    require("unexpectedly" not in said and "Ignoring" not in said, f"gdb says:\n{said}")
     shutil.rmtree(folder)
 
 
