@@ -289,6 +289,52 @@ TEST(Beginnings, AreAllThatForksBehindThemReferTo) {
   EXPECT_FALSE(source.page_chunk(8));
 }
 
+// Where nothing is dropped: pages are not stored again, and snapshots go on from there.
+TEST(Beginnings, MayHaveAllHistoryInFrontOfThem) {
+  const TemporaryFile file;
+  const auto page = [](uint64_t number, uint8_t fill) {
+    PageDelta delta;
+    delta.pages.push_back({{number * kPageSize}, Bytes(kPageSize, fill)});
+    return delta;
+  };
+  auto created = TraceWriter::create(file.path(), {});
+  ASSERT_TRUE(created) << created.error().message();
+  TraceWriter& writer = **created;
+  Snapshot taken;
+  taken.image = exec_of(0, std::nullopt);
+  ASSERT_TRUE(writer.append(exec_of(0, std::nullopt)));
+  ASSERT_TRUE(writer.add_snapshot(taken, page(1, 1)));
+  ASSERT_TRUE(writer.append(call_of(0, 1)));
+  std::vector<KeptProcess> processes(1);
+  processes[0].event = exec_of(0, std::nullopt);
+  processes[0].delta = page(2, 2);
+  EXPECT_FALSE(writer.add_beginning({}));
+  ASSERT_TRUE(writer.add_beginning(std::move(processes)));
+  ASSERT_TRUE(writer.flush());
+  EXPECT_GT(writer.beginning_work().bytes, 0u);
+  EXPECT_EQ(writer.beginning_work().waiting, 0u);
+  ASSERT_TRUE(writer.append(call_of(0, 2)));
+  ASSERT_TRUE(writer.add_snapshot(taken, page(3, 3)));
+  ASSERT_TRUE(writer.close());
+  const auto reader = TraceReader::open(file.path());
+  ASSERT_TRUE(reader) << reader.error().message();
+  EXPECT_FALSE((*reader)->dropped());
+  EXPECT_EQ((*reader)->event_count(), 3u);
+  SnapshotSource& source = *(*reader)->snapshots();
+  ASSERT_EQ(source.beginnings(), std::vector<EventNumber>{{2}});
+  const auto beginning = source.beginning(0);
+  ASSERT_TRUE(beginning) << beginning.error().message();
+  ASSERT_EQ((*beginning)->size(), 1u);
+  const auto& there = std::get<ExecEvent>((*beginning)->front().body).resumed->pages;
+  ASSERT_EQ(there.size(), 2u);
+  EXPECT_FALSE(source.beginning(1));
+  const auto later = source.pages({1});
+  ASSERT_TRUE(later) << later.error().message();
+  ASSERT_EQ(later->size(), 3u);
+  // The same, where they are in both.
+  EXPECT_EQ(std::vector(later->begin(), later->begin() + 2), there);
+}
+
 TEST(Beginnings, AreNotWantedWhereEverythingIsKept) {
   const TemporaryFile file;
   const auto writer = TraceWriter::create(file.path(), {});

@@ -35,6 +35,10 @@ TEST(RangeSet, CombinesSets) {
   const RangeSet b{page_range(5, 2), page_range(8, 15), page_range(40, 1)};
   EXPECT_EQ(intersection(a, b), (RangeSet{page_range(5, 2), page_range(8, 2), page_range(20, 3)}));
   EXPECT_EQ(difference(a, b), (RangeSet{page_range(0, 5), page_range(7, 1), page_range(23, 7)}));
+  for (const AddressRange& range : {page_range(5, 17), page_range(10, 10), page_range(0, 40),
+                                    page_range(29, 1), page_range(30, 2), page_range(3, 0)}) {
+    EXPECT_EQ(part_within(a, range), intersection(a, normalized({range}))) << range.begin.value;
+  }
   EXPECT_TRUE(contains(a, page(29)));
   EXPECT_FALSE(contains(a, page(30)));
   EXPECT_FALSE(contains({}, page(0)));
