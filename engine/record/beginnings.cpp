@@ -140,8 +140,10 @@ Result<bool> Recorder::Impl::take_beginning(std::vector<trace::KeptProcess>& kep
     if (!copied) {
       // Somebody kills one of them: its end is to be heard of.
       if (copied.error().kind == ErrorKind::kGone) return false;
-      say_once(fmt::format("A replay of all processes cannot begin here: {}.",
-                           copied.error().message()));
+      say_once(
+          fmt::format("A replay of all processes cannot begin here, so what comes before is needed "
+                      "and kept: {}.",
+                      copied.error().message()));
       return false;
     }
     // The kernel may have stored for a call that has ended since.

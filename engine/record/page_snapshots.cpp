@@ -14,7 +14,6 @@ namespace {
 
 using snapshot::RangeSet;
 
-// The most that an event by state may hold for one.
 // What each page that a tracker looks at costs the guest at its next write to it: a fault, or a
 // copy where a fork holds on to it (docs/notes/dirty-trackers.md).
 constexpr uint64_t kFaultNs = 1'000, kCopyNs = 5'000;

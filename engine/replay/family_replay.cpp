@@ -126,10 +126,8 @@ Result<void> FamilyReplay::check_beginning(size_t beginning, size_t family) {
         std::set_difference(pages.begin(), pages.end(), known.begin(), known.end(),
                             std::back_inserter(changed), comes_before);
         RCHK_TRY_ASSIGN(const auto stored, stored_by_waiting(process, event, next));
-        // Not to be told from what is stored later.
-        if (!stored) return {};
-        RCHK_TRY(member.replayer->check_beginning(*member.guest, event, changed, *stored));
-        known = pages;
+        RCHK_TRY(member.replayer->check_beginning(*member.guest, event, changed, stored));
+        if (stored) known = pages;
         return {};
       });
 }

@@ -106,11 +106,11 @@ class Replayer {
   // with `resumed`. `number` is the process's last event in front of it.
   Result<Guest> start_behind(EventNumber number, const trace::Event& process);
   // Whether a guest that has come there is as a beginning has it. Of its pages `changed` are
-  // looked at, but for those at `unsettled`, where calls that wait there may be storing. Where
-  // snapshots are restored, so is this.
+  // looked at, but for those at `unsettled`, where calls that wait there may be storing; where that
+  // is not known, only at registers. Where snapshots are restored, so is this.
   Result<void> check_beginning(Guest& guest, const trace::Event& process,
                                const std::vector<snapshot::PageChange>& changed,
-                               const std::vector<AddressRange>& unsettled);
+                               const std::optional<std::vector<AddressRange>>& unsettled);
 
   // A guest behind the event of a page snapshot, made of what the snapshot holds. kMisuse if that
   // is of a process that the source is not of. REQUIRES: the source has snapshots.

@@ -175,18 +175,19 @@ Result<void> Replayer::check_pages(Guest& guest, const std::vector<PageChange>& 
 
 Result<void> Replayer::check_beginning(Guest& guest, const trace::Event& process,
                                        const std::vector<PageChange>& changed,
-                                       const std::vector<AddressRange>& unsettled) {
+                                       const std::optional<std::vector<AddressRange>>& unsettled) {
   const auto& image = std::get<trace::ExecEvent>(process.body);
   RCHK_TRY(check_task(guest, process.tid, image.registers));
   for (const trace::WaitingTask& task : image.resumed->others) {
     RCHK_TRY(check_task(guest, task.tid, task.registers));
   }
   constexpr std::string_view kPlace = "the beginning behind it";
-  RCHK_TRY(check_pages(guest, changed, unsettled, kPlace));
+  if (!unsettled) return {};
+  RCHK_TRY(check_pages(guest, changed, *unsettled, kPlace));
   if (!restores_) return {};
   RCHK_TRY_ASSIGN(const auto other, create(source_, cpu_));
   RCHK_TRY_ASSIGN(Guest restored, other->start_behind(guest.position.event, process));
-  return compare_restored(guest, std::move(restored), unsettled, kPlace);
+  return compare_restored(guest, std::move(restored), *unsettled, kPlace);
 }
 
 Result<void> Replayer::check_task(const Guest& guest, Tid tid, Registers expected) {
