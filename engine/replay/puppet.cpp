@@ -490,10 +490,14 @@ Result<translate::HostStop> Puppet::resume(const Registers& registers) {
 translate::CodePage Puppet::code_page(GuestAddress page) {
   const snapshot::Mapping* mapping = space_.find(page);
   if (mapping == nullptr) return {};
-  bool writable = mapping->writable();
-  for (const GuestAddress view : views_of(page)) writable |= space_.find(view)->writable();
+  translate::CodePage code;
+  code.executable = mapping->executable();
+  code.writable = mapping->writable();
+  for (const GuestAddress view : views_of(page)) code.writable |= space_.find(view)->writable();
+  code.shared = common_ != nullptr && mapping->shared;
   const auto version = code_versions_.find(page);
-  return {mapping->executable(), writable, version == code_versions_.end() ? 0 : version->second};
+  if (version != code_versions_.end()) code.version = version->second;
+  return code;
 }
 
 Result<void> Puppet::protect_code_page(GuestAddress page, bool read_only) {

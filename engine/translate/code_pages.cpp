@@ -33,6 +33,7 @@ CodePageCopy& CodePages::look_up(Host& host, GuestAddress address) {
   copy.contents = next_contents();
   copy.readable = what.executable;
   copy.fault_code = kAccessError;
+  if (what.executable && what.shared) let_change(base);
   if (what.executable && what.writable && protecting_ && !copy.checks_itself) {
     auto& known = host.translation_state().protected_pages;
     if (known.contains(base) || host.protect_code_page(base, true)) known[base] = copy.contents;

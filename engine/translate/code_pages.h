@@ -21,7 +21,8 @@ struct CodePageCopy {
   uint64_t version = 0;
   uint64_t contents = 0;  // another number whenever `bytes` were read
   unsigned write_faults = 0;
-  // Written so often that it is not protected any more: its blocks check their code themselves.
+  // Written so often that it is not protected any more, or by others: its blocks check their code
+  // themselves.
   bool checks_itself = false;
   std::vector<Block*> blocks;
 };

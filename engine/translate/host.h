@@ -31,6 +31,8 @@ struct CodePage {
   // Changes whenever what is mapped at the page changes other than by a guest's store (mmap,
   // munmap, bytes written by a system call). Never reused for other contents.
   uint64_t version = 0;
+  // Others may store to it, which no protection in this host keeps them from.
+  bool shared = false;
 };
 
 // What the engine keeps for each puppet. Part of the puppet: a fork of a puppet copies it.
