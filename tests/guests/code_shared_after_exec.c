@@ -6,9 +6,7 @@
 // One process writes code into shared memory; another one, that maps it itself, calls it there.
 enum { kCode = 20, kToChild = 21, kToParent = 22 };
 
-static void ends_at(int fds[2], int kept, int number) {
-  CHECK(dup2(fds[kept], number) == number);
-}
+static void ends_at(int fds[2], int kept, int number) { CHECK(dup2(fds[kept], number) == number); }
 
 static int stage_two(void) {
   char byte;
