@@ -58,12 +58,17 @@ Result<int> serve_live(const LiveOptions& options) {
   for (FileDescriptor& stream : streams.guest) stream.reset();
 
   RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
-  replay::SharedStores stores(log, pinned.cpu, syscall_name, {{}, settings.message});
+  Progress progress;
+  const auto tell_stores = [&progress](uint64_t steps, uint64_t all) {
+    progress.tell([&] { return progress_of_stores(steps, all); });
+  };
+  replay::SharedStores stores(log, pinned.cpu, syscall_name, {tell_stores, settings.message});
   replay::SharedHistory history(log, stores);
   const auto view = trace::ProcessView::of_first(history);
   timeline::LiveProgram live(*recorder, *view);
   RCHK_TRY_ASSIGN(const auto timeline,
                   timeline::Timeline::open_live(*view, live, pinned.cpu, syscall_name));
+  timeline->set_progress(progress);
   RCHK_TRY(live.join(*timeline));
 
   target::TimelineTarget::Hooks hooks;
@@ -74,7 +79,7 @@ Result<int> serve_live(const LiveOptions& options) {
     return {};
   };
   target::TimelineFamily family(history, *timeline, {}, std::move(hooks));
-  RCHK_TRY(serve(family.first(), *streams.transport, options.log_packets));
+  RCHK_TRY(serve(family.first(), *streams.transport, {options.log_packets, &progress}));
   RCHK_TRY(writer->close());
   return 0;
 }

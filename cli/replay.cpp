@@ -122,23 +122,38 @@ Result<Summary> replay_one(trace::EventSource& source, int cpu, const WholeRepla
 // A recording of several processes as a replay of one of them needs it.
 class OneOfSeveral {
  public:
-  OneOfSeveral(trace::EventSource& recording, int cpu)
-      : stores_(recording, cpu, syscall_name,
+  // For a debugger, `progress` is told how far those have come that store to the same memory.
+  OneOfSeveral(trace::EventSource& recording, int cpu, const Progress* progress = nullptr)
+      : progress_(progress),
+        stores_(recording, cpu, syscall_name,
                 {[this](uint64_t steps, uint64_t all) { show_progress(steps, all); },
-                 [](std::string_view text) { fmt::print(stderr, "rchk: {}\n", text); }}),
+                 [this](std::string_view text) { note(text); }}),
         history_(recording, stores_) {}
   trace::EventSource& recording() { return history_; }
+  // What the debugger's user is to read.
+  std::string take_notes() { return std::exchange(notes_, {}); }
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  // Of a run that takes long, on a terminal.
+  void note(std::string_view text) {
+    const std::string line = fmt::format("rchk: {}\n", text);
+    if (progress_ == nullptr) {
+      fmt::print(stderr, "{}", line);
+    } else {
+      notes_ += line;
+    }
+  }
+
+  // Of a run that takes long, on a terminal or in a debugger.
   void show_progress(uint64_t steps, uint64_t all) {
+    const auto words = [&] { return progress_of_stores(steps, all); };
+    if (progress_ != nullptr) progress_->tell(words);
     constexpr std::chrono::milliseconds kPause(500);
     if (begin_ == Clock::time_point()) begin_ = shown_ = Clock::now();
     const bool is_over = steps >= all;
     if (!is_over && Clock::now() - shown_ > kPause && isatty(STDERR_FILENO) != 0) {
-      fmt::print(stderr, "\rreplaying what stores to the same memory: {} %", steps * 100 / all);
+      fmt::print(stderr, "\r{}", words());
       shown_ = Clock::now();
     }
     if (!is_over) return;
@@ -146,6 +161,8 @@ class OneOfSeveral {
     begin_ = shown_ = Clock::time_point();
   }
 
+  const Progress* progress_;
+  std::string notes_;
   Clock::time_point begin_, shown_;
   replay::SharedStores stores_;
   replay::SharedHistory history_;
@@ -203,7 +220,8 @@ Result<int> serve_recording(const ReplayOptions& options) {
   // Opened first: an error still reaches the terminal.
   RCHK_TRY_ASSIGN(const auto reader, open_recording(options.file));
   RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());
-  OneOfSeveral whole(*reader, pinned.cpu);
+  Progress progress;
+  OneOfSeveral whole(*reader, pinned.cpu, &progress);
   // The way to where a process begins may be long.
   std::optional<KeepWaiting> keep_waiting;
   if (!options.port) keep_waiting.emplace();
@@ -211,6 +229,7 @@ Result<int> serve_recording(const ReplayOptions& options) {
   RCHK_TRY_ASSIGN(const auto timeline,
                   timeline::Timeline::open(*chosen.source, pinned.cpu, syscall_name));
   timeline->set_search_options(search_options(pinned, options.search_jobs));
+  timeline->set_progress(progress);
   if (chosen.beginning.value != 0) RCHK_TRY(timeline->begin_at(chosen.beginning));
   keep_waiting.reset();
   if (options.port) {
@@ -218,14 +237,16 @@ Result<int> serve_recording(const ReplayOptions& options) {
   } else {
     RCHK_TRY_ASSIGN(transport, protocol::take_standard_streams());
   }
+  target::TimelineTarget::Hooks hooks;
+  hooks.take_output = [&] { return whole.take_notes(); };
   const auto count = reader->task_count();
   if (count && count->processes == 1) {
-    target::TimelineTarget target(*timeline, {});
-    RCHK_TRY(serve(target, *transport, options.log_packets));
+    target::TimelineTarget target(*timeline, hooks);
+    RCHK_TRY(serve(target, *transport, {options.log_packets, &progress}));
     return 0;
   }
-  target::TimelineFamily family(whole.recording(), *timeline, chosen.process, {});
-  RCHK_TRY(serve(family.first(), *transport, options.log_packets));
+  target::TimelineFamily family(whole.recording(), *timeline, chosen.process, hooks);
+  RCHK_TRY(serve(family.first(), *transport, {options.log_packets, &progress}));
   return 0;
 }
 

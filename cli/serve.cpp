@@ -51,10 +51,16 @@ void KeepWaiting::run() {
   }
 }
 
-Result<void> serve(target::Target& target, protocol::Transport& transport, bool log_packets) {
+std::string progress_of_stores(uint64_t steps, uint64_t all) {
+  return fmt::format("replaying what stores to the same memory: {} %", steps * 100 / all);
+}
+
+Result<void> serve(target::Target& target, protocol::Transport& transport,
+                   const ServeOptions& how) {
   std::signal(SIGPIPE, SIG_IGN);
   protocol::SessionOptions options;
-  if (log_packets) {
+  options.progress = how.progress;
+  if (how.log_packets) {
     options.log = [](char direction, std::string_view text) {
       fmt::print(stderr, "{} {}\n", direction, text);
     };

@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/progress.h"
 #include "base/result.h"
 #include "gdbserver/protocol/transport.h"
 #include "gdbserver/target/target.h"
@@ -36,8 +37,15 @@ class KeepWaiting {
   std::thread thread_;
 };
 
-// Serves one debugger until it leaves.
-Result<void> serve(target::Target& target, protocol::Transport& transport, bool log_packets);
+// How far a replay has come of those that store to the same memory (replay::SharedStores).
+std::string progress_of_stores(uint64_t steps, uint64_t all);
+
+// Serves one debugger until it leaves. `progress` is of what the target does.
+struct ServeOptions {
+  bool log_packets = false;
+  Progress* progress = nullptr;
+};
+Result<void> serve(target::Target& target, protocol::Transport& transport, const ServeOptions& how);
 
 // Replaces this process by gdb, connected to `rchk ARGUMENTS...`. Returns only on failure.
 int start_gdb(const std::string& self, const std::vector<std::string>& rchk_arguments,

@@ -147,9 +147,10 @@ class Puppet final : public translate::Host {
   Result<void> move_gadget(AddressRange range);
   Result<void> place_gadget(AddressRange avoided);
   Result<void> execute_base_writes(const Registers& registers);
-  uint64_t stack_room() const;
   AddressRange gadget_page() const { return range_of(gadget_.page_floor(), kPageSize); }
 
+  // puppet_mappings.cpp
+  uint64_t stack_room() const;
   Result<void> remap_parts(const trace::RemapChange& change);
 
   // puppet_shared.cpp

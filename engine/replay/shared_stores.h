@@ -15,8 +15,7 @@
 #include "base/result.h"
 #include "base/types.h"
 #include "engine/replay/families.h"
-#include "engine/replay/family_replay.h"
-#include "engine/replay/shared_pages.h"
+#include "engine/replay/family_history.h"
 #include "engine/trace/source.h"
 
 namespace rchk::replay {
@@ -47,8 +46,6 @@ class SharedStores final : public trace::StoresOfOthers {
   bool is_ready() const override { return families_.has_value(); }
 
  private:
-  class FamilySteps;
-  class FamilyHistory;
   // What is known of a family that shares memory.
   struct Sharing {
     std::unique_ptr<FamilySteps> steps;                   // once it was asked for

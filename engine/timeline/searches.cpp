@@ -29,12 +29,19 @@ TimelineStop stop(StopKind kind, uint32_t index = 0) {
 }  // namespace
 
 Result<TimelineStop> Timeline::continue_backward(const RunCommand& command) {
+  auto found = search_backward(command);
+  searched_to_.reset();
+  return found;
+}
+
+Result<TimelineStop> Timeline::search_backward(const RunCommand& command) {
   RCHK_TRY_ASSIGN(Position end, position());
   Position floor = beginning();
   if (command.until) floor = std::max(floor, Position{*command.until, 0, 0, 0});
   Crews crews(end);
   PacedQuestion asked(command.interrupted);
   while (end > floor) {
+    searched_to_ = end;
     if (asked.now()) {
       dismiss(crews);
       return stop(StopKind::kInterrupted);

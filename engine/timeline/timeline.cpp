@@ -61,6 +61,7 @@ Result<std::unique_ptr<Timeline>> Timeline::open_child(trace::EventSource& sourc
   timeline->replayer_->set_anchors(timeline.get());
   timeline->beginning_ = beginning;
   timeline->search_options_ = parent.search_options_;
+  timeline->progress_ = parent.progress_;
   RCHK_TRY(timeline->learn_process());
   // The last event before it that the parent's history has as well.
   std::optional<EventNumber> made;
@@ -256,11 +257,33 @@ Result<Outcome> Timeline::advance(Guest& guest, AdvanceRequest request, int64_t&
     trail.ran(took_ns);
     if (outcome.stop != AdvanceStop::kSlice || used >= whole) return outcome;
     request.report_at_start = true;
+    tell_progress(guest.position, at_ns);
     if (interrupted && interrupted()) return outcome;
     if (trail.since_ns() >= every_ns && trail.since_ns() >= kCopyDivisor * trail.copying_ns()) {
       RCHK_TRY(keep_checkpoint(guest, at_ns, present_ns_));
     }
   }
+}
+
+// `at_ns`: processor time up to there.
+void Timeline::tell_progress(const Position& replayed, int64_t at_ns) const {
+  if (progress_ == nullptr) return;
+  progress_->tell([&] {
+    const EventNumber last{source_.event_count() - 1};
+    const auto seconds = [&](EventNumber number) {
+      const auto event = source_.event(std::min(number, last));
+      return event ? static_cast<double>((*event)->time_ns) / 1e9 : 0;
+    };
+    const double begin = seconds({0}), whole = seconds(last) - begin;
+    if (searched_to_) {
+      return fmt::format("searching back, at {:.1f} s of {:.1f} s",
+                         seconds(searched_to_->event) - begin, whole);
+    }
+    // Somewhere between two events, which may be far apart.
+    const double at = std::clamp(static_cast<double>(at_ns) / 1e9, seconds(replayed.event) - begin,
+                                 seconds(replayed.event.next()) - begin);
+    return fmt::format("replaying, at {:.1f} s of {:.1f} s", at, whole);
+  });
 }
 
 Trail& Timeline::trail_of(const Guest& guest) {

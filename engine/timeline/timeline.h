@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "base/progress.h"
 #include "engine/replay/replayer.h"
 #include "engine/timeline/checkpoints.h"
 #include "engine/timeline/clock.h"
@@ -121,6 +122,9 @@ class Timeline final : public replay::AnchorSource {
   // How many stretches workers have searched by now.
   uint64_t searched_by_workers() const { return searched_by_workers_; }
   void set_search_options(SearchOptions options) { search_options_ = std::move(options); }
+  // Told how far runs, searches and moves in history have come that take long. Outlives this one
+  // and those opened as its children.
+  void set_progress(const Progress& progress) { progress_ = &progress; }
   // The process whose history this is.
   int32_t process() const { return process_; }
   // What to tell from its own doings; with none of it, all tasks that use its memory count as its.
@@ -221,6 +225,7 @@ class Timeline final : public replay::AnchorSource {
   bool is_part(const Position& from, const Position& to);
   // searches.cpp
   Result<TimelineStop> continue_backward(const RunCommand& command);
+  Result<TimelineStop> search_backward(const RunCommand& command);
   bool positions_stay() const;
   void note_unvisited(const Position& begin, const Position& end,
                       const std::vector<GuestAddress>& instructions);
@@ -278,6 +283,7 @@ class Timeline final : public replay::AnchorSource {
   Result<replay::Outcome> advance(replay::Guest& guest, replay::AdvanceRequest request,
                                   int64_t& at_ns, const std::function<bool()>& interrupted,
                                   int64_t every_ns = kCheckpointEveryNs);
+  void tell_progress(const Position& replayed, int64_t at_ns) const;
   Trail& trail_of(const replay::Guest& guest);
   Result<void> keep_checkpoint(const replay::Guest& guest, int64_t at_ns, int64_t present_ns);
   // A guest of its own at `target`, or at the end of its segment. With `approach`, checkpoints
@@ -329,8 +335,10 @@ class Timeline final : public replay::AnchorSource {
   Unreached unreached_;
   SearchOptions search_options_;
   uint64_t searched_by_workers_ = 0;
-  std::optional<Trail> trail_;  // of the guest that ran last
-  int64_t fork_ns_ = 0;         // what making the last checkpoint took
+  const Progress* progress_ = nullptr;
+  std::optional<Position> searched_to_;  // while it searches back
+  std::optional<Trail> trail_;           // of the guest that ran last
+  int64_t fork_ns_ = 0;                  // what making the last checkpoint took
   std::map<EventNumber, std::map<uint32_t, replay::Anchor>> anchors_;
   std::map<Position, uint64_t> live_pages_;  // that changed in front of each live snapshot
 

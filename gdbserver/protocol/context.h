@@ -12,6 +12,7 @@
 #include "gdbserver/protocol/packet_stream.h"
 #include "gdbserver/protocol/parse.h"
 #include "gdbserver/protocol/processes.h"
+#include "gdbserver/protocol/progress_report.h"
 #include "gdbserver/protocol/register_map.h"
 #include "gdbserver/protocol/thread_locals.h"
 #include "gdbserver/target/target.h"
@@ -72,6 +73,7 @@ struct Context {
   Context(target::Target& the_target, PacketStream& the_stream)
       : processes(the_target),
         stream(the_stream),
+        progress(the_stream),
         registers(the_target.xsave_layout()),
         files([this](std::string_view path) { return embedded_file(path); }) {}
 
@@ -101,6 +103,7 @@ struct Context {
 
   Processes processes;
   PacketStream& stream;
+  ProgressReport progress;
   RegisterMap registers;
   FileService files;
   std::map<Tid, ThreadLocals> thread_locals;  // by process

@@ -70,6 +70,7 @@ void monitor(Context& context, std::string_view arguments, Reply& reply) {
   if (const auto own = own_command(context.reverse, *command)) {
     text = *own;
   } else if (target_monitor != nullptr) {
+    context.progress.begin(ProgressReport::Wait::kMonitor);
     SessionRunControl control(context.stream);
     const Result<target::Monitor::Answer> answer =
         target_monitor->monitor_command(*command, control);

@@ -66,6 +66,7 @@ void run(Context& context, const ResumeRequest& wanted, const Runners& runners, 
     here.event = target::Interrupted{};
     return report_stop(context, here, reply);
   }
+  context.progress.begin(ProgressReport::Wait::kStop);
   SessionRunControl control(context.stream);
   target::Family* const family = context.processes.family();
   Result<target::Stop> stop =

@@ -65,6 +65,7 @@ void start_no_ack_mode(Context& context, std::string_view, Reply& reply) {
 
 void thread_suffix(Context& context, std::string_view, Reply& reply) {
   context.client.thread_suffix = true;
+  context.progress.set_keeps_waiting(false);
   if (context.processes.family() != nullptr) {
     context.processes.family()->report_forks(false, false);
   }

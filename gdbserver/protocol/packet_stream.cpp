@@ -35,6 +35,9 @@ Result<Received> PacketStream::receive() {
         RCHK_TRY(acknowledge("+"));
         return Received::kDamaged;
       case FrameKind::kNack:
+        // gdb sends one even so where an answer is long in coming (gdb/remote.c,
+        // getpkt_or_notif_sane_1): to repeat that would be one answer too many.
+        if (acknowledgements_ == Acknowledgements::kOff) break;
         if (!sent_.empty()) RCHK_TRY(transport_.write(sent_));
         break;
       case FrameKind::kInterrupt:

@@ -39,6 +39,9 @@ class PacketStream {
   // stop reply, or for the end of a monitor command.
   Result<void> send_console(std::string_view text);
 
+  // An acknowledgement that nobody has asked for.
+  Result<void> send_sign_of_life() { return transport_.write("+"); }
+
   // For a running target: true if the debugger sent an interrupt, which is consumed; or another
   // packet, which is not; or left.
   bool interrupt_pending();

@@ -57,8 +57,16 @@ Dispatched dispatch(std::string_view packet) {
 }  // namespace
 
 Session::Session(target::Target& target, Transport& transport, SessionOptions options)
-    : stream_(transport, std::move(options.log)), context_(target, stream_) {
+    : stream_(transport, std::move(options.log)),
+      context_(target, stream_),
+      progress_(options.progress) {
   context_.last_stop = context_.current_stop();
+  if (progress_ == nullptr) return;
+  progress_->set_listener([this](const Progress::Words& words) { context_.progress.tell(words); });
+}
+
+Session::~Session() {
+  if (progress_ != nullptr) progress_->set_listener({});
 }
 
 Result<SessionEnd> Session::run() {
@@ -76,6 +84,7 @@ Result<SessionEnd> Session::run() {
         reply.error(PacketError::kMalformed);
         break;
       case Received::kPacket:
+        context_.progress.begin(ProgressReport::Wait::kAnswer);
         answer(stream_.contents(), reply);
         break;
     }

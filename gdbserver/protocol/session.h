@@ -11,7 +11,8 @@
 namespace rchk::protocol {
 
 struct SessionOptions {
-  PacketStream::Log log;  // shown every packet, for debugging the protocol
+  PacketStream::Log log;         // shown every packet, for debugging the protocol
+  Progress* progress = nullptr;  // of what the target does; outlives the session
 };
 
 // One debugger's session with one target: answers packets until the debugger leaves, or the
@@ -20,6 +21,7 @@ class Session {
  public:
   // Both must outlive the session.
   Session(target::Target& target, Transport& transport, SessionOptions options = {});
+  ~Session();
 
   // Serves. An error is the transport's.
   Result<SessionEnd> run();
@@ -29,6 +31,7 @@ class Session {
 
   PacketStream stream_;
   Context context_;
+  Progress* progress_;
 };
 
 }  // namespace rchk::protocol

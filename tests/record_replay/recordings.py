@@ -53,6 +53,7 @@ def tests(_options):
         Test("recordings/beside_waiting", beside_waiting),
         Test("recordings/under_filter", under_filter),
         Test("recordings/begins_late", begins_late),
+        Test("recordings/moves_far", moves_far),
     ]
 
 
@@ -308,17 +309,37 @@ def under_filter():
     shutil.rmtree(folder)
 
 
-def begins_late():
-    """gdb with its own time-outs waits for a process whose beginning takes seconds to come to."""
-    folder = scratch("recordings/begins_late")
+def long_computation(folder):
+    """Seconds without anything to begin at, and then a child that exits with status 3."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     recording = folder / "recording.rchk"
     script = "import os; sum(range(200000000)); os.fork() or os._exit(3); os.wait()"
-    # Nothing to begin at but the start.
     record = run(process.RCHK, "record", "--snapshot-overhead", "0", "-o", recording, "--",
                  "/usr/bin/python3", "-IS", "-c", script)
     require_status("record", 0, record)
+    return recording
+
+
+def moves_far():
+    """gdb waits for monitor commands that take longer than its time-outs, and gets one answer."""
+    folder = scratch("recordings/moves_far")
+    recording = long_computation(folder)
+    commands = [f"target remote | {process.RCHK} replay --stdio {recording}", "monitor goto end",
+                "monitor when", "monitor goto start", "info registers rip"]
+    arguments = [word for command in commands for word in ("-ex", command)]
+    said = text_of(run("gdb", "-nx", "-batch", "-ex", "set remotetimeout 1", *arguments))
+    positions = [line.split()[1] for line in said.splitlines() if line.startswith("position ")]
+    require(len(positions) == 3 and positions[0] == positions[1] and positions[2] == "0+0",
+            f"gdb says:\n{said}")
+    require("Invalid" not in said and "Ignoring" not in said, f"gdb says:\n{said}")
+    shutil.rmtree(folder)
+
+
+def begins_late():
+    """gdb with its own time-outs waits for a process whose beginning takes seconds to come to."""
+    folder = scratch("recordings/begins_late")
+    recording = long_computation(folder)
     listed = run(process.RCHK, "ps", recording).stdout.decode()
     child = listed.splitlines()[2].split()[0]
     command = f"target remote | {process.RCHK} replay --stdio -p {child} {recording}"

@@ -70,6 +70,13 @@ TEST_F(SessionTest, RepeatsAReplyThatWasDamaged) {
   EXPECT_EQ(client.raw("-"), "$QC111#27");
 }
 
+// gdb sends one where an answer takes longer than its time-out, which comes all the same.
+TEST_F(SessionTest, RepeatsNothingWithoutAcknowledgements) {
+  client.ask("QStartNoAckMode");
+  EXPECT_EQ(client.raw("+$qC#b4"), "$QC111#27");
+  EXPECT_EQ(client.raw("-"), "");
+}
+
 TEST_F(SessionTest, RefusesPacketsThatAreTooLong) {
   EXPECT_EQ(client.ask("m" + std::string(kMaxPacketBytes, '0')), "E16");
   EXPECT_EQ(client.ask("qC"), "QC111");
