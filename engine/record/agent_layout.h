@@ -43,8 +43,8 @@
 #define AGENT_GS_BASE 120
 
 // What a slot's pread64 has read, apart from the ring.
-#define AGENT_DATA_SHIFT 12
-#define AGENT_DATA_BYTES 4096
+#define AGENT_DATA_SHIFT 13
+#define AGENT_DATA_BYTES 8192
 
 // What reads have read, one behind the other, and the most that one may ask for.
 #define AGENT_COPIES_BYTES 524288

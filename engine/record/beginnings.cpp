@@ -64,6 +64,11 @@ Result<void> Recorder::Impl::begin_anew_if_wanted() {
     look_for_sharing_ns_ = last_event_ns_ + kSharingLooksNs;
     return {};
   }
+  if (!drops && pages_stored_to_by_all() > kMostPages) {
+    refuse_beginning(
+        {ErrorKind::kUnsupported, 0, "more than 256 MiB would have to be copied at once"});
+    return {};
+  }
   // Pages that are still to be read from one may be lost.
   release_held_forks();
   if (!held_forks_.empty()) return {};
@@ -81,6 +86,24 @@ bool Recorder::Impl::beginning_is_due() {
   if (tasks_.size() == 1 || options_.snapshot_overhead_percent == 0) return false;
   if (last_event_ns_ < look_for_sharing_ns_) return false;
   return beginning_pace_.is_due(snapshot_rate(), last_event_ns_, sink_.beginning_work());
+}
+
+// What is copied of shared memory at the least: each process's views are.
+uint64_t Recorder::Impl::pages_stored_to_by_all() const {
+  std::set<const Space*> seen;
+  uint64_t pages = 0;
+  for (const auto& [tid, task] : tasks_) {
+    if (seen.insert(task->space.get()).second) pages += pages_stored_to(*task->space);
+  }
+  return pages;
+}
+
+void Recorder::Impl::refuse_beginning(const Error& error) {
+  look_for_sharing_ns_ = last_event_ns_ + kTooMuchLooksNs;
+  say_once(
+      fmt::format("A replay of all processes cannot begin here, so what comes before is needed and "
+                  "kept: {}.",
+                  error.message()));
 }
 
 // Whether a memory that somebody may store to is that of several processes.
@@ -140,10 +163,7 @@ Result<bool> Recorder::Impl::take_beginning(std::vector<trace::KeptProcess>& kep
     if (!copied) {
       // Somebody kills one of them: its end is to be heard of.
       if (copied.error().kind == ErrorKind::kGone) return false;
-      say_once(
-          fmt::format("A replay of all processes cannot begin here, so what comes before is needed "
-                      "and kept: {}.",
-                      copied.error().message()));
+      refuse_beginning(copied.error());
       return false;
     }
     // The kernel may have stored for a call that has ended since.
@@ -220,7 +240,6 @@ Result<bool> Recorder::Impl::copy_process(bool runs, trace::KeptProcess& kept,
   RCHK_TRY_ASSIGN(const RangeSet pages, changed_ranges(changes ? Copied::kChanges : Copied::kAll));
   const uint64_t count = snapshot::total_pages(pages);
   if (count > pages_left) {
-    look_for_sharing_ns_ = last_event_ns_ + kTooMuchLooksNs;
     return fail(ErrorKind::kUnsupported, "more than 256 MiB would have to be copied at once");
   }
   pages_left -= count;

@@ -13,6 +13,7 @@
 #include "engine/record/address_changes.h"
 #include "engine/record/recorder_impl.h"
 #include "snapshot/checksum.h"
+#include "snapshot/memory_cost.h"
 
 namespace rchk::record {
 
@@ -21,6 +22,11 @@ namespace {
 using tracee::ResumeMode;
 using tracee::StopStatus;
 namespace nr = syscalls::nr;
+
+// What summing up a page takes, about; processes of no more than 16 MiB need not ask.
+constexpr uint64_t kSumNs = 1'700, kFewPages = (16 << 20) / kPageSize;
+// Of memory that processes share, 1 GiB.
+constexpr uint64_t kMostSharedPages = (1 << 30) / kPageSize;
 
 constexpr char kPlaceIsLost[] = "killed; the history ends at the last event";
 
@@ -77,6 +83,34 @@ Result<std::vector<trace::MemoryChecksum>> Recorder::Impl::checksum_memory() {
   return checksums;
 }
 
+// Whether what processes share of it is small enough: that is read whole, which gives memory to
+// pages that nobody has used.
+bool Recorder::Impl::can_checksum_memory() {
+  uint64_t pages = 0;
+  for (const auto& [begin, mapping] : task_->space->memory.mappings()) {
+    if (mapping.shared && !belongs_to_others(mapping)) pages += mapping.range.size() / kPageSize;
+  }
+  if (pages <= kMostSharedPages) return true;
+  say_once(
+      "Replays do not compare the memory of processes that share more than 1 GiB: reading it would "
+      "make it larger.");
+  return false;
+}
+
+// Those of a process that ends; none where others would have to wait for them too long.
+Result<std::vector<trace::MemoryChecksum>> Recorder::Impl::checksum_memory_at_end() {
+  std::vector<trace::MemoryChecksum> none;
+  if (!can_checksum_memory()) return none;
+  const uint64_t pages =
+      snapshot::private_pages(task_->process->pid) + pages_stored_to(*task_->space);
+  const bool asks = tasks_.size() > 1 && options_.checksum_share != 0 && pages > kFewPages;
+  const uint64_t begin_ns = now_ns();
+  if (asks && !checksum_budget_.allows(begin_ns, pages * kSumNs)) return none;
+  auto checksums = checksum_memory();
+  if (asks) checksum_budget_.note(now_ns() - begin_ns);
+  return checksums;
+}
+
 Result<void> Recorder::Impl::checksum_if_due(const Registers& registers) {
   const std::chrono::nanoseconds interval = options_.checksum_interval;
   if (interval.count() == 0 || last_event_ns_ < next_checksum_ns_) return {};
@@ -86,6 +120,10 @@ Result<void> Recorder::Impl::checksum_if_due(const Registers& registers) {
   for (const auto& [tid, task] : tasks_) {
     if (task.get() == task_) continue;
     if (task->unread || task->state == TaskState::kRunning || !task->behind_event) return {};
+  }
+  if (!can_checksum_memory()) {
+    next_checksum_ns_ = begin + static_cast<uint64_t>(interval.count());
+    return {};
   }
   const bool were_in = task_->space->breakpoints.inserted();
   if (were_in) task_->space->breakpoints.remove_all(task_->tracee);
@@ -395,7 +433,7 @@ Result<void> Recorder::Impl::end_process() {
     event.place = trace::ExitPlace::kUnknown;
     event.message = kPlaceIsLost;
   } else {
-    RCHK_TRY_ASSIGN(event.memory, checksum_memory());
+    RCHK_TRY_ASSIGN(event.memory, checksum_memory_at_end());
   }
   task.exit_recorded = true;
   RCHK_TRY(append(std::move(event)));

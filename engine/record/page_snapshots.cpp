@@ -20,6 +20,10 @@ constexpr uint64_t kFaultNs = 1'000, kCopyNs = 5'000;
 // What the writer takes for a page of a first one, as measured of programs that are nothing
 // special (docs/notes/page-snapshots.md).
 constexpr uint64_t kWriteNs = 12'000, kWrittenBytes = 500;
+// What reading a page takes that others may have stored to.
+constexpr uint64_t kReadNs = 4'000;
+// So many are read at most, for that gives memory to those that nobody has used: 1 GiB.
+constexpr uint64_t kMostStoredTo = (1 << 30) / kPageSize;
 // How far apart they may be where there is but one core.
 constexpr uint64_t kLongestOnOneCoreNs = 10'000'000'000;
 
@@ -121,10 +125,25 @@ Result<void> Recorder::Impl::snapshot_if_due() {
   const trace::SnapshotWork work = sink_.snapshot_work(task_->space->number);
   SnapshotPace& pace = pace_of_snapshots(rate, last_event_ns_);
   if (!pace.is_due(rate, last_event_ns_, work) || !is_at_rest()) return {};
+  if (!can_afford_snapshot(rate)) return {};
   taking_snapshot_ = true;
   Result<void> taken = take_page_snapshot();
   taking_snapshot_ = false;
   return taken;
+}
+
+// What others may have stored is read whole for each one, while they wait.
+bool Recorder::Impl::can_afford_snapshot(const SnapshotRate& rate) {
+  Space& space = *task_->space;
+  if (!may_be_shared(space)) return true;
+  const uint64_t pages = pages_stored_to(space);
+  if (pages > kMostStoredTo) {
+    give_up_snapshots(space, task_->process->pid,
+                      {ErrorKind::kUnsupported, 0, "others may store to more than 1 GiB of it"});
+    return false;
+  }
+  const uint64_t expected_ns = space.snapshots.last_pause_ns.value_or(pages * kReadNs);
+  return rate.interval_ns || snapshot_budget_.allows(last_event_ns_, expected_ns);
 }
 
 Result<void> Recorder::Impl::take_page_snapshot() {
@@ -181,7 +200,10 @@ void Recorder::Impl::note_snapshot_cost(uint64_t begin_ns, const trace::Snapshot
                                         uint64_t pages) {
   PageSnapshots& state = task_->space->snapshots;
   const uint64_t tracking_ns = pages * (state.reference ? kCopyNs : kFaultNs);
-  state.pace.note(snapshot_rate(), {begin_ns, now_ns(), tracking_ns, work});
+  const uint64_t end_ns = now_ns();
+  state.pace.note(snapshot_rate(), {begin_ns, end_ns, tracking_ns, work});
+  state.last_pause_ns = end_ns - begin_ns;
+  if (may_be_shared(*task_->space)) snapshot_budget_.note(end_ns - begin_ns);
 }
 
 // Whether task_ has computed on for long without a call that a snapshot could be taken behind.

@@ -20,6 +20,12 @@ namespace {
 using tracee::ResumeMode;
 using tracee::StopStatus;
 
+// What snapshots of processes that share memory may take from the start on, besides their share.
+constexpr uint64_t kSnapshotGraceNs = 250'000'000;
+// What checksums at the ends of processes may take.
+constexpr double kChecksumPercent = 3;
+constexpr uint64_t kChecksumGraceNs = 300'000'000;
+
 uint64_t clock_ns(clockid_t clock) {
   timespec now{};
   clock_gettime(clock, &now);
@@ -96,7 +102,11 @@ Recorder::Recorder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Recorder::~Recorder() = default;
 
 Recorder::Impl::Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tracee tracee)
-    : options_(std::move(options)), sink_(sink), files_(sink) {
+    : options_(std::move(options)),
+      sink_(sink),
+      files_(sink),
+      snapshot_budget_(options_.snapshot_overhead_percent, kSnapshotGraceNs),
+      checksum_budget_(kChecksumPercent, kChecksumGraceNs) {
   auto task = std::make_unique<Task>(std::move(tracee));
   first_pid_ = task->tid;
   task->process = std::make_shared<Process>();

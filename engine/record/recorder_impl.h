@@ -11,6 +11,7 @@
 #include "engine/record/cpu.h"
 #include "engine/record/files.h"
 #include "engine/record/image.h"
+#include "engine/record/pause_budget.h"
 #include "engine/record/random_instructions.h"
 #include "engine/record/recorder.h"
 #include "engine/record/restarts.h"
@@ -394,6 +395,8 @@ class Recorder::Impl {
   Result<void> add_late_writes(const Task& task, const std::vector<AddressRange>& words);
   void remove_task(Task& task);
   Result<std::vector<trace::MemoryChecksum>> checksum_memory();
+  bool can_checksum_memory();
+  Result<std::vector<trace::MemoryChecksum>> checksum_memory_at_end();
   std::vector<AddressRange> words_written_at_end(const Task& task) const;
   bool memory_is_used_by_others(const Task& task) const;
   size_t live_tasks_of(const Process& process) const;
@@ -410,6 +413,7 @@ class Recorder::Impl {
   bool has_snapshots() const;
   SnapshotPace& pace_of_snapshots(const SnapshotRate& rate, uint64_t time_ns);
   Result<void> snapshot_if_due();
+  bool can_afford_snapshot(const SnapshotRate& rate);
   Result<void> take_page_snapshot();
   // For a task that computes on without any event: makes one, by its state.
   bool waits_without_stores(const Task& task) const;
@@ -434,6 +438,7 @@ class Recorder::Impl {
   enum class Copied : uint8_t { kChanges, kAll };
   Result<snapshot::RangeSet> changed_ranges(Copied what);
   bool is_stored_to(const trace::Mapping& mapping) const;
+  uint64_t pages_stored_to(const Space& space) const;
   trace::PageDelta copy_changes(const snapshot::RangeSet& pages);
   Result<trace::PageDelta> take_changes(const snapshot::RangeSet& pages);
   void release_held_forks();
@@ -449,6 +454,8 @@ class Recorder::Impl {
   bool beginning_is_due();
   Result<void> track_if_wanted();
   bool processes_share_memory() const;
+  uint64_t pages_stored_to_by_all() const;
+  void refuse_beginning(const Error& error);
   Result<void> begin_anew(bool front_stays);
   bool all_at_rest() const;
   Result<bool> take_beginning(std::vector<trace::KeptProcess>& kept, uint64_t most_pages);
@@ -520,6 +527,8 @@ class Recorder::Impl {
   bool breakpoints_in_ = false;            // run() has put them in
 
   bool taking_snapshot_ = false;
+  PauseBudget snapshot_budget_;  // of processes that share memory
+  PauseBudget checksum_budget_;  // at the ends of processes
   // Of beginnings with all history in front of them.
   SnapshotPace beginning_pace_;
   uint64_t look_for_sharing_ns_ = 0;  // not before

@@ -150,7 +150,7 @@ Result<RecorderStop> Recorder::Impl::stop_recording(std::string_view reason) {
   event.place = place;
   RCHK_TRY_ASSIGN(event.registers, this->registers());
   event.registers.orig_rax = kNoCall;
-  if (place != trace::ExitPlace::kUnknown) {
+  if (place != trace::ExitPlace::kUnknown && can_checksum_memory()) {
     RCHK_TRY_ASSIGN(event.memory, checksum_memory());
   }
   // The guest is let go before the log is written to: the log may be what failed.

@@ -85,7 +85,10 @@ void Recorder::Impl::note_for_snapshots(Space& space, const trace::EventBody& bo
     writes = &memory->writes;
   }
   const bool executes = std::holds_alternative<trace::ExecEvent>(body);
-  if (executes || (changes != nullptr && !changes->empty())) space.may_be_shared.reset();
+  if (executes || (changes != nullptr && !changes->empty())) {
+    space.may_be_shared.reset();
+    space.pages_stored_to.reset();
+  }
   if (changes == nullptr || options_.snapshot_overhead_percent == 0) return;
   note_shown_of_files(space, *writes);
   if (!space.snapshots.tracker) return;
@@ -154,6 +157,19 @@ RangeSet Recorder::Impl::most_stored(const Task& task) {
 bool Recorder::Impl::is_stored_to(const trace::Mapping& mapping) const {
   if (!mapping.shared) return false;
   return mapping.writable() || !mapping.backing || files_.may_be_stored_to(mapping.backing->file);
+}
+
+// How many pages others may store to as well, whether or not anybody has used them.
+uint64_t Recorder::Impl::pages_stored_to(const Space& space) const {
+  if (!space.memory.has_shared()) return 0;
+  if (!space.pages_stored_to) {
+    uint64_t pages = 0;
+    for (const auto& [begin, mapping] : space.memory.mappings()) {
+      if (is_stored_to(mapping)) pages += mapping.range.size() / kPageSize;
+    }
+    space.pages_stored_to = pages;
+  }
+  return *space.pages_stored_to;
 }
 
 // All pages of the guest's own, or those that the tracker names, and what no tracker sees.

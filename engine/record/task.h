@@ -91,6 +91,7 @@ struct PageSnapshots {
   bool begun = false;     // there is one
   bool given_up = false;  // there will be none any more
   SnapshotPace pace;
+  std::optional<uint64_t> last_pause_ns;
   MemoryChanges changes;  // since the last one, but for what the tracker names
   // Touched since then, but in front of the last beginning (docs/notes/flight-recorder.md).
   snapshot::RangeSet touched_before;
@@ -122,6 +123,7 @@ struct Space {
   uint32_t number = 0;  // Event::space
   snapshot::AddressSpace memory;
   mutable std::optional<bool> may_be_shared;  // with others that store to it, if that was asked
+  mutable std::optional<uint64_t> pages_stored_to;  // by others too, if that was asked
   GuestAddress brk;
   Confinement confinement;
   Breakpoints breakpoints;

@@ -233,6 +233,7 @@ PROGRAMS = {
     "pigz": on_text(["pigz", "-n", "-p", "2", "-c", "TEXT"], 4, 40, 120),
     "python_threading": python("py_threading.py"),
     "python_multiprocessing": python("py_multiprocessing.py"),
+    "python_shared_memory": python("py_shared_memory.py"),
     "python_subprocess": python("py_subprocess.py"),
     "python_asyncio": python("py_asyncio.py"),
     "redis": servers.redis(io_threads=1),

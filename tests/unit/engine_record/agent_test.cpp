@@ -322,7 +322,7 @@ TEST(Agent, WhatIsReadOfAFileLiesBesideTheRing) {
   std::memcpy(ring.data() + (2 << AGENT_SLOT_SHIFT), slot, sizeof(slot));
   const auto made = agent_event(agent, ring, 2, {});
   ASSERT_TRUE(made && made->data);
-  EXPECT_EQ(*made->data, range_of(agent.data + 2 * 4096, 100));
+  EXPECT_EQ(*made->data, range_of(agent.data + 2 * AGENT_DATA_BYTES, 100));
   EXPECT_EQ(made->event.before.rdx, 4096u);
   EXPECT_EQ(made->event.before.r10, 8192u);
 }
