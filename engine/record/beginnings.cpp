@@ -23,6 +23,7 @@ constexpr AddressRange kAllMemory{{0}, {uint64_t{1} << 56}};
 constexpr int kMostAttempts = 4;
 // That are copied at once for one that is only a shorter way: 256 MiB.
 constexpr uint64_t kMostPages = (256 << 20) / kPageSize;
+constexpr char kTooMuch[] = "more than 256 MiB would have to be copied for a place inside";
 // Where one is due and processes share no memory, it is looked again so much later.
 constexpr uint64_t kSharingLooksNs = 100'000'000;
 // The same where that is too much.
@@ -65,8 +66,7 @@ Result<void> Recorder::Impl::begin_anew_if_wanted() {
     return {};
   }
   if (!drops && pages_stored_to_by_all() > kMostPages) {
-    refuse_beginning(
-        {ErrorKind::kUnsupported, 0, "more than 256 MiB would have to be copied at once"});
+    say_that_none_begins({ErrorKind::kUnsupported, 0, kTooMuch}, false);
     return {};
   }
   // Pages that are still to be read from one may be lost.
@@ -98,12 +98,13 @@ uint64_t Recorder::Impl::pages_stored_to_by_all() const {
   return pages;
 }
 
-void Recorder::Impl::refuse_beginning(const Error& error) {
+// `drops`: history was to be dropped.
+void Recorder::Impl::say_that_none_begins(const Error& error, bool drops) {
   look_for_sharing_ns_ = last_event_ns_ + kTooMuchLooksNs;
-  say_once(
-      fmt::format("A replay of all processes cannot begin here, so what comes before is needed and "
-                  "kept: {}.",
-                  error.message()));
+  const char* const what =
+      drops ? "A replay of all processes cannot begin here, so what comes before is needed and kept"
+            : "A replay of processes that share memory begins at the start and may take longer";
+  say_once(fmt::format("{}: {}.", what, error.message()));
 }
 
 // Whether a memory that somebody may store to is that of several processes.
@@ -163,7 +164,7 @@ Result<bool> Recorder::Impl::take_beginning(std::vector<trace::KeptProcess>& kep
     if (!copied) {
       // Somebody kills one of them: its end is to be heard of.
       if (copied.error().kind == ErrorKind::kGone) return false;
-      refuse_beginning(copied.error());
+      say_that_none_begins(copied.error(), most_pages == UINT64_MAX);
       return false;
     }
     // The kernel may have stored for a call that has ended since.
@@ -240,7 +241,7 @@ Result<bool> Recorder::Impl::copy_process(bool runs, trace::KeptProcess& kept,
   RCHK_TRY_ASSIGN(const RangeSet pages, changed_ranges(changes ? Copied::kChanges : Copied::kAll));
   const uint64_t count = snapshot::total_pages(pages);
   if (count > pages_left) {
-    return fail(ErrorKind::kUnsupported, "more than 256 MiB would have to be copied at once");
+    return fail(ErrorKind::kUnsupported, kTooMuch);
   }
   pages_left -= count;
   kept.delta = copy_changes(pages);

@@ -455,7 +455,7 @@ class Recorder::Impl {
   Result<void> track_if_wanted();
   bool processes_share_memory() const;
   uint64_t pages_stored_to_by_all() const;
-  void refuse_beginning(const Error& error);
+  void say_that_none_begins(const Error& error, bool drops);
   Result<void> begin_anew(bool front_stays);
   bool all_at_rest() const;
   Result<bool> take_beginning(std::vector<trace::KeptProcess>& kept, uint64_t most_pages);
