@@ -86,7 +86,10 @@ bool Recorder::Impl::may_be_shared(const Space& space) {
 
 // Whether all of task_'s memory is as the log has it: nobody in it has run since its last event.
 bool Recorder::Impl::is_at_rest() const {
-  if (!is_in_order(*task_) || task_->call) return false;
+  return is_in_order(*task_) && !task_->call && others_are_at_rest();
+}
+
+bool Recorder::Impl::others_are_at_rest() const {
   const bool shares = may_be_shared(*task_->space);
   return std::all_of(tasks_.begin(), tasks_.end(), [&](const auto& item) {
     const Task& task = *item.second;
@@ -173,15 +176,19 @@ Result<void> Recorder::Impl::take_page_snapshot() {
   // Behind an event of this memory, and of no other. If not, what was found counts the next time.
   const bool in_place = space->last_event.value + 1 == event_count_ && is_at_rest();
   const bool unchanged = state.begun && pages == 0 && delta.reset.empty();
-  if (in_place && !unchanged) RCHK_TRY(add_snapshot(std::move(delta), begin_ns));
+  if (in_place && !unchanged) {
+    RCHK_TRY_ASSIGN(trace::Snapshot taken, describe_snapshot(task_->last_registers));
+    RCHK_TRY(add_snapshot(std::move(taken), std::move(delta), begin_ns));
+  }
   note_snapshot_cost(begin_ns, work, pages);
   return {};
 }
 
 // Behind the event that was appended last.
-Result<void> Recorder::Impl::add_snapshot(trace::PageDelta delta, uint64_t begin_ns) {
+Result<void> Recorder::Impl::add_snapshot(trace::Snapshot taken, trace::PageDelta delta,
+                                          uint64_t begin_ns) {
   PageSnapshots& state = task_->space->snapshots;
-  RCHK_TRY_ASSIGN(trace::Snapshot taken, describe_snapshot());
+  taken.event = task_->space->last_event;
   taken.touched = std::exchange(state.touched_before, {});
   add_all(taken.touched, delta.reset);
   add_all(taken.touched, delta.held);
@@ -265,10 +272,19 @@ Result<void> Recorder::Impl::take_snapshot_in_computation() {
   } else {
     event.place = trace::Place::kBySnapshot;
   }
+  // All that can fail, for the guest may be killed at any moment, comes before the event: one whose
+  // place only a snapshot tells must not be without.
+  std::optional<trace::Snapshot> taken;
+  if (others_are_at_rest()) {
+    RCHK_TRY_ASSIGN(taken, describe_snapshot(event.registers));
+  } else if (event.place == trace::Place::kBySnapshot) {
+    note_snapshot_cost(begin_ns, work, pages);
+    return {};
+  }
   task.last_registers = event.registers;
   RCHK_TRY(append(std::move(event)));
   task.behind_event = true;
-  if (is_at_rest()) RCHK_TRY(add_snapshot(std::move(delta), begin_ns));
+  if (taken) RCHK_TRY(add_snapshot(std::move(*taken), std::move(delta), begin_ns));
   note_snapshot_cost(begin_ns, work, pages);
   return {};
 }
@@ -283,15 +299,14 @@ void Recorder::Impl::give_up_snapshots(Space& space, pid_t pid, const Error& err
   space.snapshots.given_up = true;
 }
 
-// REQUIRES: is_at_rest()
-Result<trace::Snapshot> Recorder::Impl::describe_snapshot() {
+// But for its event, where task_ stands with these registers. REQUIRES: others_are_at_rest()
+Result<trace::Snapshot> Recorder::Impl::describe_snapshot(const Registers& registers) {
   const Space& space = *task_->space;
   trace::Snapshot taken;
-  taken.event = space.last_event;
   taken.program = space.program;
   taken.cpu_ns = cpu_time_ns(task_->process->pid);
   trace::ExecEvent image;
-  image.registers = task_->last_registers;
+  image.registers = registers;
   RCHK_TRY_ASSIGN(image.extended_state, task_->tracee.extended_state());
   for (const auto& [begin, mapping] : space.memory.mappings()) image.mappings.push_back(mapping);
   image.brk = space.brk;

@@ -419,11 +419,12 @@ class Recorder::Impl {
   bool waits_without_stores(const Task& task) const;
   bool snapshot_is_overdue();
   Result<void> take_snapshot_in_computation();
-  Result<void> add_snapshot(trace::PageDelta delta, uint64_t begin_ns);
+  Result<void> add_snapshot(trace::Snapshot taken, trace::PageDelta delta, uint64_t begin_ns);
   void note_snapshot_cost(uint64_t begin_ns, const trace::SnapshotWork& work, uint64_t pages);
-  Result<trace::Snapshot> describe_snapshot();
+  Result<trace::Snapshot> describe_snapshot(const Registers& registers);
   void give_up_snapshots(Space& space, pid_t pid, const Error& error);
   bool is_at_rest() const;
+  bool others_are_at_rest() const;
   static bool is_undisturbed(const Task& task);
   static bool is_in_order(const Task& task);
   static bool may_be_shared(const Space& space);

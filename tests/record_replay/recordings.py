@@ -44,6 +44,7 @@ def tests(_options):
         Test("recordings/recorder_killed", recorder_killed),
         Test("recordings/changed_by_outsiders", changed_by_outsiders),
         Test("recordings/killed_by_outsiders", killed_by_outsiders),
+        Test("recordings/killed_at_snapshots", killed_at_snapshots),
         Test("recordings/other_core", other_core),
         Test("recordings/newest", newest),
         Test("recordings/misuse", misuse),
@@ -351,8 +352,19 @@ def begins_late():
 
 def killed_by_outsiders():
     """Threads that never rest are stopped, let go on and killed at moments of no pattern."""
-    folder = scratch("recordings/killed_by_outsiders")
-    program = guests.named("threads_clock_forever").program()
+    require_ends_recorded("recordings/killed_by_outsiders", lambda choice: [
+        "--", guests.named("threads_clock_forever").program(), choice.choice("1123")])
+
+
+def killed_at_snapshots():
+    """A computation with a page snapshot each millisecond is killed in one as often as not."""
+    require_ends_recorded("recordings/killed_at_snapshots", lambda _: [
+        "--snapshots", "1", "--", guests.named("killed_for_good").program()])
+
+
+def require_ends_recorded(test, arguments):
+    """However often a program was stopped and let go on before it was killed."""
+    folder = scratch(test)
     recording, ready = folder / "recording.rchk", folder / "ready"
     for seed in range(KILLS):
         shutil.rmtree(folder, ignore_errors=True)
@@ -372,7 +384,7 @@ def killed_by_outsiders():
             time.sleep(choice.random() * 0.03)
             os.kill(guest, number)
 
-        command = [process.RCHK, "record", "-o", recording, "--", program, choice.choice("1123")]
+        command = [process.RCHK, "record", "-o", recording, *arguments(choice)]
         done = process.run(command, timeout=60, cwd=folder, during=disturb)
         require(not done.timed_out, f"seed {seed}: no end\n{done.shell()}\n{done.stacks}")
         require_status(f"seed {seed}: record", 128 + number, done)
