@@ -137,12 +137,10 @@ class OneOfSeveral {
   using Clock = std::chrono::steady_clock;
 
   void note(std::string_view text) {
+    // Where gdb has a pipe, standard error is nowhere as soon as it is served.
     const std::string line = fmt::format("rchk: {}\n", text);
-    if (progress_ == nullptr) {
-      fmt::print(stderr, "{}", line);
-    } else {
-      notes_ += line;
-    }
+    fmt::print(stderr, "{}", line);
+    if (progress_ != nullptr) notes_ += line;
   }
 
   // Of a run that takes long, on a terminal or in a debugger.

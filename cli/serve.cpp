@@ -52,7 +52,8 @@ void KeepWaiting::run() {
 }
 
 std::string progress_of_stores(uint64_t steps, uint64_t all) {
-  return fmt::format("replaying what stores to the same memory: {} %", steps * 100 / all);
+  const uint64_t percent = all != 0 ? steps * 100 / all : 100;
+  return fmt::format("replaying what stores to the same memory: {} %", percent);
 }
 
 Result<void> serve(target::Target& target, protocol::Transport& transport,

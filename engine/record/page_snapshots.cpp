@@ -135,7 +135,8 @@ Result<void> Recorder::Impl::snapshot_if_due() {
   return taken;
 }
 
-// What others may have stored is read whole for each one, while they wait.
+// What others may have stored is read whole for each one, while they wait. Gives them up where that
+// is too much.
 bool Recorder::Impl::can_afford_snapshot(const SnapshotRate& rate) {
   Space& space = *task_->space;
   if (!may_be_shared(space)) return true;
@@ -221,6 +222,7 @@ bool Recorder::Impl::snapshot_is_overdue() {
   const uint64_t time_ns = now_ns();
   const trace::SnapshotWork work = sink_.snapshot_work(space.number);
   if (!pace_of_snapshots(rate, time_ns).is_overdue(rate, time_ns, work)) return false;
+  if (!can_afford_snapshot(rate)) return false;
   // What the kernel is storing for others is in no state that a replay comes to; nor is what
   // other processes store in one that replays this process alone.
   const bool shares = may_be_shared(space);

@@ -280,8 +280,9 @@ void Timeline::tell_progress(const Position& replayed, int64_t at_ns) const {
                          seconds(searched_to_->event) - begin, whole);
     }
     // Somewhere between two events, which may be far apart.
-    const double at = std::clamp(static_cast<double>(at_ns) / 1e9, seconds(replayed.event) - begin,
-                                 seconds(replayed.event.next()) - begin);
+    const double least = seconds(replayed.event) - begin;
+    const double most = std::max(least, seconds(replayed.event.next()) - begin);
+    const double at = std::clamp(static_cast<double>(at_ns) / 1e9, least, most);
     return fmt::format("replaying, at {:.1f} s of {:.1f} s", at, whole);
   });
 }
