@@ -91,6 +91,12 @@ void Agent::place_data(GuestAddress at) {
   copies = at + kDataBytes;
 }
 
+snapshot::RangeSet Agent::memory() const {
+  snapshot::RangeSet ranges{range_of(ring, ring_bytes())};
+  if (data.value != 0) ranges.push_back(range_of(data, data_bytes()));
+  return snapshot::normalized(std::move(ranges));
+}
+
 int Agent::most_descriptors() { return AGENT_DESCRIPTORS; }
 
 uint64_t Agent::most_asked_for(int32_t number) {

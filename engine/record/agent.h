@@ -16,6 +16,7 @@
 #include "base/types.h"
 #include "engine/record/vdso.h"
 #include "engine/trace/event.h"
+#include "snapshot/range_set.h"
 
 namespace rchk::record {
 
@@ -101,6 +102,9 @@ struct Agent {
 
   // Where what is read goes to, in `data_bytes()`.
   void place_data(GuestAddress at);
+
+  // The ring and what is read; normalized.
+  snapshot::RangeSet memory() const;
 
   // Memory for the ring, and for what is read; whole pages, in bytes.
   static uint64_t ring_bytes();

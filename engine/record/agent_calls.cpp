@@ -97,29 +97,30 @@ Result<bool> Recorder::Impl::begin_agent(trace::MemoryEvent& event) {
     if (result != 0) return false;
     task_->process->filtered = true;
   }
-  RCHK_TRY_ASSIGN(const auto ring,
-                  map_for_guest(Agent::ring_bytes(), PROT_READ | PROT_WRITE, event));
-  if (!ring) return false;
+  const auto place = space.place_for(Agent::ring_bytes());
+  if (!place) return false;
+  RCHK_TRY_ASSIGN(const bool mapped, map_for_guest(range_of(*place, Agent::ring_bytes()),
+                                                   PROT_READ | PROT_WRITE, event));
+  if (!mapped) return false;
   Agent agent;
-  agent.ring = *ring;
+  agent.ring = *place;
   agent.cookies = agent_cookies_;
   agent.bases = may_read_bases();
   space.agent = std::move(agent);
   return true;
 }
 
-// Memory that is the guest's from now on. None if there is none to be had.
-Result<std::optional<GuestAddress>> Recorder::Impl::map_for_guest(uint64_t bytes, int protection,
-                                                                  trace::MemoryEvent& event) {
-  using Mapped = std::optional<GuestAddress>;
+// Memory that is the guest's from now on. False if there is none to be had.
+Result<bool> Recorder::Impl::map_for_guest(AddressRange range, int protection,
+                                           trace::MemoryEvent& event) {
   constexpr uint64_t kNoFile = ~0ull;
   Space& space = *task_->space;
-  const syscalls::Call map{
-      SYS_mmap,
-      {0, bytes, static_cast<uint64_t>(protection), MAP_PRIVATE | MAP_ANONYMOUS, kNoFile, 0}};
+  const syscalls::Call map{SYS_mmap,
+                           {range.begin.value, range.size(), static_cast<uint64_t>(protection),
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, kNoFile, 0}};
   RCHK_TRY_ASSIGN(const int64_t mapped, task_->tracee.remote_syscall(space.confinement.gadget,
                                                                      map.number, map.arguments));
-  if (mapped < 0) return Mapped();
+  if (mapped < 0) return false;
   auto effects = syscalls::address_space_effects(map, mapped, space.brk);
   effects.reread_protection = task_->read_implies_exec;
   RCHK_TRY_ASSIGN(
@@ -128,7 +129,7 @@ Result<std::optional<GuestAddress>> Recorder::Impl::map_for_guest(uint64_t bytes
                        [this](std::string_view text) { say(text); }));
   std::move(changes.changes.begin(), changes.changes.end(), std::back_inserter(event.changes));
   std::move(changes.writes.begin(), changes.writes.end(), std::back_inserter(event.writes));
-  return Mapped(GuestAddress{static_cast<uint64_t>(mapped)});
+  return true;
 }
 
 // Writes what is to be written, and the event that says so.
@@ -193,14 +194,7 @@ Result<void> Recorder::Impl::begin_file_agent(int32_t number, GuestAddress call)
   if (!begun) return add_agent_event(std::move(event));
   Agent& agent = *space.agent;
   if (agent.data.value == 0) {
-    RCHK_TRY_ASSIGN(const auto data,
-                    map_for_guest(Agent::data_bytes(), PROT_READ | PROT_WRITE, event));
-    RCHK_TRY_ASSIGN(const auto code, map_for_guest(kPageSize, PROT_READ | PROT_EXEC, event));
-    if (data && code) {
-      agent.place_data(*data);
-      agent.file_code = *code;
-      event.writes.push_back(first_cursor(agent));
-    }
+    RCHK_TRY(begin_file_memory(function->head, event));
   }
   if (agent.data.value != 0) {
     const uint64_t room = kPageSize / Agent::most_functions();
@@ -212,17 +206,33 @@ Result<void> Recorder::Impl::begin_file_agent(int32_t number, GuestAddress call)
   return add_agent_event(std::move(event));
 }
 
+// Memory for what calls have read, and for code in front of functions around `code`.
+Result<void> Recorder::Impl::begin_file_memory(GuestAddress code, trace::MemoryEvent& event) {
+  Space& space = *task_->space;
+  const auto code_place = place_within_reach(space.memory, code, kPageSize);
+  const auto data_place = space.place_for(Agent::data_bytes());
+  if (!code_place || !data_place) return {};
+  RCHK_TRY_ASSIGN(const bool has_code,
+                  map_for_guest(range_of(*code_place, kPageSize), PROT_READ | PROT_EXEC, event));
+  if (!has_code) return {};
+  RCHK_TRY_ASSIGN(const bool has_data, map_for_guest(range_of(*data_place, Agent::data_bytes()),
+                                                     PROT_READ | PROT_WRITE, event));
+  if (!has_data) return {};
+  space.agent->file_code = *code_place;
+  space.agent->place_data(*data_place);
+  event.writes.push_back(first_cursor(*space.agent));
+  return {};
+}
+
 // The guest changes what is mapped where the agent is: it does without. `event`: of that call.
 Result<void> Recorder::Impl::end_agent_if_touched(trace::SyscallEvent& event) {
   Space& space = *task_->space;
   if (!space.agent || event.changes.empty()) return {};
   const Agent& agent = *space.agent;
   const AddressRange vdso = space.confinement.vdso;
-  std::vector<AddressRange> parts{vdso, range_of(agent.ring, Agent::ring_bytes())};
-  if (agent.data.value != 0) {
-    parts.push_back(range_of(agent.data, Agent::data_bytes()));
-    parts.push_back(range_of(agent.file_code, kPageSize));
-  }
+  std::vector<AddressRange> parts = agent.memory();
+  parts.push_back(vdso);
+  if (agent.data.value != 0) parts.push_back(range_of(agent.file_code, kPageSize));
   for (const auto& [number, function] : agent.functions) {
     parts.push_back(range_of(function.head, FileFunction::kMostBytes));
   }

@@ -309,8 +309,8 @@ class Recorder::Impl {
   Result<void> consider_agent(const PendingCall& call, int64_t result);
   bool can_have_agent() const;
   Result<bool> begin_agent(trace::MemoryEvent& event);
-  Result<std::optional<GuestAddress>> map_for_guest(uint64_t bytes, int protection,
-                                                    trace::MemoryEvent& event);
+  Result<bool> map_for_guest(AddressRange range, int protection, trace::MemoryEvent& event);
+  Result<void> begin_file_memory(GuestAddress code, trace::MemoryEvent& event);
   Result<void> add_agent_event(trace::MemoryEvent event);
   Result<void> begin_clock_agent();
   Result<void> consider_file_call(const PendingCall& call, int64_t result);

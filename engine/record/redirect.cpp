@@ -198,12 +198,15 @@ Result<void> Recorder::Impl::make_scratch(uint64_t bytes) {
   if (const auto smaller = space.scratch.largest_free()) RCHK_TRY(unmap_scratch(*smaller));
   const GuestAddress gadget = space.confinement.gadget;
   const uint64_t size = std::max(std::bit_ceil(bytes), kSmallestRegionBytes);
-  RCHK_TRY_ASSIGN(const int64_t made, task_->tracee.remote_syscall(
-                                          gadget, SYS_mmap,
-                                          {0, size, PROT_READ | PROT_WRITE,
-                                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, ~0ull, 0}));
+  const auto place = space.place_for(size);
+  if (!place) return give_up("it has mapped all there is");
+  constexpr uint64_t kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+  RCHK_TRY_ASSIGN(
+      const int64_t made,
+      task_->tracee.remote_syscall(gadget, SYS_mmap,
+                                   {place->value, size, PROT_READ | PROT_WRITE, kFlags, ~0ull, 0}));
   if (syscalls::is_error(made)) return give_up(fmt::format("mmap: error {}", -made));
-  const AddressRange region = range_of({static_cast<uint64_t>(made)}, size);
+  const AddressRange region = range_of(*place, size);
   // A fork has none of it: the call is not its own.
   RCHK_TRY_ASSIGN(
       const int64_t advised,

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <csignal>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,6 +17,7 @@
 #include "engine/record/image.h"
 #include "engine/record/memory_changes.h"
 #include "engine/record/output_streams.h"
+#include "engine/record/own_places.h"
 #include "engine/record/process.h"
 #include "engine/record/scratch.h"
 #include "engine/record/snapshot_pace.h"
@@ -140,6 +143,13 @@ struct Space {
   std::shared_ptr<const ProgramFacts> facts;
   EventNumber last_event;  // of those in it
   PageSnapshots snapshots;
+
+  // Where the recorder can have so much memory of its own, far from the guest's.
+  std::optional<GuestAddress> place_for(uint64_t bytes) const {
+    snapshot::RangeSet own = scratch.all();
+    if (agent) std::ranges::copy(agent->memory(), std::back_inserter(own));
+    return remote_place(memory, own, bytes);
+  }
 };
 
 // Signals that the recorder's own traps raise.
