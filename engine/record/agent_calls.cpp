@@ -209,7 +209,7 @@ Result<void> Recorder::Impl::begin_file_agent(int32_t number, GuestAddress call)
 // Memory for what calls have read, and for code in front of functions around `code`.
 Result<void> Recorder::Impl::begin_file_memory(GuestAddress code, trace::MemoryEvent& event) {
   Space& space = *task_->space;
-  const auto code_place = place_within_reach(space.memory, code, kPageSize);
+  const auto code_place = place_within_reach(space.memory, code, kPageSize, space.brk);
   const auto data_place = space.place_for(Agent::data_bytes());
   if (!code_place || !data_place) return {};
   RCHK_TRY_ASSIGN(const bool has_code,
@@ -236,6 +236,8 @@ Result<void> Recorder::Impl::end_agent_if_touched(trace::SyscallEvent& event) {
   for (const auto& [number, function] : agent.functions) {
     parts.push_back(range_of(function.head, FileFunction::kMostBytes));
   }
+  for (const TscSite& site : agent.tsc_sites) parts.push_back(site.range());
+  for (const TscCodePage& page : agent.tsc_code) parts.push_back(range_of(page.at, kPageSize));
   bool ends = false;
   GuestAddress now = vdso.begin;
   for (const trace::AddressSpaceChange& change : event.changes) {
@@ -250,6 +252,7 @@ Result<void> Recorder::Impl::end_agent_if_touched(trace::SyscallEvent& event) {
   for (const auto& [number, function] : agent.functions) {
     for (trace::MemoryWrite& head : plain_heads(function)) heads.push_back(std::move(head));
   }
+  for (const TscSite& site : agent.tsc_sites) heads.push_back({site.at, site.code});
   space.agent.reset();
   for (trace::MemoryWrite& head : heads) {
     const trace::Mapping* const mapping = space.memory.find(head.address);

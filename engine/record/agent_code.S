@@ -251,6 +251,97 @@ rchk_clock_code_end:
         .quad   rchk_clock_gettime, rchk_clock_gettimeofday, rchk_clock_time
         .popsection
 
+// In place of RDTSC or RDTSCP, and of what follows it, which comes behind this: CLOCK_MONOTONIC_RAW
+// in units of the counter. No register but rax, rdx and rcx is changed, and nothing on the stack.
+        .globl rchk_tsc_code
+rchk_tsc_code:
+        .globl rchk_tsc_begin
+rchk_tsc_begin:
+        .byte   0x48, 0xa3              // movabsq %rax, where it is kept
+        .quad   0
+        operand rchk_tsc_kept, 8
+        movabsq $0, %rax
+        operand rchk_tsc_first_ring, 8
+        movq    %rdx, AGENT_TSC_RDX(%rax)
+        movq    %r11, AGENT_TSC_R11(%rax)
+        movq    %rsp, AGENT_TSC_RSP(%rax)
+        leaq    AGENT_TSC_STACK(%rax), %rsp
+        pushfq
+        movq    %rax, %r11
+        next_slot %edx
+        jz      2f
+        movq    %rcx, AGENT_TSC_RCX(%r11)
+        movq    %rsi, AGENT_TSC_RSI(%r11)
+        movq    %rdi, AGENT_TSC_RDI(%r11)
+        movq    %r8, AGENT_TSC_R8(%r11)
+        movq    %r9, AGENT_TSC_R9(%r11)
+        movq    %r10, AGENT_TSC_R10(%r11)
+        shll    $AGENT_SLOT_SHIFT, %edx
+        addq    %r11, %rdx              // the slot
+        movl    $0, %eax
+        operand rchk_tsc_number, 4
+        movl    $4, %edi
+        leaq    AGENT_OUTPUT(%rdx), %rsi
+        movq    %rsi, %r10
+        save    %rdx, rchk_tsc
+        movl    $228, %eax
+        show_cookies rchk_tsc
+        syscall
+        .globl rchk_tsc_called
+rchk_tsc_called:
+        movabsq $0, %r11
+        operand rchk_tsc_second_ring, 8
+        movq    %rax, AGENT_RESULT(%rdx)
+        imulq   $1000000000, AGENT_OUTPUT(%rdx), %rax
+        addq    (AGENT_OUTPUT + 8)(%rdx), %rax
+        movabsq $0, %rcx
+        operand rchk_tsc_since, 8
+        subq    %rcx, %rax
+        movabsq $0, %rcx
+        operand rchk_tsc_rate, 8
+        mulq    %rcx
+        shrdq   $32, %rdx, %rax
+        movabsq $0, %rcx
+        operand rchk_tsc_ticks, 8
+        addq    %rcx, %rax
+        movq    %rax, %rdx
+        shrq    $32, %rdx
+        movl    %eax, %eax
+        movq    AGENT_TSC_RSI(%r11), %rsi
+        movq    AGENT_TSC_RDI(%r11), %rdi
+        movq    AGENT_TSC_R8(%r11), %r8
+        movq    AGENT_TSC_R9(%r11), %r9
+        movq    AGENT_TSC_R10(%r11), %r10
+        .globl rchk_tsc_core
+rchk_tsc_core:                          // seven bytes; of RDTSCP, what that says of the core
+        movq    AGENT_TSC_RCX(%r11), %rcx
+        incl    (%r11)
+        leaq    AGENT_TSC_FLAGS(%r11), %rsp
+        popfq
+        movq    AGENT_TSC_RSP(%r11), %rsp
+        movq    AGENT_TSC_R11(%r11), %r11
+        .globl rchk_tsc_return
+rchk_tsc_return:
+        jump    rchk_tsc_behind
+        int3
+2:      incl    (%r11)                  // the ring is full
+        popfq
+        movq    AGENT_TSC_RSP(%r11), %rsp
+        movq    AGENT_TSC_RDX(%r11), %rdx
+        movq    AGENT_TSC_RAX(%r11), %rax
+        movq    AGENT_TSC_R11(%r11), %r11
+        .globl rchk_tsc_traced
+rchk_tsc_traced:                        // the instruction itself
+        .byte   0x0f, 0x01, 0xf9
+        .globl rchk_tsc_code_end
+rchk_tsc_code_end:
+        labels  rchk_tsc
+        .pushsection .data.rel.ro, "aw"
+        .quad   rchk_tsc_kept, rchk_tsc_number
+        .quad   rchk_tsc_since, rchk_tsc_rate, rchk_tsc_ticks
+        .quad   rchk_tsc_core, rchk_tsc_behind
+        .popsection
+
 // In front of the C library's pread64 or pwrite64 (descriptor, buffer, bytes, offset), whose first
 // instruction has become a jump to here, and is here instead: it asks whether there are threads.
         .globl rchk_file_code

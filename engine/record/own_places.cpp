@@ -57,7 +57,8 @@ std::optional<GuestAddress> remote_place(const snapshot::AddressSpace& memory,
 }
 
 std::optional<GuestAddress> place_within_reach(const snapshot::AddressSpace& memory,
-                                               GuestAddress code, uint64_t bytes) {
+                                               GuestAddress code, uint64_t bytes,
+                                               GuestAddress heap_end) {
   // Of 2 GiB; the rest is for the distance of what jumps from what it jumps to.
   constexpr uint64_t kReach = (2ull << 30) - (64 << 20);
   constexpr uint64_t kMuch = 64 << 20;
@@ -67,6 +68,13 @@ std::optional<GuestAddress> place_within_reach(const snapshot::AddressSpace& mem
       {std::max(kMappable.begin.value, code.value - std::min(code.value, kReach))},
       {std::min(kMappable.end.value, code.value + kReach)}};
   const auto holes = holes_in(memory, {}, reach);
+  if (reach.contains(heap_end)) {
+    for (const AddressRange& hole : holes) {
+      if (hole.end > code) break;
+      if (hole.size() >= kPart * bytes) return at_part(hole, 2);
+    }
+    return std::nullopt;  // rather than in the way of the heap
+  }
   for (auto hole = holes.rbegin(); hole != holes.rend() && hole->begin > code; ++hole) {
     if (hole->size() >= std::max(kMuch, kPart * bytes)) return at_part(*hole, kPart);
   }

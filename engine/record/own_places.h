@@ -16,9 +16,11 @@ namespace rchk::record {
 std::optional<GuestAddress> remote_place(const snapshot::AddressSpace& memory,
                                          const snapshot::RangeSet& own, uint64_t bytes);
 
-// The same for code that jumps to `code` and back, with displacements of 32 bits: above all that
-// lies around `code`, where the kernel puts nothing, if there is much room; or in the largest hole.
+// The same for code that jumps to `code` and back, with displacements of 32 bits: where the kernel
+// puts nothing, if there is much room. That is above all that lies around `code`; or below it,
+// where the heap is around it, which ends at `heap_end`. Else it is in the largest hole.
 std::optional<GuestAddress> place_within_reach(const snapshot::AddressSpace& memory,
-                                               GuestAddress code, uint64_t bytes);
+                                               GuestAddress code, uint64_t bytes,
+                                               GuestAddress heap_end);
 
 }  // namespace rchk::record
