@@ -13,6 +13,7 @@ from running import FOLDER, BenchmarkFailed, built, cc1, python_json, sql, timed
 from serving import Server
 
 OVERHEAD_BAR = 1.06
+LONGEST_INTERVAL_S = 2.5  # and a bit, between two page snapshots
 WITHOUT = ["--snapshot-overhead", "0"]
 
 
@@ -47,7 +48,7 @@ class Overhead:
         self.run = run          # takes what to put in front of a command; returns seconds
         self.options = options
         self.page_limit = page_limit
-        self.run_for_pages = run_for_pages  # whose pages are looked at; else those of the last run
+        self.run_for_pages = run_for_pages  # whose costs() are looked at; else those of the last run
 
     def measure(self):
         recording = FOLDER / f"{self.name}.rchk"
@@ -63,8 +64,12 @@ class Overhead:
                        note=f"{costs(recording)['count']} snapshots; native: recorded without")]
         if self.run_for_pages:
             recording.unlink()
-            self.run_for_pages([process.RCHK, "record", "-o", recording, "--"])
-        rows.append(per_page(self.program, costs(recording), self.page_limit))
+            again, all_of_them = self.run_for_pages.costs(
+                [process.RCHK, "record", "-o", recording, "--"], recording)
+            rows.append(per_page(self.program, again, self.page_limit))
+            rows.append(per_page(f"{self.program} with the first million", all_of_them, None))
+        else:
+            rows.append(per_page(self.program, costs(recording), self.page_limit))
         recording.unlink()
         return rows
 
@@ -85,17 +90,30 @@ class RedisSet(Server):
         self.keys = 100_000 if options.quick else 1_000_000
         self.again = (9 * self.keys if together > 1 else self.keys // 3, together)
 
-    def load(self):
-        start = time.perf_counter()
-        for requests, together in ((self.keys, 50), self.again):
-            subprocess.run(["redis-benchmark", "-s", self.socket, "-n", str(requests), "-r",
-                            str(self.keys), "-P", str(together), "-c", "20", "-q", "-t", "set"],
-                           cwd=FOLDER, check=True, stdout=subprocess.DEVNULL, timeout=900)
-        return time.perf_counter() - start
+    def set(self, requests, together):
+        subprocess.run(["redis-benchmark", "-s", self.socket, "-n", str(requests), "-r",
+                        str(self.keys), "-P", str(together), "-c", "20", "-q", "-t", "set"],
+                       cwd=FOLDER, check=True, stdout=subprocess.DEVNULL, timeout=900)
 
     def __call__(self, prefix):
         with self.serving(prefix):
-            return self.load()
+            start = time.perf_counter()
+            self.set(self.keys, 50)
+            self.set(*self.again)
+            return time.perf_counter() - start
+
+    def costs(self, prefix, recording):
+        """Of the page snapshots while keys are set that are there, and of all."""
+        with self.serving(prefix):
+            self.set(self.keys, 50)
+            time.sleep(LONGEST_INTERVAL_S)  # then the next event has a snapshot of the last ones
+            self.ask("ping")
+            time.sleep(0.5)
+            loaded = costs(recording)
+            self.set(*self.again)
+        all_of_them = costs(recording)
+        again = {key: all_of_them[key] - loaded[key] for key in ("count", "pages", "bytes")}
+        return again, all_of_them
 
 
 class Pause:

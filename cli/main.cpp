@@ -124,8 +124,8 @@ int command(int argc, char** argv, const std::string& self) {
       "(`rchk doctor` says which of them work here); else the best that works");
   record_command->add_flag(
       "--no-agent", record.no_agent,
-      "Stop at each call that reads the clock, and at each RDTSC; else programs that make many get "
-      "code of rchk's, which makes them and takes notes");
+      "Stop at each call that reads the clock; else programs that make many get code of rchk's, "
+      "which makes them and takes notes");
   record_command
       ->add_option("--agent-after", record.agent_after,
                    "They get it when they have made so many; else 200")

@@ -10,7 +10,6 @@
 
 #include "engine/record/agent_layout.h"
 #include "engine/record/task.h"
-#include "engine/trace/stand_in.h"
 
 namespace rchk::record {
 
@@ -78,12 +77,7 @@ const AgentCode* Agent::within(GuestAddress pc) const {
 }
 
 uint64_t Agent::ring_bytes() {
-  static_assert(AGENT_TSC_END % kPageSize == 0 && AGENT_TSC_STACK < AGENT_TSC_END);
-  return AGENT_TSC_END;
-}
-
-uint64_t Agent::slots_bytes() {
-  static_assert(AGENT_SLOTS * kSlotBytes == AGENT_TSC_RAX);
+  static_assert(AGENT_SLOTS * kSlotBytes % kPageSize == 0);
   static_assert(AGENT_BITMAP + AGENT_DESCRIPTORS / 8 <= kSlotBytes);
   return AGENT_SLOTS * kSlotBytes;
 }
@@ -91,10 +85,6 @@ uint64_t Agent::slots_bytes() {
 uint64_t Agent::data_bytes() { return kDataBytes + AGENT_COPIES_BYTES; }
 
 uint64_t Agent::most_functions() { return std::size(kFileCalls); }
-
-uint64_t Agent::most_tsc_sites() {
-  return (kPageSize - trace::kStandInPage.size()) / tsc_code_bytes();
-}
 
 void Agent::place_data(GuestAddress at) {
   data = at;
@@ -139,10 +129,9 @@ std::optional<AgentEvent> agent_event(const Agent& agent, std::span<const uint8_
   const auto slot = ring.subspan(index * kSlotBytes, kSlotBytes);
   const auto word = [slot](size_t offset) { return read_at<uint64_t>(slot, offset); };
   const auto selector = [slot](size_t offset) { return read_at<uint16_t>(slot, offset); };
-  const auto key = read_at<int32_t>(slot, AGENT_NUMBER);
-  const auto part = agent.code.find(key);
+  const auto number = read_at<int32_t>(slot, AGENT_NUMBER);
+  const auto part = agent.code.find(number);
   if (part == agent.code.end()) return std::nullopt;  // something else has written there
-  const int32_t number = key & ((1 << AGENT_SITE_SHIFT) - 1);
   AgentEvent made;
   made.event.number = number;
   Registers& before = made.event.before;

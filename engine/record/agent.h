@@ -14,7 +14,6 @@
 #include "base/bytes.h"
 #include "base/registers.h"
 #include "base/types.h"
-#include "engine/record/tsc_sites.h"
 #include "engine/record/vdso.h"
 #include "engine/trace/event.h"
 #include "snapshot/range_set.h"
@@ -78,12 +77,6 @@ struct FileFunction {
   static std::optional<FileFunction> find(int32_t number, GuestAddress call, const Read& read);
 };
 
-// A page of code for most_tsc_sites() places of RDTSC.
-struct TscCodePage {
-  GuestAddress at;
-  uint64_t used = 0;  // of them
-};
-
 // The agent of some memory.
 struct Agent {
   GuestAddress ring;
@@ -91,15 +84,12 @@ struct Agent {
   GuestAddress copies;     // what calls have read that have no offset, behind `data`
   GuestAddress file_code;  // a page
   AgentCookies cookies;
-  bool bases = false;       // programs may read the bases of FS and GS
-  uint32_t calls_read = 0;  // as the ring's head counts them: so many are in the log
-  uint32_t call_told = 0;   // one that did stop, and has its event
-  pid_t user = -1;          // the task that has run since
-  // By the number of its calls, and for RDTSC that of the site above it (agent_layout.h).
-  std::map<int32_t, AgentCode> code;
+  bool bases = false;                 // programs may read the bases of FS and GS
+  uint32_t calls_read = 0;            // as the ring's head counts them: so many are in the log
+  uint32_t call_told = 0;             // one that did stop, and has its event
+  pid_t user = -1;                    // the task that has run since
+  std::map<int32_t, AgentCode> code;  // by the number of its calls
   std::map<int32_t, FileFunction> functions;  // whose calls it makes
-  std::vector<TscSite> tsc_sites;             // for which it reads the clock
-  std::vector<TscCodePage> tsc_code;          // for those
   // Descriptors whose calls it makes.
   struct Descriptor {
     uint64_t device = 0, inode = 0;
@@ -116,14 +106,11 @@ struct Agent {
   // The ring and what is read; normalized.
   snapshot::RangeSet memory() const;
 
-  // Memory for the ring, and for what is read; whole pages, in bytes. Of the ring's, the slots come
-  // first.
+  // Memory for the ring, and for what is read; whole pages, in bytes.
   static uint64_t ring_bytes();
-  static uint64_t slots_bytes();
   static uint64_t data_bytes();
   static int most_descriptors();
   static uint64_t most_functions();  // whose code a page has room for
-  static uint64_t most_tsc_sites();  // the same
   // Bytes, or events of an epoll_wait.
   static uint64_t most_asked_for(int32_t number);
 };
@@ -143,12 +130,6 @@ std::vector<trace::MemoryWrite> file_code(Agent& agent, GuestAddress at,
                                           const FileFunction& function);
 // What jumps to it, as it was.
 std::vector<trace::MemoryWrite> plain_heads(const FileFunction& function);
-// The code in place of `site` and what follows it, at `at`, and the jump to it: it answers by
-// `scale` and says that the core is `core`. None if that is too far. Adds to `agent`.
-size_t tsc_code_bytes();
-std::vector<trace::MemoryWrite> tsc_code(Agent& agent, GuestAddress at, const TscSite& site,
-                                         const TscScale& scale, uint32_t core);
-
 // Says where reads may put what they read.
 trace::MemoryWrite first_cursor(const Agent& agent);
 // The byte of the ring's head that says of a descriptor whether the agent makes its calls.

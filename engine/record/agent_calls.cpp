@@ -236,8 +236,6 @@ Result<void> Recorder::Impl::end_agent_if_touched(trace::SyscallEvent& event) {
   for (const auto& [number, function] : agent.functions) {
     parts.push_back(range_of(function.head, FileFunction::kMostBytes));
   }
-  for (const TscSite& site : agent.tsc_sites) parts.push_back(site.range());
-  for (const TscCodePage& page : agent.tsc_code) parts.push_back(range_of(page.at, kPageSize));
   bool ends = false;
   GuestAddress now = vdso.begin;
   for (const trace::AddressSpaceChange& change : event.changes) {
@@ -252,7 +250,6 @@ Result<void> Recorder::Impl::end_agent_if_touched(trace::SyscallEvent& event) {
   for (const auto& [number, function] : agent.functions) {
     for (trace::MemoryWrite& head : plain_heads(function)) heads.push_back(std::move(head));
   }
-  for (const TscSite& site : agent.tsc_sites) heads.push_back({site.at, site.code});
   space.agent.reset();
   for (trace::MemoryWrite& head : heads) {
     const trace::Mapping* const mapping = space.memory.find(head.address);

@@ -54,24 +54,6 @@
 // stop: for what one of them stores is more, or less, than it returns.
 #define AGENT_FLAGS_ALLOWED 0xc042
 
-// Behind the slots, of code that stands for RDTSC: what it has found in registers, and a stack.
-#define AGENT_TSC_RAX 8192
-#define AGENT_TSC_RCX 8200
-#define AGENT_TSC_RDX 8208
-#define AGENT_TSC_RSI 8216
-#define AGENT_TSC_RDI 8224
-#define AGENT_TSC_R8 8232
-#define AGENT_TSC_R9 8240
-#define AGENT_TSC_R10 8248
-#define AGENT_TSC_R11 8256
-#define AGENT_TSC_RSP 8264
-#define AGENT_TSC_STACK 8448
-#define AGENT_TSC_FLAGS 8440  // the first word on it
-#define AGENT_TSC_END 12288
-
-// Calls of the clock that stand for RDTSC have the number of their site above their own.
-#define AGENT_SITE_SHIFT 16
-
 // struct epoll_event is packed. The most that an epoll_wait may ask for: 256 KiB. Behind so many
 // that found nothing one in so many looks, a power of two.
 #define AGENT_EPOLL_EVENT_BYTES 12

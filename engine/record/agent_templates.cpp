@@ -1,7 +1,6 @@
 // The agent's code, made of the templates in agent_code.S.
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include <sys/syscall.h>
@@ -23,12 +22,6 @@ struct ClockLabels {
   Labels common;
   Label gettime, gettimeofday, time;
 };
-struct TscLabels {
-  Labels common;
-  Label kept, number;
-  Label since, rate, ticks;
-  Label core, behind;
-};
 struct FileLabels {
   Labels common;
   Label first_threads, second_threads, second, behind, data, number;
@@ -42,7 +35,6 @@ struct WaitingLabels {
 
 extern "C" {
 extern const ClockLabels rchk_clock_labels;
-extern const TscLabels rchk_tsc_labels;
 extern const FileLabels rchk_file_labels;
 extern const WaitingLabels rchk_stream_labels, rchk_wait_labels, rchk_socket_labels;
 }
@@ -101,8 +93,6 @@ class Template {
             exit,
             behind};
   }
-  void append(const Bytes& more) { bytes_.insert(bytes_.end(), more.begin(), more.end()); }
-  GuestAddress end() const { return at_ + bytes_.size(); }
   trace::MemoryWrite write() const { return {at_, bytes_}; }
 
  private:
@@ -127,12 +117,6 @@ trace::MemoryWrite jump_of(GuestAddress from, GuestAddress to) {
 }
 
 size_t size_of(const Labels& labels) { return static_cast<size_t>(labels.code_end - labels.code); }
-
-bool can_jump(GuestAddress from, GuestAddress to) {
-  constexpr uint64_t kReach = 1ull << 31;
-  const uint64_t behind = from.value + 1 + kDisplacementBytes;
-  return to.value - behind < kReach || behind - to.value < kReach;
-}
 
 std::vector<trace::MemoryWrite> code_at_offsets(Agent& agent, GuestAddress at,
                                                 const FileFunction& function) {
@@ -209,46 +193,6 @@ std::vector<trace::MemoryWrite> plain_heads(GuestAddress vdso, const VdsoCalls& 
       writes.push_back(head_of(vdso + *offset, kMovEax, static_cast<uint32_t>(function.number)));
   }
   return writes;
-}
-
-size_t tsc_code_bytes() {
-  constexpr size_t kFollowersBytes = TscSite::kJumpBytes + 15;  // and another jump
-  return size_of(rchk_tsc_labels.common) + kFollowersBytes + TscSite::kJumpBytes;
-}
-
-std::vector<trace::MemoryWrite> tsc_code(Agent& agent, GuestAddress at, const TscSite& site,
-                                         const TscScale& scale, uint32_t core) {
-  const TscLabels& labels = rchk_tsc_labels;
-  Template code(labels.common, at);
-  code.equip(agent, agent.cookies);
-  const auto key =
-      static_cast<int32_t>((agent.tsc_sites.size() + 1) << AGENT_SITE_SHIFT | SYS_clock_gettime);
-  code.put(labels.kept, (agent.ring + AGENT_TSC_RAX).value);
-  code.put(labels.number, key);
-  code.put(labels.since, scale.since_ns);
-  code.put(labels.rate, scale.rate);
-  code.put(labels.ticks, scale.ticks);
-  if (site.tells_core) {
-    constexpr uint8_t kMovEcx = 0xb9;
-    constexpr std::array<uint8_t, 2> kTwoByteNop = {0x66, 0x90};
-    code.put(labels.core, kMovEcx);
-    code.put(labels.core + 1, core);
-    code.put(labels.core + 1 + sizeof(core), kTwoByteNop);
-  } else {
-    constexpr std::array<uint8_t, 3> kRdtsc = {0x0f, 0x31, kNop};
-    code.put(labels.common.traced, kRdtsc);
-  }
-  const GuestAddress behind = code.end();
-  const auto followers = site.followers_at(behind);
-  if (!followers || !code.point(labels.behind, behind)) return {};
-  code.append(*followers);
-  const GuestAddress last = code.end();
-  const GuestAddress next = site.range().end;
-  if (!can_jump(last, next) || !can_jump(site.at, at)) return {};
-  code.append(jump_of(last, next).bytes);
-  agent.code[key] = code.code(AgentCode::Exit::kJumps, behind);
-  agent.tsc_sites.push_back(site);
-  return {code.write(), jump_of(site.at, at)};
 }
 
 size_t file_code_bytes() {

@@ -167,22 +167,8 @@ Instruction instruction_at(GuestAddress pc, const tracee::Tracee& tracee) {
   }
 }
 
-bool reads_counter(trace::TrappedInstruction instruction) {
-  return instruction == trace::TrappedInstruction::kRdtsc ||
-         instruction == trace::TrappedInstruction::kRdtscp;
-}
-
-Registers with_counter(const Instruction& instruction, const Registers& before, uint64_t counter,
-                       uint32_t processor_id) {
-  Registers after = before;
-  after.rip += instruction.length;
-  after.rax = static_cast<uint32_t>(counter);
-  after.rdx = counter >> 32;
-  if (instruction.trapped == trace::TrappedInstruction::kRdtscp) after.rcx = processor_id;
-  return after;
-}
-
 Registers emulate(const Instruction& instruction, const Registers& before, bool mask_cpuid) {
+  constexpr uint64_t kLow = 0xffffffff;
   if (instruction.random) return perform_random(*instruction.random, before);
   Registers after = before;
   after.rip += instruction.length;
@@ -200,7 +186,10 @@ Registers emulate(const Instruction& instruction, const Registers& before, bool 
     case trace::TrappedInstruction::kRdtscp: {
       unsigned int processor = 0;
       const uint64_t counter = __rdtscp(&processor);
-      return with_counter(instruction, before, counter, processor);
+      after.rax = counter & kLow;
+      after.rdx = counter >> 32;
+      if (instruction.trapped == trace::TrappedInstruction::kRdtscp) after.rcx = processor;
+      break;
     }
     case trace::TrappedInstruction::kRdrand:
     case trace::TrappedInstruction::kRdseed:

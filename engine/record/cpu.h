@@ -46,9 +46,5 @@ Instruction instruction_at(GuestAddress pc, const tracee::Tracee& tracee);
 
 // The registers after a trapped instruction, as the recorder answers it.
 Registers emulate(const Instruction& instruction, const Registers& before, bool mask_cpuid);
-// Those after RDTSC or RDTSCP, with what they are to say.
-bool reads_counter(trace::TrappedInstruction instruction);
-Registers with_counter(const Instruction& instruction, const Registers& before, uint64_t counter,
-                       uint32_t processor_id);
 
 }  // namespace rchk::record

@@ -316,7 +316,6 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::at_handler(trace::SignalEvent 
   event.registers.orig_rax = ~0ull;
   const bool by_state = event.place == Place::kByState;
   task.last_registers = entry.registers;
-  note_interrupted(event.registers.pc());
   const MaybeStop changed = watchpoint_changed_by(entry.frame, limits);
   event.handler = std::move(entry);
   task.place_now.reset();

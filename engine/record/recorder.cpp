@@ -124,8 +124,6 @@ Recorder::Impl::Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tr
   has_rdrand_ = processor_has(trace::TrappedInstruction::kRdrand);
   has_rdseed_ = processor_has(trace::TrappedInstruction::kRdseed);
   start_ns_ = monotonic_ns();
-  tsc_start_ = TscSample::take();
-  processor_id_ = read_processor_id();
   next_checksum_ns_ = std::chrono::nanoseconds(options_.checksum_interval).count();
 }
 

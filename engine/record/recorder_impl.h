@@ -317,16 +317,6 @@ class Recorder::Impl {
   Result<void> begin_file_agent(int32_t number, GuestAddress call);
   Result<void> end_agent_if_touched(trace::SyscallEvent& event);
 
-  // tsc_calls.cpp
-  struct TscChange {
-    trace::MemoryEvent event;                // behind that of the instruction
-    std::optional<GuestAddress> goes_on_at;  // what follows the instruction has moved there
-  };
-  Result<TscChange> consider_tsc(GuestAddress at);
-  bool can_be_replaced(const TscSite& site) const;
-  Result<std::optional<GuestAddress>> room_for_tsc_code(GuestAddress at, trace::MemoryEvent& event);
-  void note_interrupted(GuestAddress pc);
-
   // agent_descriptors.cpp
   Result<void> consider_descriptor(int descriptor);
   std::optional<Agent::Descriptor> descriptor_for_agent(int descriptor) const;
@@ -508,9 +498,6 @@ class Recorder::Impl {
   bool agent_serves_epolls_ = false;
   bool files_shared_ = false;  // descriptors, by processes with memory of their own
   TscMirror tsc_mirror_;       // on while run() lets the guest run freely
-  TscSample tsc_start_;
-  std::optional<TscScale> tsc_scale_;  // what RDTSC says, once some read it without a trap
-  uint32_t processor_id_ = 0;          // what RDTSCP says
   uint64_t start_ns_ = 0;
 
   std::map<pid_t, std::unique_ptr<Task>> tasks_;

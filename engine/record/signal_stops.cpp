@@ -152,24 +152,13 @@ Result<bool> Recorder::Impl::emulate_trapped(const Registers& before) {
   event.instruction = instruction.trapped;
   event.before = before;
   event.before.orig_rax = ~0ull;
-  const bool counts = reads_counter(instruction.trapped);
-  if (counts && tsc_scale_) {
-    event.after = with_counter(instruction, event.before, tsc_scale_->now(), processor_id_);
-  } else {
-    const TscMirror::Pause pause(tsc_mirror_);
-    event.after = emulate(instruction, event.before, confinement.cpuid_trapped);
-  }
-  TscChange change;
-  if (counts) {
-    RCHK_TRY_ASSIGN(change, consider_tsc(before.pc()));
-  }
-  if (change.goes_on_at) event.after.rip = change.goes_on_at->value;
+  const TscMirror::Pause pause(tsc_mirror_);
+  event.after = emulate(instruction, event.before, task_->space->confinement.cpuid_trapped);
   RCHK_TRY(task_->tracee.set_registers(event.after));
   RCHK_TRY(undo_force(SIGSEGV));
   const Registers after = event.after;
   RCHK_TRY(append_trap(std::move(event), after));
   task_->behind_trap = true;
-  RCHK_TRY(add_agent_event(std::move(change.event)));
   return true;
 }
 

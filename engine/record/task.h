@@ -116,12 +116,9 @@ struct AgentUse {
   uint32_t clock_calls = 0;  // by the vDSO
   bool clock_tried = false;
   uint32_t file_calls = 0;
-  std::set<GuestAddress> places_tried;         // of calls
-  std::map<int, uint32_t> of_descriptor;       // since it was opened
-  bool tables_differ = false;                  // threads have descriptors of their own
-  std::map<GuestAddress, uint32_t> tsc_traps;  // by where RDTSC or RDTSCP lies
-  // Where handlers will come back to, shortly behind one of these.
-  std::set<GuestAddress> interrupted_behind_tsc;
+  std::set<GuestAddress> places_tried;    // of calls
+  std::map<int, uint32_t> of_descriptor;  // since it was opened
+  bool tables_differ = false;             // threads have descriptors of their own
 };
 
 // Memory that one or more tasks use.

@@ -221,8 +221,6 @@ class Timeline final : public replay::AnchorSource {
   Result<Step> step_in_history(Tid task);
   Result<Step> step_in_window(Tid task);
   bool is_step(const trace::Event& event, Tid task) const;
-  Result<bool> may_end_here(const RunCommand& command, GuestAddress from);
-  Result<Registers> registers_for(const RunCommand& command);
   Result<Extent> extent_of(EventNumber number, Tid task);
   bool is_part(const Position& from, const Position& to);
   // searches.cpp

@@ -1,7 +1,6 @@
 // Moving the present of a timeline: forward, backward, and single steps.
 
 #include <algorithm>
-#include <array>
 #include <csignal>
 #include <utility>
 
@@ -9,7 +8,6 @@
 #include "engine/timeline/clock.h"
 #include "engine/timeline/paced_question.h"
 #include "engine/timeline/timeline.h"
-#include "engine/trace/stand_in.h"
 
 namespace rchk::timeline {
 
@@ -215,28 +213,8 @@ Result<bool> Timeline::record_more(const std::function<bool()>& interrupted, AtE
   return found.kind != StopKind::kExiting;
 }
 
-Result<Registers> Timeline::registers_for(const RunCommand& command) {
-  return command.task.value != 0 ? registers(command.task) : registers();
-}
-
-// Whether a step that began at `from` may end where the present is: not in code of the recorder's
-// that stands for the program's, unless it began there.
-Result<bool> Timeline::may_end_here(const RunCommand& command, GuestAddress from) {
-  const Result<Registers> now = registers_for(command);
-  if (!now && command.kind == RunKind::kStep) return true;  // the task has come to its end
-  if (!now) return tl::make_unexpected(now.error());
-  if (command.kind == RunKind::kRangeStep && command.range.contains(now->pc())) return false;
-  const GuestAddress page = now->pc().page_floor();
-  if (page == from.page_floor()) return true;
-  std::array<uint8_t, trace::kStandInPage.size()> head;
-  return read_memory(page, head) != head.size() ||
-         !std::equal(head.begin(), head.end(), trace::kStandInPage.begin());
-}
-
 Result<TimelineStop> Timeline::forward_in_history(const RunCommand& command) {
   if (command.kind == RunKind::kContinue) return continue_in_history(command);
-  const Result<Registers> start = registers_for(command);
-  const GuestAddress from = start ? start->pc() : GuestAddress{};
   bool begun = false;  // an instruction, of which a part ran
   for (;;) {
     RCHK_TRY_ASSIGN(const auto other, run_to_task(command));
@@ -249,14 +227,13 @@ Result<TimelineStop> Timeline::forward_in_history(const RunCommand& command) {
     // Where the live program stands: there the step goes on if nothing has come of it yet.
     if (at_live_end_ && !whole && !begun) return stop(StopKind::kHistoryEnd);
     if (found.kind != StopKind::kStepped || at_live_end_) return found;
-    if (whole) {
-      RCHK_TRY_ASSIGN(const bool ends, may_end_here(command, from));
-      if (ends) return found;
-    }
+    if (whole && command.kind == RunKind::kStep) return found;
     if (command.interrupted && command.interrupted()) return stop(StopKind::kInterrupted);
     if (!whole) continue;
     begun = false;
-    RCHK_TRY_ASSIGN(const Registers now, registers_for(command));
+    RCHK_TRY_ASSIGN(const Registers now,
+                    command.task.value != 0 ? registers(command.task) : registers());
+    if (!command.range.contains(now.pc())) return found;
     for (uint32_t i = 0; i < points_.breakpoints.size(); ++i) {
       if (points_.breakpoints[i].address != now.pc()) continue;
       RCHK_TRY(stand());
@@ -433,8 +410,6 @@ Result<TimelineStop> Timeline::move_backward(const RunCommand& command) {
     if (at_signal && logged) told_ = Told{present, present.event};
   }
   if (command.kind == RunKind::kContinue) return continue_backward(command);
-  const Result<Registers> there = registers_for(command);
-  const GuestAddress start = there ? there->pc() : GuestAddress{};
   TimelineStop stepped = stop(StopKind::kStepped);
   stepped.task = command.task;
   bool taken_back = false;  // an instruction, or the rest of it
@@ -454,12 +429,13 @@ Result<TimelineStop> Timeline::move_backward(const RunCommand& command) {
     if (taken_back) {
       RCHK_TRY_ASSIGN(in_midst, stands_in_instruction(command.task));
     }
-    if (!in_midst) {
-      RCHK_TRY_ASSIGN(const bool ends, may_end_here(command, start));
-      if (ends) return stepped;
-    }
+    if (!in_midst && command.kind == RunKind::kStep) return stepped;
     if (command.interrupted && command.interrupted()) return stop(StopKind::kInterrupted);
-    taken_back &= in_midst;
+    if (in_midst) continue;
+    taken_back = false;
+    RCHK_TRY_ASSIGN(const Registers now,
+                    command.task.value != 0 ? registers(command.task) : registers());
+    if (!command.range.contains(now.pc())) return stepped;
   }
 }
 

@@ -2,8 +2,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-// Reads the time stamp counter so often that a recorder has it read without stops, by code that
-// stands for the instruction and what follows it.
+// Reads the time stamp counter so often that a recorder may want to have it read without stops.
 static uint64_t sum, rounds;
 
 static int inner(int round) {

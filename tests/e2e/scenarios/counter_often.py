@@ -1,4 +1,4 @@
-"""The time stamp counter, read without stops: steps go over the code that stands for RDTSC."""
+"""The time stamp counter, read often: lines and instructions around RDTSC, both ways."""
 
 from gdb_side import MODE, check, check_equal, function, go, skip, value
 
