@@ -28,6 +28,8 @@ constexpr uint64_t kSumNs = 1'700, kFewPages = (16 << 20) / kPageSize;
 // Of memory that processes share, 1 GiB.
 constexpr uint64_t kMostSharedPages = (1 << 30) / kPageSize;
 
+bool is_exec(int64_t number) { return number == nr::execve || number == nr::execveat; }
+
 constexpr char kPlaceIsLost[] = "killed; the history ends at the last event";
 
 // The call at whose entry a task was killed before its stop was seen. The kernel does not make it
@@ -206,8 +208,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_exit_event() {
         // An execve ends all other threads of its process.
         const Task& one = *other.second;
         return &one != &task && one.process == task.process && one.call &&
-               (one.call->entry.call.number == nr::execve ||
-                one.call->entry.call.number == nr::execveat);
+               is_exec(one.call->entry.call.number);
       });
   const bool last = !memory_is_used_by_others(task);
   const bool killed_alone = was_killed && !task.call && !task.fatal_signal_recorded && !others_stay;
@@ -270,6 +271,8 @@ Result<void> Recorder::Impl::add_end_of_killed_call(Task& task) {
   if (number == nr::exit || number == nr::exit_group) return {};
   RCHK_TRY_ASSIGN(const Registers after, task.tracee.registers());
   const auto result = static_cast<int64_t>(after.rax);
+  // It dies as a program that nobody has seen.
+  if (is_exec(number) && result == 0) return {};
   const bool interrupted = result == -EINTR || is_restart(result);
   if (number != nr::rt_sigreturn && interrupted) {
     // What it has stored to scratch nobody will see.
@@ -422,6 +425,8 @@ Result<void> Recorder::Impl::end_process() {
       tracee::decode_wait_status(end_status_of(task, static_cast<int>(message)));
   const bool killed = status.kind == StopStatus::Kind::kKilled;
   task.space->breakpoints.remove_all(task.tracee);
+  // Its memory may be the next program's, of which nothing is in the log.
+  const bool in_exec = task.call && is_exec(task.call->entry.call.number);
   RCHK_TRY(add_end_of_killed_call(task));
   trace::ExitEvent event;
   event.registers = task.call ? task.call->before : task.last_registers;
@@ -432,7 +437,7 @@ Result<void> Recorder::Impl::end_process() {
   if (task.place_lost) {
     event.place = trace::ExitPlace::kUnknown;
     event.message = kPlaceIsLost;
-  } else {
+  } else if (!in_exec) {
     RCHK_TRY_ASSIGN(event.memory, checksum_memory_at_end());
   }
   task.exit_recorded = true;
