@@ -42,6 +42,8 @@ struct AgentCode {
   // What the instruction at `finished` does.
   enum class Exit { kReturns, kJumps, kJumpsToRcx } exit = Exit::kReturns;
   GuestAddress behind;  // where it jumps to
+  GuestAddress cookie;  // where one of those lies that it shows the filter
+  uint64_t shown = 0;   // that one
 
   bool is_within(GuestAddress pc) const { return pc >= begin && pc < traced; }
   // Whether a call has been made there that is not in the ring yet.
@@ -90,6 +92,7 @@ struct Agent {
   pid_t user = -1;                    // the task that has run since
   std::map<int32_t, AgentCode> code;  // by the number of its calls
   std::map<int32_t, FileFunction> functions;  // whose calls it makes
+  std::map<GuestAddress, Bytes> jumps;        // by where they have taken the place of something
   // Descriptors whose calls it makes.
   struct Descriptor {
     uint64_t device = 0, inode = 0;

@@ -1,6 +1,7 @@
 // When an agent is put into a guest, and when it is at an end (agent.h).
 
 #include <algorithm>
+#include <utility>
 
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -15,8 +16,6 @@
 namespace rchk::record {
 
 namespace {
-
-constexpr uint8_t kJump = 0xe9;
 
 bool may_read_bases() {
   constexpr unsigned long kFsgsbase = 1 << 1;  // HWCAP2_FSGSBASE, asm/hwcap2.h
@@ -236,31 +235,51 @@ Result<void> Recorder::Impl::end_agent_if_touched(trace::SyscallEvent& event) {
   for (const auto& [number, function] : agent.functions) {
     parts.push_back(range_of(function.head, FileFunction::kMostBytes));
   }
-  bool ends = false;
-  GuestAddress now = vdso.begin;
-  for (const trace::AddressSpaceChange& change : event.changes) {
-    for (const AddressRange& part : parts) ends |= touches(change, part);
-    const auto* moved = std::get_if<trace::RemapChange>(&change);
-    if (moved != nullptr && moved->from.contains(now)) {
-      now = moved->to.begin + (now - moved->from.begin);
-    }
-  }
+  const bool ends =
+      std::any_of(event.changes.begin(), event.changes.end(), [&](const auto& change) {
+        return std::any_of(parts.begin(), parts.end(),
+                           [&](AddressRange part) { return touches(change, part); });
+      });
   if (!ends) return {};
-  std::vector<trace::MemoryWrite> heads = plain_heads(now, space.confinement.calls);
-  for (const auto& [number, function] : agent.functions) {
+  const Agent ended = *std::exchange(space.agent, std::nullopt);
+  std::vector<trace::MemoryWrite> heads = plain_heads(vdso.begin, space.confinement.calls);
+  for (const auto& [number, function] : ended.functions) {
     for (trace::MemoryWrite& head : plain_heads(function)) heads.push_back(std::move(head));
   }
-  space.agent.reset();
   for (trace::MemoryWrite& head : heads) {
-    const trace::Mapping* const mapping = space.memory.find(head.address);
-    if (mapping == nullptr) continue;
-    // What lies there may be something else by now.
-    uint8_t first = 0;
-    if (task_->tracee.read_memory(head.address, {&first, 1}) != 1 || first != kJump) continue;
-    RCHK_TRY(task_->tracee.write_memory(head.address, head.bytes));
-    space.snapshots.changes.note_written({head});
-    event.writes.push_back(std::move(head));
+    const auto jump = ended.jumps.find(head.address);
+    if (jump == ended.jumps.end()) continue;
+    head.bytes.resize(jump->second.size());
+    RCHK_TRY(put_back(head, jump->second, event));
   }
+  // Code that has been copied somewhere leads here: its calls are to stop, for nobody reads the
+  // ring.
+  for (const auto& [number, code] : ended.code) {
+    const auto* const shown = reinterpret_cast<const uint8_t*>(&code.shown);
+    RCHK_TRY(put_back({code.cookie, Bytes(sizeof(code.shown))},
+                      Bytes(shown, shown + sizeof(code.shown)), event));
+  }
+  return {};
+}
+
+// Writes what was there before the recorder wrote `written`, if that still is, wherever `event` has
+// moved it to.
+Result<void> Recorder::Impl::put_back(trace::MemoryWrite before, const Bytes& written,
+                                      trace::SyscallEvent& event) {
+  for (const trace::AddressSpaceChange& change : event.changes) {
+    const auto* const moved = std::get_if<trace::RemapChange>(&change);
+    if (moved == nullptr || !moved->from.contains(before.address)) continue;
+    before.address = moved->to.begin + (before.address - moved->from.begin);
+  }
+  Space& space = *task_->space;
+  if (space.memory.find(before.address) == nullptr) return {};
+  Bytes there(written.size());
+  if (task_->tracee.read_memory(before.address, there) != there.size() || there != written) {
+    return {};  // something else lies there by now, or nothing
+  }
+  RCHK_TRY(task_->tracee.write_memory(before.address, before.bytes));
+  space.snapshots.changes.note_written({before});
+  event.writes.push_back(std::move(before));
   return {};
 }
 

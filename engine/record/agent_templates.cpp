@@ -67,6 +67,7 @@ class Template {
     put(labels_.second_ring, agent.ring.value);
     put(labels_.first_cookie, shown.first);
     put(labels_.second_cookie, shown.second);
+    shown_ = shown.first;
     if (agent.bases) return;
     std::memset(bytes_.data() + offset(labels_.bases), kNop,
                 static_cast<size_t>(labels_.bases_end - labels_.bases));
@@ -91,7 +92,9 @@ class Template {
             address(labels_.returns),
             address(labels_.traced),
             exit,
-            behind};
+            behind,
+            address(labels_.first_cookie),
+            shown_};
   }
   trace::MemoryWrite write() const { return {at_, bytes_}; }
 
@@ -101,6 +104,7 @@ class Template {
   const Labels& labels_;
   GuestAddress at_;
   Bytes bytes_;
+  uint64_t shown_ = 0;
 };
 
 trace::MemoryWrite head_of(GuestAddress function, uint8_t opcode, uint32_t operand) {
@@ -114,6 +118,13 @@ trace::MemoryWrite head_of(GuestAddress function, uint8_t opcode, uint32_t opera
 trace::MemoryWrite jump_of(GuestAddress from, GuestAddress to) {
   const uint64_t behind = from.value + 1 + kDisplacementBytes;
   return head_of(from, kJump, static_cast<uint32_t>(to.value - behind));
+}
+
+// The same, which `agent` remembers.
+trace::MemoryWrite taken_by_jump(Agent& agent, GuestAddress from, GuestAddress to) {
+  trace::MemoryWrite jump = jump_of(from, to);
+  agent.jumps[from] = jump.bytes;
+  return jump;
 }
 
 size_t size_of(const Labels& labels) { return static_cast<size_t>(labels.code_end - labels.code); }
@@ -133,7 +144,7 @@ std::vector<trace::MemoryWrite> code_at_offsets(Agent& agent, GuestAddress at,
   if (!reaches) return {};
   agent.functions[function.number] = function;
   agent.code[function.number] = code.code(AgentCode::Exit::kJumps, behind);
-  return {code.write(), jump_of(function.head, at)};
+  return {code.write(), taken_by_jump(agent, function.head, at)};
 }
 
 const WaitingLabels& labels_of(int32_t number) {
@@ -163,8 +174,8 @@ std::vector<trace::MemoryWrite> code_with_threads(Agent& agent, GuestAddress at,
   if (!reaches) return {};
   agent.functions[function.number] = function;
   agent.code[function.number] = code.code(AgentCode::Exit::kJumpsToRcx);
-  return {code.write(), jump_of(function.head, at),
-          jump_of(others.loads, code.address(labels.with_threads))};
+  return {code.write(), taken_by_jump(agent, function.head, at),
+          taken_by_jump(agent, others.loads, code.address(labels.with_threads))};
 }
 
 }  // namespace
@@ -180,7 +191,8 @@ std::vector<trace::MemoryWrite> clock_code(Agent& agent, GuestAddress at, GuestA
   for (const ClockFunction& function : kClockFunctions) {
     agent.code[function.number] = code.code(AgentCode::Exit::kReturns);
     const auto offset = calls.find(function.number);
-    if (offset) writes.push_back(jump_of(vdso + *offset, code.address(labels.*function.code)));
+    if (!offset) continue;
+    writes.push_back(taken_by_jump(agent, vdso + *offset, code.address(labels.*function.code)));
   }
   return writes;
 }

@@ -316,6 +316,8 @@ class Recorder::Impl {
   Result<void> consider_file_call(const PendingCall& call, int64_t result);
   Result<void> begin_file_agent(int32_t number, GuestAddress call);
   Result<void> end_agent_if_touched(trace::SyscallEvent& event);
+  Result<void> put_back(trace::MemoryWrite before, const Bytes& written,
+                        trace::SyscallEvent& event);
 
   // agent_descriptors.cpp
   Result<void> consider_descriptor(int descriptor);

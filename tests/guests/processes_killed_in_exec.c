@@ -3,9 +3,9 @@
 
 #include "tasks.h"
 
-// Children with threads that become another program, and are killed at some time around that: before
-// it, while the kernel is at it, or behind it.
-enum { kChildren = 60, kThreads = 3 };
+// Children with threads that become another program, and are killed at some time around that:
+// before it, while the kernel is at it, or behind it.
+enum { kChildren = 40, kThreads = 3 };
 
 static void* busy(void* argument) {
   for (volatile long count = 0;; count++) {
