@@ -1,4 +1,4 @@
-// When an agent is put into a guest, and when it is at an end (agent.h).
+// When an agent is put into a guest (agent.h).
 
 #include <algorithm>
 #include <utility>
@@ -20,23 +20,6 @@ namespace {
 bool may_read_bases() {
   constexpr unsigned long kFsgsbase = 1 << 1;  // HWCAP2_FSGSBASE, asm/hwcap2.h
   return (getauxval(AT_HWCAP2) & kFsgsbase) != 0;
-}
-
-bool touches(const trace::AddressSpaceChange& change, AddressRange range) {
-  if (const auto* map = std::get_if<trace::MapChange>(&change)) {
-    return map->mapping.range.overlaps(range);
-  }
-  if (const auto* unmap = std::get_if<trace::UnmapChange>(&change)) {
-    return unmap->range.overlaps(range);
-  }
-  if (const auto* protect = std::get_if<trace::ProtectChange>(&change)) {
-    return protect->range.overlaps(range);
-  }
-  if (const auto* moved = std::get_if<trace::RemapChange>(&change)) {
-    return moved->from.overlaps(range) || moved->to.overlaps(range);
-  }
-  const auto* discard = std::get_if<trace::DiscardChange>(&change);
-  return discard != nullptr && discard->range.overlaps(range);
 }
 
 // Of several filters the strictest answer holds: a call that one refuses would not stop at all.
@@ -76,6 +59,7 @@ Result<void> Recorder::Impl::consider_agent(const PendingCall& call, int64_t res
 
 // A filter is given to all threads of a process, and to no other process.
 bool Recorder::Impl::can_have_agent() const {
+  if (task_->space->agent_use.barred) return false;
   return std::all_of(tasks_.begin(), tasks_.end(), [this](const auto& item) {
     return item.second->space != task_->space || item.second->process == task_->process;
   });
@@ -220,66 +204,6 @@ Result<void> Recorder::Impl::begin_file_memory(GuestAddress code, trace::MemoryE
   space.agent->file_code = *code_place;
   space.agent->place_data(*data_place);
   event.writes.push_back(first_cursor(*space.agent));
-  return {};
-}
-
-// The guest changes what is mapped where the agent is: it does without. `event`: of that call.
-Result<void> Recorder::Impl::end_agent_if_touched(trace::SyscallEvent& event) {
-  Space& space = *task_->space;
-  if (!space.agent || event.changes.empty()) return {};
-  const Agent& agent = *space.agent;
-  const AddressRange vdso = space.confinement.vdso;
-  std::vector<AddressRange> parts = agent.memory();
-  parts.push_back(vdso);
-  if (agent.data.value != 0) parts.push_back(range_of(agent.file_code, kPageSize));
-  for (const auto& [number, function] : agent.functions) {
-    parts.push_back(range_of(function.head, FileFunction::kMostBytes));
-  }
-  const bool ends =
-      std::any_of(event.changes.begin(), event.changes.end(), [&](const auto& change) {
-        return std::any_of(parts.begin(), parts.end(),
-                           [&](AddressRange part) { return touches(change, part); });
-      });
-  if (!ends) return {};
-  const Agent ended = *std::exchange(space.agent, std::nullopt);
-  std::vector<trace::MemoryWrite> heads = plain_heads(vdso.begin, space.confinement.calls);
-  for (const auto& [number, function] : ended.functions) {
-    for (trace::MemoryWrite& head : plain_heads(function)) heads.push_back(std::move(head));
-  }
-  for (trace::MemoryWrite& head : heads) {
-    const auto jump = ended.jumps.find(head.address);
-    if (jump == ended.jumps.end()) continue;
-    head.bytes.resize(jump->second.size());
-    RCHK_TRY(put_back(head, jump->second, event));
-  }
-  // Code that has been copied somewhere leads here: its calls are to stop, for nobody reads the
-  // ring.
-  for (const auto& [number, code] : ended.code) {
-    const auto* const shown = reinterpret_cast<const uint8_t*>(&code.shown);
-    RCHK_TRY(put_back({code.cookie, Bytes(sizeof(code.shown))},
-                      Bytes(shown, shown + sizeof(code.shown)), event));
-  }
-  return {};
-}
-
-// Writes what was there before the recorder wrote `written`, if that still is, wherever `event` has
-// moved it to.
-Result<void> Recorder::Impl::put_back(trace::MemoryWrite before, const Bytes& written,
-                                      trace::SyscallEvent& event) {
-  for (const trace::AddressSpaceChange& change : event.changes) {
-    const auto* const moved = std::get_if<trace::RemapChange>(&change);
-    if (moved == nullptr || !moved->from.contains(before.address)) continue;
-    before.address = moved->to.begin + (before.address - moved->from.begin);
-  }
-  Space& space = *task_->space;
-  if (space.memory.find(before.address) == nullptr) return {};
-  Bytes there(written.size());
-  if (task_->tracee.read_memory(before.address, there) != there.size() || there != written) {
-    return {};  // something else lies there by now, or nothing
-  }
-  RCHK_TRY(task_->tracee.write_memory(before.address, before.bytes));
-  space.snapshots.changes.note_written({before});
-  event.writes.push_back(std::move(before));
   return {};
 }
 

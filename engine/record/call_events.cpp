@@ -92,7 +92,7 @@ Result<void> Recorder::Impl::add_writes(const PendingCall& call, const Registers
     RCHK_TRY(task_->tracee.write_memory({made.arguments[2]}, mask));
   }
   if (!call.answer && made.number == nr::getcpu && result == 0) {
-    RCHK_TRY(keep_in_affinity({made.arguments[0]}));
+    RCHK_TRY(keep_in_affinity(made));
   }
   if (!call.answer && made.number == nr::prctl && made.arguments[0] == PR_GET_TSC && result == 0) {
     const int32_t enabled = PR_TSC_ENABLE;

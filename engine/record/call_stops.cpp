@@ -307,8 +307,7 @@ Result<void> Recorder::Impl::prepare_call(PendingCall& call, const Call& made, R
     registers.rdi &= ~static_cast<uint64_t>(CLONE_UNTRACED);
     RCHK_TRY(task_->tracee.set_registers(registers));
   }
-  const bool executes = made.number == nr::execve || made.number == nr::execveat;
-  if (executes && !call.answer) call.words_left = words_left_by_exec();
+  if (syscalls::is_exec(made.number) && !call.answer) call.words_left = words_left_by_exec();
   const bool snapshots = options_.snapshot_overhead_percent != 0 && may_block(call);
   if ((keep_states_ || snapshots) && tasks_.size() > 1) {
     RCHK_TRY_ASSIGN(states_[task_->tid], task_->tracee.extended_state());
@@ -441,6 +440,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_exit(const RunLimits& 
   const std::vector<snapshot::FileId> mapped = files_mapped_by(event);
   RCHK_TRY(append(std::move(event)));
   RCHK_TRY(add_foreign_changes(call, result));
+  RCHK_TRY(end_barred_agents());
   RCHK_TRY(end_redirection(call));
   RCHK_TRY(raise_trap(call));
   RCHK_TRY(end_agent_descriptors(call, mapped));

@@ -28,8 +28,6 @@ constexpr uint64_t kSumNs = 1'700, kFewPages = (16 << 20) / kPageSize;
 // Of memory that processes share, 1 GiB.
 constexpr uint64_t kMostSharedPages = (1 << 30) / kPageSize;
 
-bool is_exec(int64_t number) { return number == nr::execve || number == nr::execveat; }
-
 constexpr char kPlaceIsLost[] = "killed; the history ends at the last event";
 
 // The call at whose entry a task was killed before its stop was seen. The kernel does not make it
@@ -208,7 +206,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_exit_event() {
         // An execve ends all other threads of its process.
         const Task& one = *other.second;
         return &one != &task && one.process == task.process && one.call &&
-               is_exec(one.call->entry.call.number);
+               syscalls::is_exec(one.call->entry.call.number);
       });
   const bool last = !memory_is_used_by_others(task);
   const bool killed_alone = was_killed && !task.call && !task.fatal_signal_recorded && !others_stay;
@@ -272,7 +270,7 @@ Result<void> Recorder::Impl::add_end_of_killed_call(Task& task) {
   RCHK_TRY_ASSIGN(const Registers after, task.tracee.registers());
   const auto result = static_cast<int64_t>(after.rax);
   // It dies as a program that nobody has seen.
-  if (is_exec(number) && result == 0) return {};
+  if (syscalls::is_exec(number) && result == 0) return {};
   const bool interrupted = result == -EINTR || is_restart(result);
   if (number != nr::rt_sigreturn && interrupted) {
     // What it has stored to scratch nobody will see.
@@ -426,7 +424,7 @@ Result<void> Recorder::Impl::end_process() {
   const bool killed = status.kind == StopStatus::Kind::kKilled;
   task.space->breakpoints.remove_all(task.tracee);
   // Its memory may be the next program's, of which nothing is in the log.
-  const bool in_exec = task.call && is_exec(task.call->entry.call.number);
+  const bool in_exec = task.call && syscalls::is_exec(task.call->entry.call.number);
   RCHK_TRY(add_end_of_killed_call(task));
   trace::ExitEvent event;
   event.registers = task.call ? task.call->before : task.last_registers;

@@ -2,7 +2,6 @@
 // files that others have mapped. It becomes a MemoryEvent of each of them.
 
 #include <algorithm>
-#include <cstdio>
 #include <set>
 
 #include <fcntl.h>
@@ -42,19 +41,6 @@ std::vector<AddressRange> ranges_of(GuestAddress iovecs, uint64_t count, uint64_
   return ranges;
 }
 
-// The process whose memory a descriptor is: that of /proc/PID/mem or /proc/PID/task/TID/mem.
-std::optional<pid_t> process_of_memory_file(pid_t owner, int32_t descriptor) {
-  const std::string path = read_proc_link(owner, fmt::format("fd/{}", descriptor));
-  if (!path.ends_with("/mem")) return std::nullopt;
-  pid_t pid = -1;
-  if (std::sscanf(path.c_str(), "/proc/%d/", &pid) != 1) return std::nullopt;
-  return pid;
-}
-
-bool opens_by_path(const Call& call) {
-  return call.number == nr::open || call.number == nr::openat || call.number == nr::openat2;
-}
-
 // One that calls may change.
 bool maps_a_file(const snapshot::AddressSpace& space, const FileStore& files) {
   if (!space.has_shared() && !files.any_may_be_written()) return false;
@@ -72,7 +58,7 @@ void Recorder::Impl::note_opened(const PendingCall& call, int64_t result) {
   note_received_descriptors(call, result);
   const uint64_t flags = syscalls::open_flags(made, GuestReader(task_->tracee)).value_or(O_RDONLY);
   if ((flags & O_ACCMODE) == O_RDONLY && made.number != nr::memfd_create) return;
-  note_descriptor(fmt::format("/proc/{}/fd/{}", task_->tid, result));
+  note_descriptor(static_cast<int32_t>(result));
 }
 
 // Others than the program may have opened them.
@@ -86,12 +72,20 @@ void Recorder::Impl::note_received_descriptors(const PendingCall& call, int64_t 
     const std::string path = fmt::format("/proc/{}/fd/{}", task_->tid, opened->descriptor);
     struct stat link;
     // The link's own rights are those that the file was opened with (proc(5)).
-    if (lstat(path.c_str(), &link) == 0 && (link.st_mode & S_IWUSR) != 0) note_descriptor(path);
+    if (lstat(path.c_str(), &link) == 0 && (link.st_mode & S_IWUSR) != 0) {
+      note_descriptor(opened->descriptor);
+    }
   }
 }
 
 // Of a file that the program may write to.
-void Recorder::Impl::note_descriptor(const std::string& path) {
+void Recorder::Impl::note_descriptor(int32_t descriptor) {
+  if (const Task* const task = task_of_memory_file(descriptor)) {
+    memory_files_opened_ = true;
+    task->space->agent_use.barred = true;
+    return;
+  }
+  const std::string path = fmt::format("/proc/{}/fd/{}", task_->tid, descriptor);
   struct stat status;
   if (stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return;
   files_.note_opened_for_writing(status.st_dev, status.st_ino);
@@ -115,13 +109,6 @@ void Recorder::Impl::say_what_outsiders_changed() {
   }
 }
 
-Space* Recorder::Impl::space_of(pid_t pid) {
-  for (const auto& [tid, task] : tasks_) {
-    if (tid == pid || task->process->pid == pid) return task->space.get();
-  }
-  return nullptr;
-}
-
 std::vector<Recorder::Impl::ForeignStore> Recorder::Impl::foreign_stores(const PendingCall& call,
                                                                          int64_t result) {
   std::vector<ForeignStore> stores;
@@ -129,30 +116,24 @@ std::vector<Recorder::Impl::ForeignStore> Recorder::Impl::foreign_stores(const P
   if (call.answer || result <= 0) return stores;
   const auto bytes = static_cast<uint64_t>(result);
   if (made.number == nr::process_vm_writev) {
-    Space* const space = space_of(static_cast<pid_t>(made.arguments[0]));
-    if (space == nullptr) return stores;
+    const Task* const task = task_named(made.arguments[0]);
+    if (task == nullptr) return stores;
     for (const AddressRange& range :
          ranges_of({made.arguments[3]}, made.arguments[4], bytes, task_->tracee)) {
-      stores.push_back({space, range});
+      stores.push_back({task->space.get(), range});
     }
-    return stores;
-  }
-  if (opens_by_path(made)) {
-    const auto descriptor = static_cast<int32_t>(result);
-    if (process_of_memory_file(task_->tid, descriptor)) memory_files_opened_ = true;
     return stores;
   }
   const auto descriptor =
       memory_files_opened_ ? syscalls::changed_file(made, result) : std::nullopt;
   if (!descriptor) return stores;
-  const std::optional<pid_t> pid = process_of_memory_file(task_->tid, *descriptor);
-  Space* const space = pid ? space_of(*pid) : nullptr;
-  if (space == nullptr) return stores;
+  const Task* const task = task_of_memory_file(*descriptor);
+  if (task == nullptr) return stores;
   if (const auto offset = offset_written(made, result, task_->tid)) {
-    stores.push_back({space, range_of({*offset}, bytes)});
+    stores.push_back({task->space.get(), range_of({*offset}, bytes)});
   } else {
     say_once(fmt::format("What {} writes to the memory of process {} is not recorded.",
-                         syscalls::name(made.number), *pid));
+                         syscalls::name(made.number), task->process->pid));
   }
   return stores;
 }

@@ -24,12 +24,24 @@ SignalSet field(const std::string& status, const char* name) {
   return std::strtoull(status.c_str() + at + std::strlen(name), nullptr, 16);
 }
 
-// By its pids in all namespaces, the innermost last: "NSpid:\t4711\t1".
+// Its pids in all namespaces, the innermost last: "NSpid:\t4711\t1".
+std::vector<pid_t> numbers_in(const std::string& status) {
+  constexpr std::string_view kName = "\nNSpid:";
+  std::vector<pid_t> numbers;
+  const size_t at = status.find(kName);
+  if (at == std::string::npos) return numbers;
+  const char* next = status.c_str() + at + kName.size();
+  while (*next == '\t') {
+    char* end = nullptr;
+    numbers.push_back(static_cast<pid_t>(std::strtol(next, &end, 10)));
+    next = end;
+  }
+  return numbers;
+}
+
 bool tells_of_first(const std::string& status) {
-  const size_t at = status.find("\nNSpid:");
-  if (at == std::string::npos) return false;
-  const std::string line = status.substr(at + 1, status.find('\n', at + 1) - at - 1);
-  return line.ends_with("\t1");
+  const std::vector<pid_t> numbers = numbers_in(status);
+  return !numbers.empty() && numbers.back() == 1;
 }
 
 }  // namespace
@@ -98,6 +110,11 @@ bool read_implies_exec(pid_t tid) {
   if (!contents) return false;
   const std::string text(contents->begin(), contents->end());
   return (std::strtoul(text.c_str(), nullptr, 16) & READ_IMPLIES_EXEC) != 0;
+}
+
+std::vector<pid_t> numbers_in_namespaces(pid_t tid) {
+  const auto status = read_proc_file(tid, "status");
+  return status ? numbers_in(std::string(status->begin(), status->end())) : std::vector<pid_t>();
 }
 
 bool is_first_of_namespace(pid_t pid) {

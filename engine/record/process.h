@@ -27,6 +27,10 @@ Result<SignalStatus> read_signal_status(pid_t pid);
 // Whether what it maps to be read can be executed as well (personality(2), READ_IMPLIES_EXEC).
 bool read_implies_exec(pid_t tid);
 
+// A task's numbers in all pid namespaces that it is in, from the caller's to its own (proc(5),
+// NSpid); none if it is gone.
+std::vector<pid_t> numbers_in_namespaces(pid_t tid);
+
 // Whether a process is number 1 of a pid namespace of its own.
 bool is_first_of_namespace(pid_t pid);
 

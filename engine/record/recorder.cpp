@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <cstdlib>
 #include <ctime>
 #include <filesystem>
 
@@ -117,7 +118,7 @@ Recorder::Impl::Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tr
   std::error_code error;
   const std::string descriptors = fmt::format("/proc/{}/fd", first_pid_);
   for (const auto& entry : std::filesystem::directory_iterator(descriptors, error)) {
-    note_descriptor(entry.path().string());
+    note_descriptor(std::atoi(entry.path().filename().c_str()));
   }
   if (options_.chaos_seed) chaos_.emplace(*options_.chaos_seed);
   trap_cpuid_ = cpuid_can_trap();

@@ -59,11 +59,11 @@ bool asks_to_wait_for_more(const syscalls::Call& call, const syscalls::MemoryRea
 // The recorder's state and loop. Its parts: recorder.cpp (start, the debugger's requests),
 // run_loop.cpp, schedule.cpp (whose turn it is), waiting.cpp (for stops and calls),
 // call_stops.cpp, redirect.cpp (where calls store), restarts.cpp (interrupted calls),
-// affinity.cpp, sandbox.cpp (seccomp filters of the guest's own), agent_calls.cpp (when a guest
-// gets an agent), agent_descriptors.cpp, agent_stops.cpp (what it has written down),
-// signal_stops.cpp, handlers.cpp, random_patches.cpp (RDRAND and RDSEED), spawns.cpp,
-// foreign_memory.cpp, ending.cpp, release.cpp (the recording ends before the guest), by_state.cpp
-// (what changed since; fork snapshots), page_snapshots.cpp (when they are taken),
+// affinity.cpp, task_numbers.cpp, sandbox.cpp (seccomp filters of the guest's own), agent_calls.cpp
+// (when a guest gets an agent), agent_end.cpp, agent_descriptors.cpp, agent_stops.cpp (what it has
+// written down), signal_stops.cpp, handlers.cpp, random_patches.cpp (RDRAND and RDSEED),
+// spawns.cpp, foreign_memory.cpp, ending.cpp, release.cpp (the recording ends before the guest),
+// by_state.cpp (what changed since; fork snapshots), page_snapshots.cpp (when they are taken),
 // snapshot_pages.cpp (what is copied for them), beginnings.cpp (history that is dropped).
 class Recorder::Impl {
  public:
@@ -213,8 +213,14 @@ class Recorder::Impl {
 
   // affinity.cpp
   std::optional<int64_t> answer_about_affinity(const syscalls::Call& call);
-  Result<void> keep_in_affinity(GuestAddress address);
+  std::optional<uint32_t> believed_cpu() const;
+  Result<void> keep_in_affinity(const syscalls::Call& getcpu);
+  std::optional<uint32_t> believed_processor_id() const;
+
+  // task_numbers.cpp
+  Task* task_numbered(pid_t number, size_t level) const;
   Task* task_named(uint64_t argument) const;
+  Task* task_of_memory_file(int32_t descriptor) const;
 
   // sandbox.cpp
   std::optional<int64_t> answer_about_sandbox(const syscalls::Call& call);
@@ -315,9 +321,12 @@ class Recorder::Impl {
   Result<void> begin_clock_agent();
   Result<void> consider_file_call(const PendingCall& call, int64_t result);
   Result<void> begin_file_agent(int32_t number, GuestAddress call);
+
+  // agent_end.cpp
   Result<void> end_agent_if_touched(trace::SyscallEvent& event);
-  Result<void> put_back(trace::MemoryWrite before, const Bytes& written,
-                        trace::SyscallEvent& event);
+  Result<void> end_barred_agents();
+  Result<void> end_agent(Task& task, const std::vector<trace::AddressSpaceChange>& changes,
+                         std::vector<trace::MemoryWrite>& writes);
 
   // agent_descriptors.cpp
   Result<void> consider_descriptor(int descriptor);
@@ -371,11 +380,10 @@ class Recorder::Impl {
   std::vector<ForeignStore> foreign_stores(const PendingCall& call, int64_t result);
   // Notes files that calls may change.
   void note_opened(const PendingCall& call, int64_t result);
-  void note_descriptor(const std::string& path);
+  void note_descriptor(int32_t descriptor);
   void note_received_descriptors(const PendingCall& call, int64_t result);
   // Of files that task_ has mapped and the guest does not write to.
   void say_what_outsiders_changed();
-  Space* space_of(pid_t pid);
   // What a fork did not copy as it was (MADV_DONTFORK, MADV_WIPEONFORK).
   Result<void> add_fork_differences(Task& child);
   // A task in `space` to whose events one about its memory can be added; or none.

@@ -154,6 +154,9 @@ Result<bool> Recorder::Impl::emulate_trapped(const Registers& before) {
   event.before.orig_rax = ~0ull;
   const TscMirror::Pause pause(tsc_mirror_);
   event.after = emulate(instruction, event.before, task_->space->confinement.cpuid_trapped);
+  if (instruction.trapped == trace::TrappedInstruction::kRdtscp) {
+    event.after.rcx = believed_processor_id().value_or(static_cast<uint32_t>(event.after.rcx));
+  }
   RCHK_TRY(task_->tracee.set_registers(event.after));
   RCHK_TRY(undo_force(SIGSEGV));
   const Registers after = event.after;

@@ -119,6 +119,7 @@ struct AgentUse {
   std::set<GuestAddress> places_tried;    // of calls
   std::map<int, uint32_t> of_descriptor;  // since it was opened
   bool tables_differ = false;             // threads have descriptors of their own
+  bool barred = false;                    // code is written to behind the recorder's back
 };
 
 // Memory that one or more tasks use.

@@ -128,11 +128,7 @@ const Syscall* find(int32_t number);
 std::span<const Syscall> all();
 // kOutputs for a number that the table does not know.
 Class class_of(const Call& call);
-// True if a pid (or tid) that was given to a call means the caller `own`.
-constexpr bool is_self(uint64_t argument, pid_t own) {
-  const auto asked = static_cast<pid_t>(argument);
-  return asked == 0 || asked == own;
-}
+constexpr bool is_exec(int64_t number) { return number == nr::execve || number == nr::execveat; }
 // "read"; "syscall_1234" for a number that the table does not know.
 std::string name(int32_t number);
 
