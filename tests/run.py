@@ -23,6 +23,7 @@ PARTS = {
     "processes": "record_replay.processes",
     "chaos": "record_replay.chaos",
     "recordings": "record_replay.recordings",
+    "filtered": "record_replay.filtered",
     "keep": "record_replay.keep",
     "searches": "record_replay.searches",
     "programs": "record_replay.programs",

@@ -194,7 +194,9 @@ std::optional<AgentEvent> agent_event(const Agent& agent, std::span<const uint8_
   return made;
 }
 
-std::vector<sock_filter> agent_filter(const AgentCookies& cookies) {
+std::vector<sock_filter> agent_filter(const AgentCookies& cookies,
+                                      const std::optional<StopsBySignal>& by_signal) {
+  const uint32_t stop = by_signal ? SECCOMP_RET_TRAP | by_signal->data : SECCOMP_RET_TRACE;
   constexpr size_t kHalf = sizeof(uint32_t);
   constexpr int kFirst = 0, kFourth = 3, kFifth = 4, kSixth = 5;
   struct Wanted {
@@ -216,14 +218,21 @@ std::vector<sock_filter> agent_filter(const AgentCookies& cookies) {
       {argument(kSixth) + kHalf, high(cookies.second)},
   };
   // Calls of the vsyscall page are asked about as well, and have no exit (vsyscall_page.cpp).
-  constexpr size_t kPlace = offsetof(seccomp_data, instruction_pointer) + kHalf;
-  std::vector<sock_filter> code{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kPlace),
+  constexpr size_t kPlace = offsetof(seccomp_data, instruction_pointer);
+  std::vector<sock_filter> code{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kPlace + kHalf),
                                 BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ~0u, 0, 1),
                                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-  const auto demand = [&code](const Wanted& one) {
+  if (by_signal) {
+    const uint64_t pc = by_signal->shown_pc.value;
+    code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, high(pc), 0, 3));
+    code.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kPlace));
+    code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(pc), 0, 1));
+    code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  }
+  const auto demand = [&code, stop](const Wanted& one) {
     code.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<uint32_t>(one.offset)));
     code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, one.value, 1, 0));
-    code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE));
+    code.push_back(BPF_STMT(BPF_RET | BPF_K, stop));
   };
   constexpr uint8_t kOfSocketsCount = 7;  // instructions up to the others'
   demand({offsetof(seccomp_data, arch), AUDIT_ARCH_X86_64});
@@ -242,7 +251,7 @@ std::vector<sock_filter> agent_filter(const AgentCookies& cookies) {
   for (const int32_t number : kFileCalls) {
     if (!is_of_socket(number)) allow(static_cast<uint32_t>(number));
   }
-  code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE));
+  code.push_back(BPF_STMT(BPF_RET | BPF_K, stop));
   return code;
 }
 

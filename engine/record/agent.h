@@ -151,8 +151,16 @@ struct AgentEvent {
 std::optional<AgentEvent> agent_event(const Agent& agent, std::span<const uint8_t> ring,
                                       uint32_t call, const Registers& last);
 
+// How calls are stopped where filters of others are asked as well (docs/notes/agent.md): by a
+// SIGSYS, which is stricter than whatever those answer, but to kill.
+struct StopsBySignal {
+  GuestAddress shown_pc;  // calls that seem to be made from there pass
+  uint16_t data = 0;      // SECCOMP_RET_DATA, which the signal says
+};
+
 // Lets the agent's calls pass, and stops at all others.
-std::vector<sock_filter> agent_filter(const AgentCookies& cookies);
+std::vector<sock_filter> agent_filter(const AgentCookies& cookies,
+                                      const std::optional<StopsBySignal>& by_signal = {});
 
 // Whether that call reads the clock, or has a descriptor, as an agent's; a socket's.
 bool reads_clock(int32_t number);

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include <linux/seccomp.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "engine/record/address_changes.h"
@@ -22,20 +25,50 @@ bool may_read_bases() {
   return (getauxval(AT_HWCAP2) & kFsgsbase) != 0;
 }
 
-// Of several filters the strictest answer holds: a call that one refuses would not stop at all.
-bool has_other_filters() {
-  static const bool has_them = is_filtered(getpid());
-  return has_them;
+// Whether the guest may give itself filters: those that there are could kill it for trying.
+bool may_add_filters() {
+  static const bool may = [] {
+    const pid_t child = fork();
+    if (child == 0) {
+      sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+      const sock_fprog program{1, &allow};
+      prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+      const long done = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, kFilterFlags, &program);
+      _exit(done == 0 ? 0 : 1);
+    }
+    int status = 1;
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    return child > 0 && status == 0;
+  }();
+  return may;
+}
+
+// Any program address will do that no call is made from.
+StopsBySignal random_stops(uint64_t random) {
+  constexpr uint64_t kProgramBits = 46;
+  return {{(random & ((1ull << kProgramBits) - 1)) | 1},
+          static_cast<uint16_t>(random >> kProgramBits)};
 }
 
 }  // namespace
 
+// Of several filters the strictest answer holds.
+bool Recorder::Impl::has_other_filters() {
+  static const bool has_them = is_filtered(getpid());
+  return has_them;
+}
+
 ProbeResult probe_agent() {
+  const bool has_other_filters = is_filtered(getpid());
   ProbeResult result;
   result.name = "calls without a stop";
-  result.works = !has_other_filters();
-  result.detail = result.works ? "for programs that read the clock, files or sockets very often"
-                               : "rchk itself runs under a seccomp filter";
+  result.works = !has_other_filters || may_add_filters();
+  result.detail = !result.works ? "the seccomp filter that rchk runs under allows no others"
+                  : has_other_filters
+                      ? "under a seccomp filter: where most of a program's calls read the clock, "
+                        "files or sockets"
+                      : "for programs that read the clock, files or sockets very often";
   result.lost = "each call that reads the clock takes 20 us instead of 1";
   result.remedy = "in Docker --security-opt seccomp=unconfined";
   return result;
@@ -48,8 +81,11 @@ Result<void> Recorder::Impl::consider_agent(const PendingCall& call, int64_t res
   AgentUse& use = space.agent_use;
   const Confinement& confinement = space.confinement;
   const int32_t number = call.entry.call.number;
+  ++use.calls;
+  RCHK_TRY(end_agent_that_costs());
   if (reads_clock(number) && confinement.vdso.contains(call.before.pc())) ++use.clock_calls;
-  if (!use.clock_tried && use.clock_calls >= *options_.agent_after && can_have_agent()) {
+  if (!use.clock_tried && use.clock_calls >= *options_.agent_after && can_have_agent() &&
+      agent_pays(use)) {
     use.clock_tried = true;
     if (clock_code_bytes() <= confinement.calls.room_bytes) RCHK_TRY(begin_clock_agent());
   }
@@ -59,10 +95,23 @@ Result<void> Recorder::Impl::consider_agent(const PendingCall& call, int64_t res
 
 // A filter is given to all threads of a process, and to no other process.
 bool Recorder::Impl::can_have_agent() const {
-  if (task_->space->agent_use.barred) return false;
+  constexpr int kMostBeginnings = 5;
+  const AgentUse& use = task_->space->agent_use;
+  if (use.barred || use.begun == kMostBeginnings) return false;
   return std::all_of(tasks_.begin(), tasks_.end(), [this](const auto& item) {
     return item.second->space != task_->space || item.second->process == task_->process;
   });
+}
+
+// Those of the recording. False where no agent can be had.
+bool Recorder::Impl::has_cookies() {
+  if (agent_cookies_.first != 0) return true;
+  if (has_other_filters() && !may_add_filters()) return false;
+  uint64_t random[3];
+  if (getrandom(random, sizeof(random), 0) != sizeof(random)) return false;
+  agent_cookies_ = {random[0] | 1, random[1]};
+  if (has_other_filters()) stops_by_signal_ = random_stops(random[2]);
+  return true;
 }
 
 // A ring, and the filter. False where they cannot be had.
@@ -70,15 +119,16 @@ Result<bool> Recorder::Impl::begin_agent(trace::MemoryEvent& event) {
   Space& space = *task_->space;
   if (has_limited_memory(task_->process->pid)) return false;
   if (space.agent) return true;
-  if (has_other_filters()) return false;
-  if (agent_cookies_.first == 0 &&
-      getrandom(&agent_cookies_, sizeof(agent_cookies_), 0) != sizeof(agent_cookies_)) {
-    return false;
-  }
+  if (!has_cookies()) return false;
   if (!task_->process->filtered) {
-    RCHK_TRY_ASSIGN(const int64_t result, install_filter(agent_filter(agent_cookies_)));
+    RCHK_TRY_ASSIGN(const int64_t result,
+                    install_filter(agent_filter(agent_cookies_, stops_by_signal_)));
     if (result != 0) return false;
     task_->process->filtered = true;
+    for (const auto& [tid, task] : tasks_) {
+      const bool has_filter = stops_by_signal_ && task->process == task_->process;
+      if (has_filter) task->tracee.pass_filters_from(stops_by_signal_->shown_pc);
+    }
   }
   const auto place = space.place_for(Agent::ring_bytes());
   if (!place) return false;
@@ -90,6 +140,7 @@ Result<bool> Recorder::Impl::begin_agent(trace::MemoryEvent& event) {
   agent.cookies = agent_cookies_;
   agent.bases = may_read_bases();
   space.agent = std::move(agent);
+  ++space.agent_use.begun;
   return true;
 }
 
@@ -158,7 +209,8 @@ Result<void> Recorder::Impl::consider_file_call(const PendingCall& call, int64_t
   }
   constexpr size_t kMostPlaces = 16;
   if (++use.file_calls < *options_.agent_after || use.places_tried.size() == kMostPlaces) return {};
-  if (!can_have_agent() || !use.places_tried.insert(call.before.pc()).second) return {};
+  if (!can_have_agent() || !agent_pays(use)) return {};
+  if (!use.places_tried.insert(call.before.pc()).second) return {};
   return begin_file_agent(made.number, call.before.pc());
 }
 

@@ -123,6 +123,7 @@ Result<void> Recorder::Impl::read_agent_calls(Space& space) {
   if (task.tracee.read_memory(agent.ring, head) != sizeof(head)) return {};
   const uint32_t calls = agent_calls(head);
   if (calls == agent.calls_read) return {};
+  count_calls(space, calls - agent.calls_read, 0);
   Bytes ring(Agent::ring_bytes());
   if (task.tracee.read_memory(agent.ring, ring) != ring.size()) return {};
   while (agent.calls_read != calls) {

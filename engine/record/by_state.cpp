@@ -211,7 +211,7 @@ Result<void> Recorder::Impl::renew_reference() {
 
 // The parent of a process that is not the first one must not hear of a reference.
 bool Recorder::Impl::can_fork_reference() const {
-  return task_->process->pid == first_pid_ || !has_adopters_;
+  return (task_->process->pid == first_pid_ || !has_adopters_) && children_are_beside(task_->tid);
 }
 
 // A fork of task_'s memory that does not run. REQUIRES: as renew_reference().
@@ -241,6 +241,10 @@ Result<void> Recorder::Impl::end_reference(tracee::Tracee& fork) {
 
 Result<ForkSnapshot> Recorder::Impl::fork_snapshot() {
   RCHK_TRY(require_guest());
+  if (!children_are_beside(task_->tid)) {
+    return fail(ErrorKind::kUnsupported,
+                "no snapshot here: the program's next child is to begin a pid namespace");
+  }
   RCHK_TRY_ASSIGN(const Registers registers, this->registers());
   RCHK_TRY_ASSIGN(ExtendedState extended, task_->tracee.extended_state());
   RCHK_TRY(grow_stacks(task_->tid, task_->space->memory));

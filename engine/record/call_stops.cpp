@@ -17,7 +17,6 @@ using tracee::ResumeMode;
 using tracee::StopStatus;
 namespace nr = syscalls::nr;
 
-constexpr uint64_t kSyscallInstructionBytes = 2;
 constexpr uint64_t kArchGetCpuid = 0x1011;
 
 // Puts a call back that a task was killed behind, before its event was written: it has come to its
@@ -131,6 +130,16 @@ std::string Recorder::Impl::obstacle(const Call& call, const Registers& register
   return {};
 }
 
+PendingCall Recorder::Impl::call_at_entry(const Registers& now) {
+  PendingCall call;
+  call.before = now;
+  call.before.rax = now.orig_rax;
+  call.before.orig_rax = kNoCall;
+  call.before.rip -= kSyscallInstructionBytes;
+  call.at_entry = true;
+  return call;
+}
+
 // Makes it so that the call at whose entry the guest stands has not begun.
 Result<void> Recorder::Impl::take_call_back() {
   PendingCall call = std::move(*task_->call);
@@ -139,13 +148,14 @@ Result<void> Recorder::Impl::take_call_back() {
   skip.rip += kSyscallInstructionBytes;
   skip.orig_rax = kNoCall;
   RCHK_TRY(task_->tracee.set_registers(skip));
+  RCHK_TRY(task_->tracee.resume_call());
   for (;;) {
-    RCHK_TRY(task_->tracee.resume(ResumeMode::kSyscall));
     RCHK_TRY_ASSIGN(const StopStatus stop, task_->tracee.wait());
     if (stop.kind == StopStatus::Kind::kSyscall) break;
     if (stop.kind != StopStatus::Kind::kInterrupted) {
       return fail(ErrorKind::kGone, "the guest ended in a system call");
     }
+    RCHK_TRY(task_->tracee.resume(ResumeMode::kSyscall));
   }
   if (call.breakpoints_were_in) task_->space->breakpoints.insert_all(task_->tracee);
   call.breakpoints_were_in = false;
@@ -196,13 +206,9 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
     const AgentCode* const code = agent->within(registers.pc());
     // Of a task without the filter.
     if (code != nullptr && code->called == registers.pc()) agent->call_told = agent->calls_read + 1;
+    count_calls(*task_->space, 0, 1);
   }
-  PendingCall call;
-  call.before = registers;
-  call.before.rax = registers.orig_rax;
-  call.before.orig_rax = kNoCall;
-  call.before.rip -= kSyscallInstructionBytes;
-  call.at_entry = true;
+  PendingCall call = call_at_entry(registers);
   const Call made = syscalls::call_of(number, registers);
   RCHK_TRY_ASSIGN(const bool keeps_back, keeps_signals_back());
   if (keeps_back) {

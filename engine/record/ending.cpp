@@ -33,7 +33,6 @@ constexpr char kPlaceIsLost[] = "killed; the history ends at the last event";
 // The call at whose entry a task was killed before its stop was seen. The kernel does not make it
 // (kernel/entry/common.c, syscall_trace_enter): the guest stands at the instruction.
 std::optional<PendingCall> call_not_made(const Task& task, const Registers& now) {
-  constexpr uint64_t kSyscallInstructionBytes = 2;
   const bool at_entry = now.orig_rax != kNoCall && static_cast<int64_t>(now.rax) == -ENOSYS &&
                         now.rcx == now.rip && !same_guest_state(now, task.last_registers);
   if (task.call || !at_entry) return std::nullopt;

@@ -117,6 +117,10 @@ std::vector<pid_t> numbers_in_namespaces(pid_t tid) {
   return status ? numbers_in(std::string(status->begin(), status->end())) : std::vector<pid_t>();
 }
 
+bool children_are_beside(pid_t tid) {
+  return read_proc_link(tid, "ns/pid") == read_proc_link(tid, "ns/pid_for_children");
+}
+
 bool is_first_of_namespace(pid_t pid) {
   const auto status = read_proc_file(pid, "status");
   return status && tells_of_first(std::string(status->begin(), status->end()));

@@ -31,6 +31,10 @@ bool read_implies_exec(pid_t tid);
 // NSpid); none if it is gone.
 std::vector<pid_t> numbers_in_namespaces(pid_t tid);
 
+// Whether a child of a task's would be in its pid namespace, and not, say, the first one of
+// another, whose end is the end of that namespace (pid_namespaces(7)).
+bool children_are_beside(pid_t tid);
+
 // Whether a process is number 1 of a pid namespace of its own.
 bool is_first_of_namespace(pid_t pid);
 

@@ -61,10 +61,10 @@ bool asks_to_wait_for_more(const syscalls::Call& call, const syscalls::MemoryRea
 // call_stops.cpp, redirect.cpp (where calls store), restarts.cpp (interrupted calls),
 // affinity.cpp, task_numbers.cpp, sandbox.cpp (seccomp filters of the guest's own), agent_calls.cpp
 // (when a guest gets an agent), agent_end.cpp, agent_descriptors.cpp, agent_stops.cpp (what it has
-// written down), signal_stops.cpp, handlers.cpp, random_patches.cpp (RDRAND and RDSEED),
-// spawns.cpp, foreign_memory.cpp, ending.cpp, release.cpp (the recording ends before the guest),
-// by_state.cpp (what changed since; fork snapshots), page_snapshots.cpp (when they are taken),
-// snapshot_pages.cpp (what is copied for them), beginnings.cpp (history that is dropped).
+// written down), filtered_calls.cpp, signal_stops.cpp, handlers.cpp, random_patches.cpp (RDRAND and
+// RDSEED), spawns.cpp, foreign_memory.cpp, ending.cpp, release.cpp (the recording ends before the
+// guest), by_state.cpp (what changed since; fork snapshots), page_snapshots.cpp (when they are
+// taken), snapshot_pages.cpp (what is copied for them), beginnings.cpp (history that is dropped).
 class Recorder::Impl {
  public:
   Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tracee tracee);
@@ -202,6 +202,7 @@ class Recorder::Impl {
   void say_what_is_refused(const syscalls::Call& made);
   Result<void> prepare_call(PendingCall& call, const syscalls::Call& made, Registers registers,
                             const RunLimits& limits);
+  static PendingCall call_at_entry(const Registers& now);
   Result<void> take_call_back();
   Result<void> note_pending_signals(const PendingCall& call, int64_t result);
   bool is_caught(int number, const RunLimits& limits) const;
@@ -314,6 +315,8 @@ class Recorder::Impl {
   // So are small reads and writes.
   Result<void> consider_agent(const PendingCall& call, int64_t result);
   bool can_have_agent() const;
+  static bool has_other_filters();
+  bool has_cookies();
   Result<bool> begin_agent(trace::MemoryEvent& event);
   Result<bool> map_for_guest(AddressRange range, int protection, trace::MemoryEvent& event);
   Result<void> begin_file_memory(GuestAddress code, trace::MemoryEvent& event);
@@ -321,6 +324,13 @@ class Recorder::Impl {
   Result<void> begin_clock_agent();
   Result<void> consider_file_call(const PendingCall& call, int64_t result);
   Result<void> begin_file_agent(int32_t number, GuestAddress call);
+
+  // filtered_calls.cpp
+  bool is_trapped_call(const siginfo_t& info) const;
+  Result<tracee::StopStatus> come_to_entry(Task& task, tracee::StopStatus stop);
+  static bool agent_pays(AgentUse& use);
+  void count_calls(Space& space, uint64_t of_agent, uint64_t others) const;
+  Result<void> end_agent_that_costs();
 
   // agent_end.cpp
   Result<void> end_agent_if_touched(trace::SyscallEvent& event);
@@ -415,6 +425,7 @@ class Recorder::Impl {
   // release.cpp
   Result<void> set_task_free(Task& task);
   Result<tracee::StopStatus> follow_to_end();
+  void lead_on(pid_t pid, const tracee::StopStatus& stop);
   // After a remote system call at a signal stop: brings the guest back to one of the same signal.
   Result<void> restore_signal_stop();
 
@@ -504,7 +515,8 @@ class Recorder::Impl {
   bool has_rdrand_ = false, has_rdseed_ = false;  // the processor
   RandomInstructionFinder random_instructions_;
   VsyscallFinder vsyscalls_;
-  AgentCookies agent_cookies_;  // of the first agent on
+  AgentCookies agent_cookies_;                    // of the first agent on
+  std::optional<StopsBySignal> stops_by_signal_;  // of its filter, under filters of others
   bool agent_serves_epolls_ = false;
   bool files_shared_ = false;  // descriptors, by processes with memory of their own
   TscMirror tsc_mirror_;       // on while run() lets the guest run freely
@@ -570,6 +582,12 @@ class Recorder::Impl {
   snapshot::AddressSpace last_memory_;  // of the task that ended last
   pid_t free_pid_ = -1;                 // goes on by itself
   bool follows_free_ = false;           // some of those that do stay traced
+  // Those that do not pass the agent's filter by themselves, and whether they are in a call.
+  struct Followed {
+    tracee::Tracee tracee;
+    bool in_call = false;
+  };
+  std::map<pid_t, Followed> followed_;
 };
 
 }  // namespace rchk::record

@@ -41,14 +41,17 @@ Result<void> Recorder::Impl::set_task_free(Task& task) {
   task_ = &task;
   // One that waits in a call is made to leave it, and makes it again.
   if (task.state == TaskState::kRunning && !task.unread) RCHK_TRY(task.tracee.interrupt());
+  bool at_entry = false;  // of a call that has not begun
   while (task.state == TaskState::kRunning) {
     StopStatus stop;
     if (task.unread) {
       stop = *std::exchange(task.unread, std::nullopt);
     } else {
       RCHK_TRY_ASSIGN(stop, task.tracee.wait());
+      RCHK_TRY_ASSIGN(stop, come_to_entry(task, stop));
     }
     if (stop.is_gone()) return fail(ErrorKind::kGone, "the task ended");
+    at_entry = stop.kind == StopStatus::Kind::kSyscall && !task.call;
     if (stop.kind == StopStatus::Kind::kSyscall || stop.kind == StopStatus::Kind::kInterrupted) {
       task.state = TaskState::kStopped;
     } else if (stop.kind == StopStatus::Kind::kSignal) {
@@ -59,7 +62,11 @@ Result<void> Recorder::Impl::set_task_free(Task& task) {
       RCHK_TRY(task.tracee.resume(ResumeMode::kSyscall));
     }
   }
-  if (task.call) {
+  if (at_entry) {
+    RCHK_TRY_ASSIGN(const Registers registers, task.tracee.registers());
+    task.call = call_at_entry(registers);
+    RCHK_TRY(take_call_back());
+  } else if (task.call) {
     RCHK_TRY_ASSIGN(Registers registers, task.tracee.registers());
     const auto result = static_cast<int64_t>(registers.rax);
     if (is_restart(result) || result == -EINTR) {
@@ -96,10 +103,45 @@ Result<void> Recorder::Impl::set_task_free(Task& task) {
   }
   // Unlike PTRACE_DETACH this ends a stop of its process.
   if (task.in_group_stop) ::kill(task.process->pid, SIGSTOP);
-  RCHK_TRY(task.tracee.resume(ResumeMode::kContinue, signal));
   follows_free_ = true;
+  if (task.tracee.passes_filters_from()) {
+    RCHK_TRY(task.tracee.resume(ResumeMode::kSyscall, signal));
+    followed_.insert_or_assign(task.tid, Followed{std::move(task.tracee)});
+    return {};
+  }
+  RCHK_TRY(task.tracee.resume(ResumeMode::kContinue, signal));
   task.tracee.forget();
   return {};
+}
+
+// From its stop to the next one, as if nobody traced it. One that has been killed will be heard of.
+void Recorder::Impl::lead_on(pid_t pid, const StopStatus& stop) {
+  const int signal = stop.kind == StopStatus::Kind::kSignal ? stop.value : 0;
+  const bool in_group_stop = stop.kind == StopStatus::Kind::kGroupStop;
+  if (followed_.empty()) {
+    tracee::Tracee tracee = tracee::Tracee::adopt(pid);
+    (void)(in_group_stop ? tracee.listen() : tracee.resume(ResumeMode::kContinue, signal));
+    tracee.forget();
+    return;
+  }
+  auto known = followed_.find(pid);
+  if (known == followed_.end()) {
+    known = followed_.emplace(pid, Followed{tracee::Tracee::adopt(pid)}).first;
+    tracee::Tracee& made = known->second.tracee;
+    const Result<Registers> now = made.registers();
+    // The pc behind a call is in rcx (SDM vol. 2B, SYSCALL).
+    if (now) made.pass_filters_from_birth(stops_by_signal_->shown_pc, {now->rcx});
+  }
+  auto& [tracee, in_call] = known->second;
+  tracee.take_note(stop);
+  if (stop.kind == StopStatus::Kind::kEvent && stop.value == tracee::kEventExec) in_call = true;
+  if (in_group_stop) {
+    (void)tracee.listen();
+  } else if (stop.kind == StopStatus::Kind::kSyscall && !std::exchange(in_call, !in_call)) {
+    (void)tracee.resume_call();
+  } else {
+    (void)tracee.resume(ResumeMode::kSyscall, signal);
+  }
 }
 
 // Lets those go on that cannot be left alone, until all have ended. Returns the first process's
@@ -112,17 +154,15 @@ Result<StopStatus> Recorder::Impl::follow_to_end() {
     if (pid < 0 && errno == EINTR) continue;
     if (pid < 0) break;
     const StopStatus stop = tracee::decode_wait_status(status);
-    if (stop.is_gone()) {
-      if (pid == free_pid_) end = stop;
+    if (!stop.is_gone()) {
+      lead_on(pid, stop);
       continue;
     }
-    tracee::Tracee tracee = tracee::Tracee::adopt(pid);
-    const int signal = stop.kind == StopStatus::Kind::kSignal ? stop.value : 0;
-    // One that has been killed will be heard of.
-    (void)(stop.kind == StopStatus::Kind::kGroupStop
-               ? tracee.listen()
-               : tracee.resume(ResumeMode::kContinue, signal));
-    tracee.forget();
+    if (pid == free_pid_) end = stop;
+    if (const auto known = followed_.find(pid); known != followed_.end()) {
+      known->second.tracee.forget();
+      followed_.erase(known);
+    }
   }
   if (!end) return fail_errno("waiting for the guest");
   return *end;

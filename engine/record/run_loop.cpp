@@ -275,18 +275,19 @@ Result<RecorderStop> Recorder::Impl::step(Task& task, const RunLimits& limits) {
 Result<void> Recorder::Impl::resume(ResumeMode mode) {
   Task& task = *task_;
   task.state = TaskState::kRunning;
-  if (task.call) task.call->at_entry = false;
+  const bool from_entry = task.call && std::exchange(task.call->at_entry, false);
   if (task.in_group_stop) return task.tracee.listen();
   const int signal = task.signal ? task.signal->si_signo : 0;
   task.signal.reset();
   task.signal_reported = false;
   if (!task.call && !task.fatal_signal_recorded) task.behind_event = false;
   if (!task.call && task.space->agent) become_user_of_agent(task);
-  // Its calls stop by themselves, but for those of the agent's.
-  if (mode == ResumeMode::kSyscall && task.process->filtered && !task.call) {
-    mode = ResumeMode::kContinue;
-  }
-  RCHK_TRY(task.tracee.resume(mode, signal));
+  // Its calls stop by themselves, but for those of the agent's. Under filters of others that takes
+  // a stop more.
+  const bool is_filtered =
+      task.process->filtered && (task.space->agent || !task.tracee.passes_filters_from());
+  if (mode == ResumeMode::kSyscall && is_filtered && !task.call) mode = ResumeMode::kContinue;
+  RCHK_TRY(from_entry ? task.tracee.resume_call(signal) : task.tracee.resume(mode, signal));
   task.signal_stop = 0;
   return {};
 }

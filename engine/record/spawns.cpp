@@ -75,6 +75,10 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task(const RunLimits& l
     child->tracee.forget();
     return MaybeStop();
   }
+  if (const auto from = parent.tracee.passes_filters_from()) {
+    child->tracee.pass_filters_from_birth(*from,
+                                          parent.call->before.pc() + kSyscallInstructionBytes);
+  }
   const SpawnRequest request = request_of(*parent.call, parent.tracee);
   const bool thread = (request.flags & CLONE_THREAD) != 0;
   const bool same_memory = (request.flags & CLONE_VM) != 0;
@@ -125,8 +129,9 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task(const RunLimits& l
   if (tasks_.empty() || tasks_.size() == 1) begin_slice(parent);
   tasks_[tid] = std::move(child);
   parent.call->spawned = tid;
-  if (thread || !same_memory) return MaybeStop();
-  // A process in its parent's memory, which waits in the call.
+  const bool parent_waits = (request.flags & CLONE_VFORK) != 0;
+  if (thread || !(same_memory || parent_waits)) return MaybeStop();
+  // Its parent waits in the call, or has its memory and is to wait.
   parent.call->spawned = -1;
   RCHK_TRY(leave_processor());
   RCHK_TRY(spawned_by_call(made));
@@ -136,7 +141,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task(const RunLimits& l
   // A stop in which the parent waits, as it does.
   RCHK_TRY(resume(ResumeMode::kSyscall));
   return MaybeStop(
-      RecorderStop{.cause = StopCause::kForked, .child = made.process->pid, .vfork = true});
+      RecorderStop{.cause = StopCause::kForked, .child = made.process->pid, .vfork = same_memory});
 }
 
 // Writes the first event of a task that task_ has made.

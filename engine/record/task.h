@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include <linux/seccomp.h>
+
 #include "engine/record/agent.h"
 #include "engine/record/breakpoints.h"
 #include "engine/record/image.h"
@@ -119,6 +121,9 @@ struct AgentUse {
   std::set<GuestAddress> places_tried;    // of calls
   std::map<int, uint32_t> of_descriptor;  // since it was opened
   bool tables_differ = false;             // threads have descriptors of their own
+  uint64_t calls = 0;                     // all that did stop
+  int64_t balance = 0;                    // of stops that one spares (count_calls())
+  int begun = 0;                          // how often
   bool barred = false;                    // code is written to behind the recorder's back
 };
 
@@ -155,6 +160,10 @@ struct Space {
 
 // Signals that the recorder's own traps raise.
 constexpr SignalSet kTrapSignals = signal_bit(SIGSEGV) | signal_bit(SIGTRAP) | signal_bit(SIGSYS);
+constexpr uint64_t kSyscallInstructionBytes = 2;  // of SYSCALL, and of INT 0x80
+// With which a guest gets filters: those of all its threads. Without SPEC_ALLOW some kernels make
+// the processor slower for them.
+constexpr uint64_t kFilterFlags = SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_SPEC_ALLOW;
 constexpr int kSeccompCode = 1;  // SYS_SECCOMP, si_code of a SIGSYS that a filter raises
 
 // These are raised by instructions, and the kernel kills a thread that blocks them then.

@@ -137,10 +137,9 @@ Result<int64_t> Recorder::Impl::install_filter(std::span<const sock_filter> code
   if (task_->tracee.read_memory(room, kept) != kept.size()) return -EFAULT;
   RCHK_TRY(task_->tracee.write_memory(room, request));
   const auto install = [&] {
-    // Without SPEC_ALLOW some kernels make the processor slower for it.
-    constexpr uint64_t kFlags = SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_SPEC_ALLOW;
-    return task_->tracee.remote_syscall(task_->space->confinement.gadget, SYS_seccomp,
-                                        {SECCOMP_SET_MODE_FILTER, kFlags, room.value + code_bytes});
+    return task_->tracee.remote_syscall(
+        task_->space->confinement.gadget, SYS_seccomp,
+        {SECCOMP_SET_MODE_FILTER, kFilterFlags, room.value + code_bytes});
   };
   RCHK_TRY_ASSIGN(int64_t result, install());
   if (result == -EACCES) {

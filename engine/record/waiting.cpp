@@ -165,8 +165,10 @@ Result<bool> Recorder::Impl::wait_for_any(bool block) {
         found->second->tracee.forget();
         tasks_.erase(found);
       }
+      const auto passes_from = task->tracee.passes_filters_from();
       task->tracee.forget();
       task->tracee = tracee::Tracee::adopt(got);
+      task->tracee.pass_filters_from(passes_from);
       task->tid = got;
       found = tasks_.emplace(got, std::move(task)).first;
     }
@@ -179,9 +181,12 @@ Result<bool> Recorder::Impl::wait_for_any(bool block) {
     }
     return true;
   }
-  found->second->tracee.take_note(stop);
-  found->second->unread = stop;
-  RCHK_TRY(settle_agent(*found->second));
+  Task& task = *found->second;
+  task.tracee.take_note(stop);
+  const Result<StopStatus> at_entry = come_to_entry(task, stop);
+  if (!at_entry && at_entry.error().kind == ErrorKind::kGone) return true;  // to be heard of
+  RCHK_TRY_ASSIGN(task.unread, at_entry);
+  RCHK_TRY(settle_agent(task));
   return true;
 }
 

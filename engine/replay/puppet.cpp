@@ -57,7 +57,8 @@ Result<std::unique_ptr<Puppet>> Puppet::adopt(Forked forked, const trace::EventS
 }
 
 Result<void> Puppet::place_gadget(AddressRange avoided) {
-  std::vector<AddressRange> taken{avoided};
+  std::vector<AddressRange> taken = kept_clear_;
+  taken.push_back(avoided);
   for (const auto& [begin, mapping] : space_.mappings()) taken.push_back(mapping.range);
   for (const auto& [begin, own] : own_ranges_) taken.push_back(own);
   GuestAddress place{kLowestMapping};
@@ -87,6 +88,12 @@ Result<void> Puppet::move_gadget(AddressRange range) {
   return {};
 }
 
+Result<void> Puppet::keep_clear(AddressRange range) {
+  kept_clear_.push_back(range);
+  kept_clear_ = snapshot::normalized(std::move(kept_clear_));
+  return move_gadget(range);
+}
+
 uint64_t Puppet::next_serial() {
   static uint64_t last = 0;
   return ++last;
@@ -99,6 +106,7 @@ Result<std::unique_ptr<Puppet>> Puppet::fork(Sharing sharing) {
   puppet->gadget_ = gadget_;
   puppet->space_ = space_;
   puppet->own_ranges_ = own_ranges_;
+  puppet->kept_clear_ = kept_clear_;
   puppet->code_versions_ = code_versions_;
   puppet->descriptors_ = descriptors_;
   puppet->translation_ = translation_;
@@ -319,6 +327,7 @@ std::optional<GuestAddress> Puppet::free_range_near(AddressRange code, uint64_t 
   const uint64_t lowest = code.end.value > kReach ? code.end.value - kReach : 0;
   const uint64_t highest = std::min(code.begin.value + kReach, kUserEnd);
   std::vector<AddressRange> taken = stack_rooms();
+  taken.insert(taken.end(), kept_clear_.begin(), kept_clear_.end());
   taken.push_back(gadget_page());
   for (const auto& [begin, mapping] : space_.mappings()) taken.push_back(mapping.range);
   // What lies in the process and is hidden from the guest as well: the kernel's vDSO in one that

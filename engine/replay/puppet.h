@@ -26,7 +26,7 @@ namespace rchk::replay {
 //   0x20000  the translation engine's state page and branch tables, where they fit
 //   0x400000 the lowest address of a program that is not position independent
 //
-// Each moves away when a guest maps something there.
+// Each moves away when a guest maps something there, or is about to fault there.
 inline constexpr GuestAddress kGadgetPage{0x10000};
 
 // Tells the file behind a shared mapping from others, by the recording machine's numbers.
@@ -83,6 +83,9 @@ class Puppet final : public translate::Host {
   const snapshot::AddressSpace& space() const { return space_; }
   // The kernel makes stacks longer when they are used: takes that into space().
   Result<void> grow_stacks();
+  // Nothing of rchk's own is to be put into `range` from now on: the guest is about to find that it
+  // is not mapped. What the engine has there already is to be moved by it (Engine::make_room).
+  Result<void> keep_clear(AddressRange range);
   // How far stacks grow (RLIMIT_STACK).
   Result<void> set_stack_limit(uint64_t bytes);
   // Where stacks may grow to, as far as room is kept for them.
@@ -183,6 +186,7 @@ class Puppet final : public translate::Host {
   GuestAddress gadget_ = kGadgetPage;
   snapshot::AddressSpace space_;
   std::map<GuestAddress, AddressRange> own_ranges_;  // mapped here by the engine
+  snapshot::RangeSet kept_clear_;                    // normalized
   std::unordered_map<GuestAddress, uint64_t> code_versions_;
   std::map<int, int> descriptors_;
   // Files that the guest may change through shared mappings: one memory for all views of each.

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engine/replay/segment.h"
+#include "engine/translate/access.h"
 #include "engine/translate/decode.h"
 
 namespace rchk::replay {
@@ -39,23 +40,51 @@ StateTarget target_in(const StateEvent& event) {
   return target;
 }
 
+siginfo_t info_of(const trace::SignalEvent& event) {
+  siginfo_t info{};
+  std::memcpy(&info, event.siginfo.data(), std::min(event.siginfo.size(), sizeof(info)));
+  return info;
+}
+
+// Whether it faults itself, where it would learn where to branch to.
+bool reads_from_nowhere(const translate::TraceStep& branch, const Registers& registers) {
+  const auto accesses = translate::memory_accesses(branch, registers);
+  return accesses && std::any_of(accesses->begin(), accesses->end(), [](const auto& access) {
+           return access.reads && !translate::is_canonical(access.range.begin.value);
+         });
+}
+
 // The state of a branch to an address that is not canonical. The processor faults at the branch, a
 // translation only where that leads to, when the call has stored its return address.
 std::shared_ptr<const StateTarget> wild_branch_of(const trace::Event& event, const Guest& guest) {
   const auto* signal = std::get_if<trace::SignalEvent>(&event.body);
   if (signal == nullptr || signal->place != trace::Place::kAtFault) return nullptr;
-  siginfo_t info{};
-  std::memcpy(&info, signal->siginfo.data(), std::min(signal->siginfo.size(), sizeof(info)));
+  const siginfo_t info = info_of(*signal);
   if (info.si_signo != SIGSEGV || info.si_code != SI_KERNEL) return nullptr;
-  uint8_t code[translate::kMaxInstructionBytes] = {};
-  const size_t got = guest.puppet->read_memory(signal->registers.pc(), code);
-  translate::Instruction instruction;
-  const bool decoded = translate::decode(code, got, instruction) == translate::DecodeStatus::kOk;
-  if (!decoded || !is_indirect_branch(instruction)) return nullptr;
+  translate::TraceStep branch;
+  branch.pc = signal->registers.rip;
+  const size_t got = guest.puppet->read_memory(signal->registers.pc(), branch.bytes);
+  const bool decoded = translate::decode(branch.bytes.data(), got, branch.instruction) ==
+                       translate::DecodeStatus::kOk;
+  if (!decoded || !is_indirect_branch(branch.instruction)) return nullptr;
+  if (reads_from_nowhere(branch, signal->registers)) return nullptr;
   StateTarget target;
   target.registers = signal->registers;
   target.at_wild_branch = true;
   return std::make_shared<const StateTarget>(std::move(target));
+}
+
+// Around what an instruction has no access to. Nothing if that does not fault at an address.
+std::optional<AddressRange> unmapped_at(const trace::Event& event) {
+  constexpr uint64_t kAround = 1 << 20;
+  const auto* signal = std::get_if<trace::SignalEvent>(&event.body);
+  if (signal == nullptr || signal->place != trace::Place::kAtFault) return std::nullopt;
+  const siginfo_t info = info_of(*signal);
+  if (info.si_signo != SIGSEGV || info.si_code != SEGV_MAPERR) return std::nullopt;
+  const auto address = reinterpret_cast<uint64_t>(info.si_addr);
+  const uint64_t first = address - std::min(address, kAround);
+  return AddressRange{GuestAddress{first}.page_floor(),
+                      GuestAddress{address + kAround}.page_floor()};
 }
 
 std::optional<trace::Place> place_of(const trace::EventBody& body) {
@@ -194,6 +223,11 @@ Result<Replayer::Segment> Replayer::segment_behind(const Guest& guest) {
   if (next.value >= source_.event_count()) return segment;
   RCHK_TRY_ASSIGN(segment.event, source_.event(next));
   segment.end = Segment::End::kTrap;
+  if (const auto unmapped = unmapped_at(*segment.event)) {
+    // What is rchk's own would not fault.
+    RCHK_TRY(guest.puppet->keep_clear(*unmapped));
+    RCHK_TRY(engine_->make_room(*unmapped));
+  }
   const std::optional<trace::Place> place = place_of(segment.event->body);
   if (auto target = wild_branch_of(*segment.event, guest)) {
     segment.end = Segment::End::kState;

@@ -177,7 +177,9 @@ Tracee Tracee::adopt(pid_t pid) { return Tracee(pid); }
 Tracee::Tracee(Tracee&& other) noexcept
     : pid_(std::exchange(other.pid_, -1)),
       memory_fd_(std::exchange(other.memory_fd_, -1)),
-      expects_signals_(other.expects_signals_) {}
+      expects_signals_(other.expects_signals_),
+      passes_from_(other.passes_from_),
+      hidden_pc_(other.hidden_pc_) {}
 
 Tracee& Tracee::operator=(Tracee&& other) noexcept {
   if (this != &other) {
@@ -185,6 +187,8 @@ Tracee& Tracee::operator=(Tracee&& other) noexcept {
     pid_ = std::exchange(other.pid_, -1);
     memory_fd_ = std::exchange(other.memory_fd_, -1);
     expects_signals_ = other.expects_signals_;
+    passes_from_ = other.passes_from_;
+    hidden_pc_ = other.hidden_pc_;
   }
   return *this;
 }
@@ -420,8 +424,36 @@ Result<void> Tracee::interrupt() {
   return {};
 }
 
+// The kernel asks filters behind the stop at a call's entry (kernel/entry/common.c,
+// syscall_trace_enter), and they see the registers as they are then.
+Result<void> Tracee::resume_call(int signal) {
+  if (passes_from_) {
+    RCHK_TRY_ASSIGN(Registers now, registers());
+    hidden_pc_ = now.pc();
+    now.rip = passes_from_->value;
+    RCHK_TRY(set_registers(now));
+  }
+  return resume(ResumeMode::kSyscall, signal);
+}
+
+void Tracee::pass_filters_from_birth(GuestAddress from, GuestAddress pc) {
+  passes_from_ = from;
+  hidden_pc_ = pc;
+  show_pc_again();
+}
+
+// One that cannot be told has been killed.
+void Tracee::show_pc_again() {
+  const std::optional<GuestAddress> pc = std::exchange(hidden_pc_, std::nullopt);
+  Result<Registers> now = pc ? registers() : Result<Registers>(Registers());
+  if (!pc || !now || now->pc() != *passes_from_) return;
+  now->rip = pc->value;
+  (void)set_registers(*now);
+}
+
 void Tracee::note(const StopStatus& stop) {
   if (stop.is_gone()) pid_ = -1;
+  if (hidden_pc_ && !stop.is_gone()) show_pc_again();
   // A descriptor of /proc/PID/mem stays with the memory that execve did away with.
   const bool execs = stop.kind == StopStatus::Kind::kEvent && stop.value == kEventExec;
   if (memory_fd_ >= 0 && (stop.is_gone() || execs)) {
@@ -454,15 +486,12 @@ Result<std::optional<StopStatus>> Tracee::poll() {
   return std::optional<StopStatus>(stop);
 }
 
-// Runs on to the next stop of a system call, noting a process that it made; signals that come
-// meanwhile are put back for later.
-Result<StopStatus> Tracee::wait_for_syscall_stop(std::optional<pid_t>* new_process) {
+Result<void> Tracee::wait_for_syscall_stop(std::optional<pid_t>* new_process) {
   for (;;) {
-    RCHK_TRY(resume(ResumeMode::kSyscall));
     RCHK_TRY_ASSIGN(const StopStatus stop, wait());
     switch (stop.kind) {
       case StopStatus::Kind::kSyscall:
-        return stop;
+        return {};
       case StopStatus::Kind::kEvent:
         if (stop.value == kEventExit) return fail(ErrorKind::kGone, "the process is exiting");
         if (new_process != nullptr && stop.value != kEventSeccomp) {
@@ -492,6 +521,7 @@ Result<StopStatus> Tracee::wait_for_syscall_stop(std::optional<pid_t>* new_proce
       case StopStatus::Kind::kKilled:
         return fail(ErrorKind::kGone, "the process ended");
     }
+    RCHK_TRY(resume(ResumeMode::kSyscall));
   }
 }
 
@@ -518,6 +548,7 @@ Result<void> Tracee::unblock_signals(uint64_t mask) {
 Result<void> Tracee::run_to_gadget_entry(GuestAddress gadget) {
   constexpr uint64_t kSyscallInstructionBytes = 2;
   for (;;) {
+    RCHK_TRY(resume(ResumeMode::kSyscall));
     RCHK_TRY(wait_for_syscall_stop(nullptr));
     RCHK_TRY_ASSIGN(const Registers now, registers());
     if (now.rip == gadget.value + kSyscallInstructionBytes) return {};
@@ -551,6 +582,7 @@ Result<int64_t> Tracee::remote_syscall(GuestAddress gadget, int64_t number,
   RCHK_TRY(set_registers(call));
   RCHK_TRY_ASSIGN(const uint64_t mask, block_signals());
   RCHK_TRY(run_to_gadget_entry(gadget));
+  RCHK_TRY(resume_call());
   RCHK_TRY(wait_for_syscall_stop(nullptr));
   RCHK_TRY_ASSIGN(const Registers after, registers());
   RCHK_TRY(unblock_signals(mask));
@@ -574,6 +606,7 @@ Result<Tracee> Tracee::fork(GuestAddress gadget, Kinship kinship) {
   RCHK_TRY_ASSIGN(const uint64_t mask, block_signals());
   std::optional<pid_t> new_pid;
   RCHK_TRY(run_to_gadget_entry(gadget));
+  RCHK_TRY(resume_call());
   RCHK_TRY(wait_for_syscall_stop(&new_pid));
   RCHK_TRY_ASSIGN(const Registers after, registers());
   RCHK_TRY(unblock_signals(mask));
@@ -583,6 +616,7 @@ Result<Tracee> Tracee::fork(GuestAddress gadget, Kinship kinship) {
   }
   Tracee child(*new_pid);
   child.expects_signals_ = expects_signals_;
+  child.passes_from_ = passes_from_;
   RCHK_TRY(child.wait());
   RCHK_TRY(child.set_usual_options());
   RCHK_TRY(child.set_registers(saved));

@@ -149,6 +149,15 @@ class Tracee {
   // Leaves it to itself: somebody else has the trace relation, or it has ended.
   void forget();
 
+  // Filters of seccomp let calls pass that are made from `pc`: those that resume_call() and remote
+  // system calls go on with seem to be, which need no memory there. Forks by fork() inherit it.
+  void pass_filters_from(std::optional<GuestAddress> pc) { passes_from_ = pc; }
+  std::optional<GuestAddress> passes_filters_from() const { return passes_from_; }
+  // From a call's entry on to its exit.
+  Result<void> resume_call(int signal = 0);
+  // For one at its first stop that a call has made which seemed to be made from `from`. `pc` is
+  // where it begins.
+  void pass_filters_from_birth(GuestAddress from, GuestAddress pc);
   // Keeps filters of seccomp from being asked, for as long as it is traced. kMachine where that is
   // not allowed.
   Result<void> suspend_filters();
@@ -171,12 +180,18 @@ class Tracee {
   Result<void> unblock_signals(uint64_t mask);
   Result<void> require_gadget(GuestAddress gadget) const;
   Result<void> run_to_gadget_entry(GuestAddress gadget);
-  Result<StopStatus> wait_for_syscall_stop(std::optional<pid_t>* new_process);
+  // Until the next stop of a call, noting a process that it made; signals that come meanwhile are
+  // put back for later.
+  Result<void> wait_for_syscall_stop(std::optional<pid_t>* new_process);
+  void show_pc_again();
 
   pid_t pid_ = -1;
   mutable int memory_fd_ = -1;
   bool expects_signals_ = true;
   bool stops_later_ = false;  // a SIGSTOP came during a remote system call
+  std::optional<GuestAddress> passes_from_;
+  // Of a call that is made from there, for all that filters see: where it is made from.
+  std::optional<GuestAddress> hidden_pc_;
 };
 
 // Decodes waitpid's status of a seized tracee.

@@ -258,6 +258,18 @@ bool is_patched_random(Cursor& cursor, const Instruction& out) {
          cursor.peek(1) >= kLeastModrm && out.rep != 0xf3 && !out.lock;
 }
 
+// What is not executed as it is, and would be without the prefix.
+void refuse_prefixes(Instruction& out) {
+  if (out.kind == InstructionClass::kOrdinary || out.kind == InstructionClass::kUnsupported) return;
+  if (out.lock) {
+    out.kind = InstructionClass::kInvalid;  // SDM vol. 2A, LOCK
+  } else if (is_indirect_branch(out) && out.operand_size_16 && (out.rex & 8) == 0) {
+    // AMD's processors take 16 bits then, Intel's all (SDM vol. 2A, JMP).
+    out.kind = InstructionClass::kUnsupported;
+    out.detail = "a near branch with an operand size prefix";
+  }
+}
+
 }  // namespace
 
 DecodeStatus decode(const uint8_t* bytes, size_t available, Instruction& out) {
@@ -269,6 +281,7 @@ DecodeStatus decode(const uint8_t* bytes, size_t available, Instruction& out) {
     else
       decode_one_byte(cursor, out);
     if (!cursor.truncated()) describe_legacy_effects(out);
+    if (!cursor.truncated()) refuse_prefixes(out);
   }
   if (cursor.position() > kMaxInstructionBytes) {
     out.kind = InstructionClass::kInvalid;  // #GP, which Linux makes SIGSEGV

@@ -228,9 +228,12 @@ void describe_one_byte_high(Instruction& out) {
     case 0xf7:
       return group3(out);
     case 0xfe:
+      if (out.reg() > 1) {
+        out.kind = InstructionClass::kInvalid;
+        return;
+      }
       flags(out, 0, kAllFlags & ~kCF);
       out.pure = !memory;
-      if (out.reg() > 1) out.kind = InstructionClass::kInvalid;
       return;
     case 0xff:
       return group5(out);

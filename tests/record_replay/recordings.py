@@ -52,7 +52,6 @@ def tests(_options):
         Test("recordings/dirty_trackers", dirty_trackers),
         Test("recordings/without_snapshots", without_snapshots),
         Test("recordings/beside_waiting", beside_waiting),
-        Test("recordings/under_filter", under_filter),
         Test("recordings/begins_late", begins_late),
         Test("recordings/moves_far", moves_far),
     ]
@@ -250,63 +249,6 @@ def beside_waiting():
     taken = re.search(r"^page snapshots +(\d+)", said, re.M)
     require(taken and int(taken.group(1)) >= 4, f"too few page snapshots:\n{said}")
     require_status("verify", 0, run(process.RCHK, "verify", "--restore", recording))
-    shutil.rmtree(folder)
-
-
-UNDER_FILTER = """
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
-// With arguments: sets a filter that refuses getsid, and becomes that program. Without: reads the
-// clock for long enough to have snapshots, and calls what is refused.
-int main(int count, char** arguments) {
-  if (count > 1) {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getsid, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-    struct sock_fprog program = {4, code};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return 1;
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) return 1;
-    execv(arguments[1], arguments + 1);
-    return 1;
-  }
-  struct timespec now;
-  int refused = 0;
-  for (int i = 0; i < 20000; i++) clock_gettime(CLOCK_MONOTONIC, &now);
-  for (int i = 0; i < 100; i++) refused += getsid(0) == -1;
-  printf("%d\\n", refused);
-  return 0;
-}
-"""
-
-
-def under_filter():
-    """rchk in a sandbox, as in a container: calls that its filter refuses are recorded as such, and
-    there are page snapshots."""
-    folder = scratch("recordings/under_filter")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    source = folder / "filtered.c"
-    source.write_text(UNDER_FILTER)
-    program = guests.compile_program(source, folder / "filtered", ["-O1"])
-    recording = folder / "recording.rchk"
-    done = run(program, process.RCHK, "record", "--snapshots", "50", "-o", recording, "--", program)
-    require_status("record", 0, done)
-    require(done.stdout == b"100\n", f"calls were made that are refused: {text_of(done)}")
-    said = run(process.RCHK, "info", recording).stdout.decode()
-    require(re.search(r"^page snapshots +[1-9]", said, re.M), f"no page snapshots:\n{said}")
-    require_status("verify", 0, run(process.RCHK, "verify", "--restore", recording))
-    said = text_of(run(program, process.RCHK, "doctor"))
-    require(re.search(r"^no +calls without a stop", said, re.M), f"doctor does not say so:\n{said}")
     shutil.rmtree(folder)
 
 

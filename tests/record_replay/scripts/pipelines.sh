@@ -13,16 +13,17 @@ kill -USR1 $$
 while [ $usr1 = 0 ]; do :; done
 
 # A trap that comes while a child runs is taken when the child has ended.
-(sleep 0.05; kill -TERM $$) &
+(sleep 0.05; kill -TERM $$; : > killed) &
 killer=$!
-sleep 0.1
+(until [ -e killed ]; do sleep 0.01; done)
 wait $killer
 echo "killer ended with $?"
 
 trap - TERM
 sleep 60 &
 sleeper=$!
-sleep 0.1  # until it is sleep: a shell that is killed before its exec may say so
+# A shell that is killed before its exec may say so.
+until [ "$(cat /proc/$sleeper/comm)" = sleep ]; do sleep 0.01; done
 kill $sleeper
 wait $sleeper
 echo "sleeper ended with $?"

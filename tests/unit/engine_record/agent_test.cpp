@@ -93,6 +93,31 @@ uint32_t answer(const std::vector<sock_filter>& code, const seccomp_data& data) 
   return 0;
 }
 
+TEST(Agent, UnderOtherFiltersItsOwnRaisesASignalForAllButWhatHasStopped) {
+  constexpr GuestAddress kShown{0x2345678abcde};
+  constexpr uint16_t kData = 4711;
+  const auto filter = agent_filter(kCookies, StopsBySignal{kShown, kData});
+  seccomp_data data{};
+  data.nr = SYS_clock_gettime;
+  data.arch = AUDIT_ARCH_X86_64;
+  data.instruction_pointer = 0x7f0000000000;
+  EXPECT_EQ(answer(filter, data), SECCOMP_RET_TRAP | kData);
+  data.args[4] = kCookies.first;
+  data.args[5] = kCookies.second;
+  EXPECT_EQ(answer(filter, data), SECCOMP_RET_ALLOW);
+  data.nr = SYS_readv;
+  EXPECT_EQ(answer(filter, data), SECCOMP_RET_TRAP | kData);
+  data.instruction_pointer = kShown.value;
+  for (const uint32_t arch : {AUDIT_ARCH_X86_64, AUDIT_ARCH_I386}) {
+    data.arch = arch;
+    EXPECT_EQ(answer(filter, data), SECCOMP_RET_ALLOW);
+  }
+  for (const uint64_t bit : {1ull, 1ull << 40}) {
+    data.instruction_pointer = kShown.value ^ bit;
+    EXPECT_EQ(answer(filter, data), SECCOMP_RET_TRAP | kData);
+  }
+}
+
 TEST(Agent, ItsFilterKnowsItsCallsAlone) {
   const auto filter = agent_filter(kCookies);
   seccomp_data data{};
