@@ -108,7 +108,7 @@ TEST(Agent, UnderOtherFiltersItsOwnRaisesASignalForAllButWhatHasStopped) {
   data.nr = SYS_readv;
   EXPECT_EQ(answer(filter, data), SECCOMP_RET_TRAP | kData);
   data.instruction_pointer = kShown.value;
-  for (const uint32_t arch : {AUDIT_ARCH_X86_64, AUDIT_ARCH_I386}) {
+  for (const uint32_t arch : {uint32_t{AUDIT_ARCH_X86_64}, uint32_t{AUDIT_ARCH_I386}}) {
     data.arch = arch;
     EXPECT_EQ(answer(filter, data), SECCOMP_RET_ALLOW);
   }
