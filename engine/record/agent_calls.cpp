@@ -53,19 +53,17 @@ StopsBySignal random_stops(uint64_t random) {
 
 }  // namespace
 
-// Of several filters the strictest answer holds.
-bool Recorder::Impl::has_other_filters() {
+bool has_other_filters() {
   static const bool has_them = is_filtered(getpid());
   return has_them;
 }
 
 ProbeResult probe_agent() {
-  const bool has_other_filters = is_filtered(getpid());
   ProbeResult result;
   result.name = "calls without a stop";
-  result.works = !has_other_filters || may_add_filters();
+  result.works = !has_other_filters() || may_add_filters();
   result.detail = !result.works ? "the seccomp filter that rchk runs under allows no others"
-                  : has_other_filters
+                  : has_other_filters()
                       ? "under a seccomp filter: where most of a program's calls read the clock, "
                         "files or sockets"
                       : "for programs that read the clock, files or sockets very often";

@@ -130,7 +130,7 @@ std::string Recorder::Impl::obstacle(const Call& call, const Registers& register
   return {};
 }
 
-PendingCall Recorder::Impl::call_at_entry(const Registers& now) {
+PendingCall call_at_entry(const Registers& now) {
   PendingCall call;
   call.before = now;
   call.before.rax = now.orig_rax;

@@ -36,13 +36,8 @@ std::optional<PendingCall> call_not_made(const Task& task, const Registers& now)
   const bool at_entry = now.orig_rax != kNoCall && static_cast<int64_t>(now.rax) == -ENOSYS &&
                         now.rcx == now.rip && !same_guest_state(now, task.last_registers);
   if (task.call || !at_entry) return std::nullopt;
-  PendingCall call;
+  PendingCall call = call_at_entry(now);
   call.entry.call = syscalls::call_of(static_cast<int32_t>(now.orig_rax), now);
-  call.before = now;
-  call.before.rax = now.orig_rax;
-  call.before.orig_rax = kNoCall;
-  call.before.rip -= kSyscallInstructionBytes;
-  call.at_entry = true;
   return call;
 }
 

@@ -39,6 +39,8 @@ class GuestReader final : public syscalls::MemoryReader {
 
 // Whether a signal is one that the recorder sent for another one to be delivered (send_marker()).
 bool is_marker(const siginfo_t& info);
+// The call at whose entry a task's registers are `now`: nothing of it but how it begins.
+PendingCall call_at_entry(const Registers& now);
 // Whether the kernel may let others run before it comes back from the call.
 bool may_block(const PendingCall& call);
 // Whether the call that `task` waits in stores what has come so far, and goes on waiting for more.
@@ -51,6 +53,8 @@ inline snapshot::ReadMemory reader_of(const tracee::Tracee& tracee) {
   };
 }
 
+// Whether rchk, and so what it records, has filters of seccomp that others have set.
+bool has_other_filters();
 // The files that a call has mapped.
 std::vector<snapshot::FileId> files_mapped_by(const trace::SyscallEvent& event);
 // Whether reads of some descriptor wait until more than one byte has come, from this call on.
@@ -202,7 +206,6 @@ class Recorder::Impl {
   void say_what_is_refused(const syscalls::Call& made);
   Result<void> prepare_call(PendingCall& call, const syscalls::Call& made, Registers registers,
                             const RunLimits& limits);
-  static PendingCall call_at_entry(const Registers& now);
   Result<void> take_call_back();
   Result<void> note_pending_signals(const PendingCall& call, int64_t result);
   bool is_caught(int number, const RunLimits& limits) const;
@@ -315,7 +318,6 @@ class Recorder::Impl {
   // So are small reads and writes.
   Result<void> consider_agent(const PendingCall& call, int64_t result);
   bool can_have_agent() const;
-  static bool has_other_filters();
   bool has_cookies();
   Result<bool> begin_agent(trace::MemoryEvent& event);
   Result<bool> map_for_guest(AddressRange range, int protection, trace::MemoryEvent& event);

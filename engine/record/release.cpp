@@ -118,7 +118,7 @@ Result<void> Recorder::Impl::set_task_free(Task& task) {
 void Recorder::Impl::lead_on(pid_t pid, const StopStatus& stop) {
   const int signal = stop.kind == StopStatus::Kind::kSignal ? stop.value : 0;
   const bool in_group_stop = stop.kind == StopStatus::Kind::kGroupStop;
-  if (followed_.empty()) {
+  if (!stops_by_signal_) {
     tracee::Tracee tracee = tracee::Tracee::adopt(pid);
     (void)(in_group_stop ? tracee.listen() : tracee.resume(ResumeMode::kContinue, signal));
     tracee.forget();

@@ -30,7 +30,7 @@ constexpr int64_t kMostStored = 16 << 20;
 // Whether rchk's own filters, which each guest has and beside which it has none of its own
 // (docs/notes/seccomp.md), end a process that asks for a userfaultfd.
 bool asking_kills() {
-  static const bool kills = is_filtered(getpid()) && !snapshot::may_ask_for_userfaultfd();
+  static const bool kills = has_other_filters() && !snapshot::may_ask_for_userfaultfd();
   return kills;
 }
 

@@ -89,6 +89,10 @@ Result<void> Puppet::move_gadget(AddressRange range) {
 }
 
 Result<void> Puppet::keep_clear(AddressRange range) {
+  const bool is_kept = std::any_of(
+      kept_clear_.begin(), kept_clear_.end(),
+      [range](AddressRange kept) { return kept.begin <= range.begin && kept.end >= range.end; });
+  if (is_kept) return {};
   kept_clear_.push_back(range);
   kept_clear_ = snapshot::normalized(std::move(kept_clear_));
   return move_gadget(range);

@@ -74,14 +74,16 @@ std::shared_ptr<const StateTarget> wild_branch_of(const trace::Event& event, con
   return std::make_shared<const StateTarget>(std::move(target));
 }
 
-// Around what an instruction has no access to. Nothing if that does not fault at an address.
+// Around what is not mapped where an instruction has wanted it. Nothing if that is no fault of a
+// program's address.
 std::optional<AddressRange> unmapped_at(const trace::Event& event) {
-  constexpr uint64_t kAround = 1 << 20;
+  constexpr uint64_t kAround = 1 << 20, kUserEnd = 1ull << 47;
   const auto* signal = std::get_if<trace::SignalEvent>(&event.body);
   if (signal == nullptr || signal->place != trace::Place::kAtFault) return std::nullopt;
   const siginfo_t info = info_of(*signal);
   if (info.si_signo != SIGSEGV || info.si_code != SEGV_MAPERR) return std::nullopt;
   const auto address = reinterpret_cast<uint64_t>(info.si_addr);
+  if (address >= kUserEnd) return std::nullopt;
   const uint64_t first = address - std::min(address, kAround);
   return AddressRange{GuestAddress{first}.page_floor(),
                       GuestAddress{address + kAround}.page_floor()};
@@ -199,6 +201,12 @@ Result<Outcome> Replayer::advance(Guest& guest, const AdvanceRequest& request) {
     RCHK_TRY(settle(guest));
     if (guest.position >= request.limit) return Outcome{AdvanceStop::kLimit};
     RCHK_TRY_ASSIGN(const Segment segment, segment_behind(guest));
+    const auto unmapped = segment.event ? unmapped_at(*segment.event) : std::nullopt;
+    if (unmapped) {
+      // What is rchk's own would not fault.
+      RCHK_TRY(guest.puppet->keep_clear(*unmapped));
+      RCHK_TRY(engine_->make_room(*unmapped));
+    }
     RCHK_TRY_ASSIGN(const std::optional<Outcome> outcome,
                     run_segment(guest, request, segment, report_at_start, budget));
     if (outcome) return *outcome;
@@ -223,11 +231,6 @@ Result<Replayer::Segment> Replayer::segment_behind(const Guest& guest) {
   if (next.value >= source_.event_count()) return segment;
   RCHK_TRY_ASSIGN(segment.event, source_.event(next));
   segment.end = Segment::End::kTrap;
-  if (const auto unmapped = unmapped_at(*segment.event)) {
-    // What is rchk's own would not fault.
-    RCHK_TRY(guest.puppet->keep_clear(*unmapped));
-    RCHK_TRY(engine_->make_room(*unmapped));
-  }
   const std::optional<trace::Place> place = place_of(segment.event->body);
   if (auto target = wild_branch_of(*segment.event, guest)) {
     segment.end = Segment::End::kState;

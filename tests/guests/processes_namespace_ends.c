@@ -3,16 +3,12 @@
 #include <sched.h>
 #include <signal.h>
 
+#include "namespaces.h"
 #include "tasks.h"
 
 // The end of the first process of a pid namespace kills the others in it, and is over when they
 // have ended and their parents have heard of it (kernel/pid_namespace.c, zap_pid_ns_processes):
 // they sleep, compute, and one is the child of a process outside, which has to wait for it.
-static void put(const char* path, const char* text) {
-  int fd = open(path, O_WRONLY);
-  if (fd >= 0) (void)!write(fd, text, strlen(text)), close(fd);
-}
-
 static void* end_all(void* argument) {
   sleep_ms(2);
   (void)argument;
@@ -74,14 +70,7 @@ static void check(int others) {
 }
 
 int main(void) {
-  char map[32];
-  gid_t group = getgid();
-  snprintf(map, sizeof map, "0 %d 1", getuid());
-  if (unshare(CLONE_NEWUSER) != 0) return skipped();
-  put("/proc/self/setgroups", "deny");
-  put("/proc/self/uid_map", map);
-  snprintf(map, sizeof map, "0 %d 1", group);
-  put("/proc/self/gid_map", map);
+  if (!became_root_of_namespace()) return skipped();
   check(1);
   check(2);
   check(1 | 2 | 4);

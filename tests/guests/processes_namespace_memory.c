@@ -3,15 +3,11 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/uio.h>
+#include "namespaces.h"
 #include "tasks.h"
 
 // Processes that name each other by the numbers of their own namespace, and write to each other's
 // memory: by a /proc of their own, and by process_vm_writev.
-static void put(const char* path, const char* text) {
-  int fd = open(path, O_WRONLY);
-  if (fd >= 0) (void)!write(fd, text, strlen(text)), close(fd);
-}
-
 static volatile int number = 1;
 
 static void store(int file, int value) {
@@ -69,14 +65,7 @@ static void as_first(void) {
 }
 
 int main(void) {
-  char map[32];
-  gid_t group = getgid();
-  snprintf(map, sizeof map, "0 %d 1", getuid());
-  if (unshare(CLONE_NEWUSER) != 0) return skipped();
-  put("/proc/self/setgroups", "deny");
-  put("/proc/self/uid_map", map);
-  snprintf(map, sizeof map, "0 %d 1", group);
-  put("/proc/self/gid_map", map);
+  if (!became_root_of_namespace()) return skipped();
   CHECK(unshare(CLONE_NEWNS | CLONE_NEWPID) == 0);
   pid_t child = forked();
   if (child == 0) {

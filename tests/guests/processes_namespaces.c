@@ -5,23 +5,12 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
+#include "namespaces.h"
 #include "tasks.h"
 
 // Namespaces of users, hosts' names, mounts, networks and processes; a child that is number 1.
-static void put(const char* path, const char* text) {
-  int fd = open(path, O_WRONLY);
-  if (fd >= 0) (void)!write(fd, text, strlen(text)), close(fd);
-}
-
 int main(void) {
-  char map[32];
-  gid_t group = getgid();
-  snprintf(map, sizeof map, "0 %d 1", getuid());
-  if (unshare(CLONE_NEWUSER) != 0) return skipped();
-  put("/proc/self/setgroups", "deny");
-  put("/proc/self/uid_map", map);
-  snprintf(map, sizeof map, "0 %d 1", group);
-  put("/proc/self/gid_map", map);
+  if (!became_root_of_namespace()) return skipped();
   CHECK(getuid() == 0 && unshare(CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC) == 0);
   struct utsname name;
   CHECK(sethostname("inside", 6) == 0 && uname(&name) == 0 && strcmp(name.nodename, "inside") == 0);

@@ -58,6 +58,7 @@ int main(void) {
     CHECK(!reads(code - below) && address == code - below && !writes(code - below));
     CHECK(!calls(code - below) && address == code - below + 8);
   }
+  CHECK(!reads(UINTPTR_MAX) && !writes(UINTPTR_MAX) && !reads((uintptr_t)1 << 63));
   const uintptr_t corrupted = 0x4141414141414141;
   const int before = faults;
   CHECK(!reads(corrupted) && !writes(corrupted) && !calls(corrupted) && !jumps(corrupted));

@@ -6,6 +6,7 @@ import shutil
 
 from harness import guests, process
 from harness.report import Test, check_equal, require, scratch
+from record_replay.recordings import require_status, run, text_of
 
 # With arguments: sets a filter that refuses getsid, and becomes that program.
 FILTER = r"""
@@ -183,17 +184,13 @@ def prepared(name):
     return folder, program(folder, "filter", FILTER)
 
 
-def run(*command):
-    return process.run([str(word) for word in command], timeout=120)
-
-
-def text_of(done):
-    return (done.stdout + done.stderr).decode(errors="replace")
-
-
-def require_status(what, expected, done):
-    require(done.status == expected,
-            f"{what}: exit status {done.status}, not {expected}\n{done.shell()}\n{text_of(done)}")
+def recorded(sandbox, guest, recording, status, *options):
+    """What rchk says of a run under the filter that is to end with `status`; verified."""
+    command = [sandbox, process.RCHK, "record", *options, "-o", recording, "--", guest]
+    done = run(*command)
+    require_status("record", status, done)
+    require_status("verify", 0, run(process.RCHK, "verify", "--restore", recording))
+    return done
 
 
 def snapshots_and_doctor():
@@ -210,15 +207,18 @@ int main(void) {
 """
     guest = program(folder, "guest", source)
     recording = folder / "recording.rchk"
-    done = run(sandbox, process.RCHK, "record", "--snapshots", "50", "-o", recording, "--", guest)
-    require_status("record", 0, done)
+    done = recorded(sandbox, guest, recording, 0, "--snapshots", "50")
     check_equal("output", b"calls 30100\n", done.stdout)
     said = run(process.RCHK, "info", recording).stdout.decode()
     require(re.search(r"^page snapshots +[1-9]", said, re.M), f"no page snapshots:\n{said}")
-    require_status("verify", 0, run(process.RCHK, "verify", "--restore", recording))
     said = text_of(run(sandbox, process.RCHK, "doctor"))
     require(re.search(r"^yes +calls without a stop.*filter", said, re.M), f"doctor says:\n{said}")
     shutil.rmtree(folder)
+
+
+def with_one_more_filter(native):
+    """Its output, where the agent's filter is there as well."""
+    return native.stdout.replace(b"filters 1\n", b"filters 2\n")
 
 
 def phases():
@@ -227,10 +227,8 @@ def phases():
     guest = program(folder, "guest", PHASES)
     recording = folder / "recording.rchk"
     native = run(sandbox, guest)
-    done = run(sandbox, process.RCHK, "record", "--snapshots", "50", "-o", recording, "--", guest)
-    require_status("record", native.status, done)
-    check_equal("output", native.stdout.replace(b"filters 1\n", b"filters 2\n"), done.stdout)
-    require_status("verify", 0, run(process.RCHK, "verify", recording))
+    done = recorded(sandbox, guest, recording, native.status, "--snapshots", "50")
+    check_equal("output", with_one_more_filter(native), done.stdout)
     again = run(process.RCHK, "replay", "-a", recording)
     check_equal("output of the replay", done.stdout, again.stdout)
     shutil.rmtree(folder)
@@ -242,11 +240,9 @@ def released():
     guest = program(folder, "guest", RELEASED)
     recording = folder / "recording.rchk"
     native = run(sandbox, guest)
-    done = run(sandbox, process.RCHK, "record", "-o", recording, "--", guest)
+    done = recorded(sandbox, guest, recording, native.status)
     require("trap flag" in text_of(done), text_of(done))
-    require_status("record", native.status, done)
-    check_equal("output", native.stdout.replace(b"filters 1\n", b"filters 2\n"), done.stdout)
-    require_status("verify", 0, run(process.RCHK, "verify", recording))
+    check_equal("output", with_one_more_filter(native), done.stdout)
     shutil.rmtree(folder)
 
 
@@ -255,7 +251,5 @@ def of_guest(name):
     folder, sandbox = prepared(name)
     guest = guests.named(name).program()
     recording = folder / "recording.rchk"
-    done = run(sandbox, process.RCHK, "record", "--checksums", "5", "-o", recording, "--", guest)
-    require_status("record", 0, done)
-    require_status("verify", 0, run(process.RCHK, "verify", recording))
+    recorded(sandbox, guest, recording, 0, "--checksums", "5")
     shutil.rmtree(folder)
