@@ -11,6 +11,7 @@
 #include <set>
 #include <sstream>
 
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -67,7 +68,6 @@ class Collector {
   Result<void> add_protect(const syscalls::ProtectEffect& effect);
   Result<void> add_remap(const syscalls::RemapEffect& effect);
   void add_discard(const syscalls::DiscardEffect& effect);
-  void add_zeros(AddressRange range);
   Result<void> compare_part(AddressRange part, const ProcMapsEntry* now);
   void find_twins(const std::vector<ProcMapsEntry>& maps);
 
@@ -78,6 +78,14 @@ class Collector {
   AddressChanges found_;
   std::set<Object> twins_;  // of which some part is mapped more than once
 };
+
+// What a hole in a file shows; reading it would fill it again.
+void add_zeros(AddressRange range, std::vector<trace::MemoryWrite>& writes) {
+  constexpr uint64_t kPieceBytes = 1 << 20;
+  for (GuestAddress at = range.begin; at < range.end; at = at + kPieceBytes) {
+    writes.push_back({at, Bytes(std::min(kPieceBytes, range.end - at))});
+  }
+}
 
 bool is_dev_zero(const FileDescriptor& file) {
   struct stat status;
@@ -167,19 +175,11 @@ void Collector::add_discard(const syscalls::DiscardEffect& effect) {
                             std::min(mapping.range.end, effect.range.end)};
     if (mapping.shared && effect.refill == syscalls::Refill::kFresh) continue;
     if (mapping.shared && mapping.backing) {
-      add_zeros(part);
+      add_zeros(part, found_.writes);
       continue;
     }
     change(trace::DiscardChange{part});
-    if (mapping.backing && files_.may_be_written(mapping.backing->file)) add_contents(part);
-  }
-}
-
-// Reading them would fill the hole again.
-void Collector::add_zeros(AddressRange range) {
-  constexpr uint64_t kPieceBytes = 1 << 20;
-  for (GuestAddress at = range.begin; at < range.end; at = at + kPieceBytes) {
-    found_.writes.push_back({at, Bytes(std::min(kPieceBytes, range.end - at))});
+    if (mapping.backing && files_.may_be_changed(mapping.backing->file)) add_contents(part);
   }
 }
 
@@ -442,6 +442,48 @@ Result<void> add_file_changes(const syscalls::Call& call, int64_t result, pid_t 
       }
     }
     found.changes.push_back(trace::MapChange{std::move(mapping)});
+  }
+  return {};
+}
+
+std::vector<FileHole> holes_made(const syscalls::Call& call, int64_t result,
+                                 const snapshot::AddressSpace& space) {
+  std::vector<FileHole> holes;
+  if (call.number != syscalls::nr::madvise || call.arguments[2] != MADV_REMOVE) return holes;
+  for (const auto& effect : syscalls::address_space_effects(call, result, {}).effects) {
+    const auto* discard = std::get_if<syscalls::DiscardEffect>(&effect);
+    if (discard == nullptr) continue;
+    for (const Mapping& mapping : space.overlapping(discard->range)) {
+      if (!mapping.shared || !mapping.backing) continue;
+      const GuestAddress begin = std::max(mapping.range.begin, discard->range.begin);
+      const GuestAddress end = std::min(mapping.range.end, discard->range.end);
+      const uint64_t offset = mapping.backing->offset_bytes + (begin - mapping.range.begin);
+      holes.push_back({mapping.backing->file, offset, end - begin});
+    }
+  }
+  return holes;
+}
+
+// The kernel has taken the file's pages out of the page tables; what is there yet is the process's
+// own. Reading the others would fill the hole again.
+Result<void> add_holes(const std::vector<FileHole>& holes, const tracee::Tracee& tracee,
+                       const FileStore& files, const snapshot::AddressSpace& space,
+                       AddressChanges& found) {
+  for (const FileHole& hole : holes) {
+    for (const auto& [begin, mapping] : space.mappings()) {
+      if (mapping.shared || !mapping.backing) continue;
+      if (!files.are_of_one_file(mapping.backing->file, hole.file)) continue;
+      const uint64_t first = mapping.backing->offset_bytes;
+      const uint64_t from = std::max(first, hole.offset_bytes);
+      const uint64_t to =
+          std::min(first + mapping.range.size(), hole.offset_bytes + hole.size_bytes);
+      if (from >= to) continue;
+      Mapping part = mapping;
+      part.range = range_of(mapping.range.begin + (from - first), to - from);
+      RCHK_TRY_ASSIGN(const auto own, own_pages(tracee, {part}));
+      add_zeros(part.range, found.writes);
+      for (const trace::PageContents& run : own) found.writes.push_back({run.address, run.bytes});
+    }
   }
   return {};
 }

@@ -41,6 +41,19 @@ Result<void> add_file_changes(const syscalls::Call& call, int64_t result, pid_t 
                               const tracee::Tracee& tracee, FileStore& files,
                               snapshot::AddressSpace& space, AddressChanges& found);
 
+// A hole that a call has made in a file through memory.
+struct FileHole {
+  snapshot::FileId file;
+  uint64_t offset_bytes = 0, size_bytes = 0;
+};
+// Those of a call that has just returned (MADV_REMOVE), of a process with `space`.
+std::vector<FileHole> holes_made(const syscalls::Call& call, int64_t result,
+                                 const snapshot::AddressSpace& space);
+// Adds to `found` what private mappings in `space`, the memory of `tracee`, show of them.
+Result<void> add_holes(const std::vector<FileHole>& holes, const tracee::Tracee& tracee,
+                       const FileStore& files, const snapshot::AddressSpace& space,
+                       AddressChanges& found);
+
 // Where in its file a call that has just returned began to write; nothing where it cannot be told.
 std::optional<uint64_t> offset_written(const syscalls::Call& call, int64_t result, pid_t pid);
 

@@ -206,9 +206,12 @@ Result<trace::SyscallEvent> Recorder::Impl::event_of(PendingCall& call, const Re
     AddressChanges changes;
     RCHK_TRY(
         add_file_changes(made, result, task_->tid, task_->tracee, files_, space.memory, changes));
+    RCHK_TRY(add_holes(holes_made(made, result, space.memory), task_->tracee, files_, space.memory,
+                       changes));
     std::move(changes.changes.begin(), changes.changes.end(), std::back_inserter(event.changes));
     std::move(changes.writes.begin(), changes.writes.end(), std::back_inserter(event.writes));
   }
+  say_what_stores_show(event.changes);
   RCHK_TRY(look_at_code_of(event.changes, event.writes));
   RCHK_TRY(end_agent_if_touched(event));
   if (space.reference) note_changes(event.changes, *space.reference->tracker);

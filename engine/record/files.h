@@ -55,6 +55,7 @@ class FileStore {
   void note_opened_for_writing(uint64_t device, uint64_t inode);
   // Whether calls may change the file: what of it is mapped, privately too, changes with it.
   bool any_may_be_written() const { return !writable_.empty(); }
+  bool any_may_be_changed() const { return !writable_.empty() || !changeable_.empty(); }
   bool may_be_written(snapshot::FileId id) const { return writable_.count(id) != 0; }
   // Whether the guest may change it through memory: another process, or another view of it.
   bool may_be_stored_to(snapshot::FileId id) const { return changeable_.count(inode_of(id)) != 0; }
@@ -73,6 +74,10 @@ class FileStore {
   };
   // REQUIRES: add() returned `id`.
   const Version& version(snapshot::FileId id) const { return versions_.at(id); }
+  // Whether two are versions of one file.
+  bool are_of_one_file(snapshot::FileId one, snapshot::FileId other) const {
+    return one == other || inode_of(one) == inode_of(other);
+  }
 
  private:
   // Device, inode, modification time in ns, size.

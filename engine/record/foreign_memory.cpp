@@ -43,10 +43,10 @@ std::vector<AddressRange> ranges_of(GuestAddress iovecs, uint64_t count, uint64_
 
 // One that calls may change.
 bool maps_a_file(const snapshot::AddressSpace& space, const FileStore& files) {
-  if (!space.has_shared() && !files.any_may_be_written()) return false;
+  if (!space.has_shared() && !files.any_may_be_changed()) return false;
   return std::any_of(space.mappings().begin(), space.mappings().end(), [&files](const auto& item) {
     const trace::Mapping& mapping = item.second;
-    return mapping.backing && (mapping.shared || files.may_be_written(mapping.backing->file));
+    return mapping.backing && (mapping.shared || files.may_be_changed(mapping.backing->file));
   });
 }
 
@@ -89,6 +89,36 @@ void Recorder::Impl::note_descriptor(int32_t descriptor) {
   struct stat status;
   if (stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return;
   files_.note_opened_for_writing(status.st_dev, status.st_ino);
+}
+
+void Recorder::Impl::say_what_stores_show(const std::vector<trace::AddressSpaceChange>& changes) {
+  if (!files_.any_may_be_changed()) return;
+  const auto look_at = [this](const trace::Mapping& mapping) {
+    if (!mapping.backing || !files_.may_be_stored_to(mapping.backing->file)) return;
+    bool stored_to = false, shown = false;
+    for (const auto& [tid, task] : tasks_) {
+      for (const auto& [begin, other] : task->space->memory.mappings()) {
+        if (!other.backing) continue;
+        if (!files_.are_of_one_file(other.backing->file, mapping.backing->file)) continue;
+        stored_to |= other.shared && other.writable();
+        shown |= !other.shared;
+      }
+    }
+    if (!stored_to || !shown) return;
+    say_once(
+        fmt::format("{} is mapped both shared, to be stored to, and privately. What is stored from "
+                    "now on shows in the private mapping, but not in a replay, which may differ.",
+                    mapping.name));
+  };
+  for (const trace::AddressSpaceChange& change : changes) {
+    if (const auto* map = std::get_if<trace::MapChange>(&change)) {
+      look_at(map->mapping);
+    } else if (const auto* protect = std::get_if<trace::ProtectChange>(&change)) {
+      for (const trace::Mapping& mapping : task_->space->memory.overlapping(protect->range)) {
+        if (mapping.shared && mapping.writable()) look_at(mapping);
+      }
+    }
+  }
 }
 
 void Recorder::Impl::say_what_outsiders_changed() {
@@ -165,8 +195,10 @@ Result<void> Recorder::Impl::add_foreign_changes(const PendingCall& call, int64_
   }
   std::set<Space*> seen{task_->space.get()};
   const auto is_of_other = [this](const auto& item) { return item.second->space != task_->space; };
-  const bool changes_file = std::any_of(tasks_.begin(), tasks_.end(), is_of_other) &&
-                            changes_stored_file(call.entry.call, result, task_->tid, files_);
+  const std::vector<FileHole> holes = holes_made(call.entry.call, result, task_->space->memory);
+  const bool changes_file =
+      std::any_of(tasks_.begin(), tasks_.end(), is_of_other) &&
+      (!holes.empty() || changes_stored_file(call.entry.call, result, task_->tid, files_));
   for (auto item = tasks_.begin(); changes_file && item != tasks_.end(); ++item) {
     Space& space = *item->second->space;
     if (!seen.insert(&space).second || !maps_a_file(space.memory, files_)) continue;
@@ -175,6 +207,7 @@ Result<void> Recorder::Impl::add_foreign_changes(const PendingCall& call, int64_
     AddressChanges changes;
     RCHK_TRY(add_file_changes(call.entry.call, result, task_->tid, task->tracee, files_,
                               space.memory, changes));
+    RCHK_TRY(add_holes(holes, task->tracee, files_, space.memory, changes));
     if (changes.changes.empty() && changes.writes.empty()) continue;
     trace::MemoryEvent& event = events[&space];
     event.changes = std::move(changes.changes);

@@ -390,6 +390,8 @@ class Recorder::Impl {
     AddressRange range;
   };
   std::vector<ForeignStore> foreign_stores(const PendingCall& call, int64_t result);
+  // Says where private mappings show what is stored through shared ones, which no replay does.
+  void say_what_stores_show(const std::vector<trace::AddressSpaceChange>& changes);
   // Notes files that calls may change.
   void note_opened(const PendingCall& call, int64_t result);
   void note_descriptor(int32_t descriptor);

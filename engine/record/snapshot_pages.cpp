@@ -111,12 +111,12 @@ void Recorder::Impl::note_for_snapshots(Space& space, const trace::EventBody& bo
 
 void Recorder::Impl::note_shown_of_files(Space& space,
                                          const std::vector<trace::MemoryWrite>& writes) {
-  if (!files_.any_may_be_written()) return;
+  if (!files_.any_may_be_changed()) return;
   const size_t known = space.shown_of_files.size();
   for (const trace::MemoryWrite& write : writes) {
     const trace::Mapping* const mapping = space.memory.find(write.address);
     if (mapping == nullptr || mapping->shared || !mapping->backing) continue;
-    if (!files_.may_be_written(mapping->backing->file)) continue;
+    if (!files_.may_be_changed(mapping->backing->file)) continue;
     space.shown_of_files.push_back(range_of(write.address, write.bytes.size()).pages());
   }
   if (space.shown_of_files.size() == known) return;

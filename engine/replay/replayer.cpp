@@ -54,8 +54,15 @@ bool reads_from_nowhere(const translate::TraceStep& branch, const Registers& reg
          });
 }
 
+// Whether the program can store to its code at `pc`, or has it elsewhere too, where it can.
+bool may_be_stored_to(GuestAddress pc, const Guest& guest) {
+  const snapshot::Mapping* const mapping = guest.puppet->space().find(pc);
+  return mapping != nullptr && (mapping->shared || mapping->writable());
+}
+
 // The state of a branch to an address that is not canonical. The processor faults at the branch, a
-// translation only where that leads to, when the call has stored its return address.
+// translation only where that leads to, when the call has stored its return address. Of code that
+// the program may yet store to it shows only there whether it is one.
 std::shared_ptr<const StateTarget> wild_branch_of(const trace::Event& event, const Guest& guest) {
   const auto* signal = std::get_if<trace::SignalEvent>(&event.body);
   if (signal == nullptr || signal->place != trace::Place::kAtFault) return nullptr;
@@ -66,8 +73,9 @@ std::shared_ptr<const StateTarget> wild_branch_of(const trace::Event& event, con
   const size_t got = guest.puppet->read_memory(signal->registers.pc(), branch.bytes);
   const bool decoded = translate::decode(branch.bytes.data(), got, branch.instruction) ==
                        translate::DecodeStatus::kOk;
-  if (!decoded || !is_indirect_branch(branch.instruction)) return nullptr;
-  if (reads_from_nowhere(branch, signal->registers)) return nullptr;
+  const bool is_branch = decoded && is_indirect_branch(branch.instruction) &&
+                         !reads_from_nowhere(branch, signal->registers);
+  if (!is_branch && !may_be_stored_to(signal->registers.pc(), guest)) return nullptr;
   StateTarget target;
   target.registers = signal->registers;
   target.at_wild_branch = true;

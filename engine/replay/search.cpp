@@ -93,6 +93,11 @@ Result<std::optional<Outcome>> Replayer::search_state(Guest& guest, const Advanc
     }
     outcome = probe_outcome(guest, stop);
     if (outcome) break;
+    if (target.at_wild_branch) {
+      // No branch: it faults by itself.
+      RCHK_TRY_ASSIGN(outcome, at_engine_stop(guest, request, segment, stop));
+      break;
+    }
     if (at_syscall && stop.reason == StopReason::kSyscall) {
       RCHK_TRY_ASSIGN(outcome, at_state(guest, request, segment, {guest.position.instructions, 0}));
       break;

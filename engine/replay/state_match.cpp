@@ -73,7 +73,7 @@ bool take_stored_ahead(const StringStores& stores, Guest& guest, GuestAddress pa
 StateMatcher::StateMatcher(const StateTarget& target, translate::Engine& engine)
     : target_(target), engine_(engine) {
   probe_.expected = target.registers;
-  probe_.inside_rep = engine.is_rep_string(target.registers.pc());
+  probe_.inside_rep = !target.at_wild_branch && engine.is_rep_string(target.registers.pc());
 }
 
 Result<std::optional<StateMatcher::Match>> StateMatcher::examine(Guest& guest) {
