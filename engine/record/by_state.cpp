@@ -225,9 +225,31 @@ Result<tracee::Tracee> Recorder::Impl::fork_reference() {
       task_->tracee.fork(space.confinement.gadget, is_first ? Kinship::kSibling : Kinship::kChild);
   if (were_in) space.breakpoints.insert_all(task_->tracee);
   if (!forked) return forked;
-  // An open end of a pipe in it would keep the other one waiting.
-  RCHK_TRY(forked->remote_syscall(space.confinement.gadget, SYS_close_range, {0, ~0u, 0}));
+  RCHK_TRY(let_go_of_what_others_see(*forked));
   return forked;
+}
+
+// A copy of task_'s memory that does not run must not keep what the guest may wait for or count:
+// an open end of a pipe, memory that is attached, sealed or executed once nobody maps it to store
+// to, a folder whose file system is unmounted, a process group or session that is to be empty.
+Result<void> Recorder::Impl::let_go_of_what_others_see(tracee::Tracee& copy) {
+  const Space& space = *task_->space;
+  const GuestAddress gadget = space.confinement.gadget;
+  RCHK_TRY(copy.remote_syscall(gadget, SYS_close_range, {0, ~0u, 0}));
+  RCHK_TRY(copy.remote_syscall(gadget, SYS_setsid));
+  for (const auto& [begin, mapping] : space.memory.mappings()) {
+    if (!mapping.shared || !mapping.writable()) continue;
+    RCHK_TRY(copy.remote_syscall(gadget, SYS_munmap, {begin.value, mapping.range.size()}));
+  }
+  constexpr uint8_t kRoot[] = {'/', 0};
+  constexpr uint64_t kBelowRedZone = 512;
+  RCHK_TRY_ASSIGN(const Registers registers, copy.registers());
+  const GuestAddress room{registers.rsp - kBelowRedZone};
+  uint8_t kept[sizeof(kRoot)];
+  if (copy.read_memory(room, kept) != sizeof(kept)) return {};
+  if (!copy.write_memory(room, kRoot)) return {};
+  RCHK_TRY(copy.remote_syscall(gadget, SYS_chdir, {room.value}));
+  return copy.write_memory(room, kept);
 }
 
 Result<void> Recorder::Impl::end_reference(tracee::Tracee& fork) {

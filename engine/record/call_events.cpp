@@ -216,6 +216,9 @@ Result<trace::SyscallEvent> Recorder::Impl::event_of(PendingCall& call, const Re
   RCHK_TRY(end_agent_if_touched(event));
   if (space.reference) note_changes(event.changes, *space.reference->tracker);
   RCHK_TRY(add_writes(call, after, event));
+  if (result == 0 && syscalls::unshares_descriptors(made)) {
+    task_->streams = std::make_shared<OutputStreams>(*task_->streams);
+  }
   add_output(call, result, event);
   return event;
 }

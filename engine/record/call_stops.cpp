@@ -211,7 +211,9 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits&
   PendingCall call = call_at_entry(registers);
   const Call made = syscalls::call_of(number, registers);
   RCHK_TRY_ASSIGN(const bool keeps_back, keeps_signals_back());
-  if (keeps_back) {
+  if (keeps_back && task_->ticks.wait) {
+    RCHK_TRY(release_held());
+  } else if (keeps_back) {
     task_->call = std::move(call);
     RCHK_TRY(take_call_back());
     RCHK_TRY(release_held(trace::Place::kAtCall));
@@ -361,9 +363,6 @@ void Recorder::Impl::note_thread_words(const PendingCall& call, int64_t result) 
   if (made.number == nr::set_robust_list && result == 0) task_->robust_list = {made.arguments[0]};
   if (made.number == nr::personality) {
     task_->read_implies_exec = read_implies_exec(task_->tid);
-  }
-  if (made.number == nr::unshare && result == 0 && (made.arguments[0] & CLONE_FILES) != 0) {
-    task_->streams = std::make_shared<OutputStreams>(*task_->streams);
   }
 }
 

@@ -20,6 +20,9 @@ using tracee::StopStatus;
 
 // How long a signal that comes in the middle of a computation is kept back, for a call to come by.
 constexpr uint64_t kHoldNs = 3'000'000;
+// A tick of a timer that comes by state pays for that with so many times its cost without another.
+constexpr uint64_t kTicksOverCost = 4, kMostTicksNs = 100'000'000;
+constexpr int kMostTicksInPlace = 2;
 
 // si_code of the stop that follows a handler's set-up under PTRACE_SINGLESTEP (kernel/signal.c,
 // signal_setup_done; ptrace_notify).
@@ -106,6 +109,13 @@ bool is_of_agents_call(const siginfo_t& info, const Task& task) {
   });
 }
 
+// Of setitimer, alarm and timer_create, which mean time and not an occasion.
+bool is_tick(const siginfo_t& info) {
+  const bool of_interval =
+      info.si_signo == SIGALRM || info.si_signo == SIGVTALRM || info.si_signo == SIGPROF;
+  return info.si_code == SI_TIMER || (info.si_code == SI_KERNEL && of_interval);
+}
+
 }  // namespace
 
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_handled_signal(const siginfo_t& info,
@@ -118,10 +128,16 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_handled_signal(const siginf
   } else {
     delivery.place = place_of(info, registers);
     const bool computing = delivery.place == Place::kByState && !task.place_now;
-    if ((computing && !is_of_agents_call(info, task)) || task.restarted) {
+    const bool in_place =
+        task.is_behind_handler && same_guest_state(registers, task.last_registers);
+    const bool too_often =
+        is_tick(info) && in_place && task.ticks.in_place >= kMostTicksInPlace && !task.place_now;
+    if ((computing && !is_of_agents_call(info, task)) || task.restarted || too_often) {
+      task.ticks.wait |= too_often;
       RCHK_TRY(hold(info));
       return MaybeStop();
     }
+    task.ticks.in_place = in_place ? task.ticks.in_place + 1 : 0;
   }
   task.delivery = delivery;
   const bool quiet = (limits.quiet_signals & signal_bit(info.si_signo)) != 0;
@@ -143,6 +159,7 @@ Result<void> Recorder::Impl::hold(const siginfo_t& info) {
   if (task.space->agent) kept_back &= ~signal_bit(SIGPIPE);  // is_of_agents_call()
   RCHK_TRY(task.tracee.set_signal_mask(*task.mask_while_held | kept_back));
   task.hold_until_ns = monotonic_ns() + kHoldNs;
+  if (is_tick(info)) task.hold_until_ns = std::max(task.hold_until_ns, task.ticks.from_ns);
   return {};
 }
 
@@ -165,12 +182,17 @@ Result<bool> Recorder::Impl::keeps_signals_back() const {
 }
 
 Result<void> Recorder::Impl::release_held(Place place) {
+  task_->place_now = task_->behind_event ? Place::kAtEvent : place;
+  return release_held();
+}
+
+Result<void> Recorder::Impl::release_held() {
   Task& task = *task_;
+  task.ticks.wait = false;
   if (task.mask_while_held) {
     RCHK_TRY(task.tracee.set_signal_mask(*task.mask_while_held));
     task.mask_while_held.reset();
   }
-  task.place_now = task.behind_event ? Place::kAtEvent : place;
   for (const auto& [signal, infos] : task.held) RCHK_TRY(send_marker(signal));
   return {};
 }
@@ -214,7 +236,12 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::enter_handler(const RunLimits&
   RCHK_TRY_ASSIGN(event.registers, task.tracee.registers());
   event.registers.orig_rax = ~0ull;
   if (event.place == Place::kByState && task.behind_event) event.place = Place::kAtEvent;
-  if (event.place == Place::kByState) RCHK_TRY(take_state(event));
+  const bool by_state = event.place == Place::kByState;
+  const uint64_t begin_ns = monotonic_ns();
+  uint64_t pages = 0;
+  if (by_state) {
+    RCHK_TRY_ASSIGN(pages, take_state(event));
+  }
   if (task.mask_while_held) {
     // A fault's handler, while others are kept back: its frame has the guest's own mask.
     RCHK_TRY(task.tracee.set_signal_mask(*task.mask_while_held));
@@ -244,7 +271,13 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::enter_handler(const RunLimits&
     if (!stop.is_gone()) RCHK_TRY(drop_trap_flag(task));
     return read_stop(task, limits);
   }
-  return at_handler(std::move(event), limits);
+  RCHK_TRY_ASSIGN(MaybeStop result, at_handler(std::move(event), limits));
+  if (by_state) {
+    const uint64_t end_ns = monotonic_ns();
+    const uint64_t cost_ns = end_ns - begin_ns + pages * kPageCopyNs;
+    task.ticks.from_ns = end_ns + std::min(cost_ns * kTicksOverCost, kMostTicksNs);
+  }
+  return result;
 }
 
 // A task that SIGKILL finds at the stop of a handled signal enters the handler all the same

@@ -197,6 +197,11 @@ Result<void> Recorder::Impl::append_at(uint64_t time_ns, Task& task, trace::Even
   if (!std::holds_alternative<trace::MemoryEvent>(event.body)) {
     task.signal_event_is_last = std::holds_alternative<trace::SignalEvent>(event.body);
   }
+  if (const auto* call = std::get_if<trace::SyscallEvent>(&event.body)) {
+    task.is_behind_handler = call->number == syscalls::nr::rt_sigreturn;
+  } else if (task.signal_event_is_last || std::holds_alternative<trace::TrapEvent>(event.body)) {
+    task.is_behind_handler = false;
+  }
   const auto* change = std::get_if<trace::SwitchEvent>(&event.body);
   if (!std::holds_alternative<trace::MemoryEvent>(event.body)) {
     task.stands_in_call = change != nullptr && change->place == trace::Place::kAtCall;

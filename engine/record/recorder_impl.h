@@ -289,6 +289,7 @@ class Recorder::Impl {
   Result<void> hold(const siginfo_t& info);
   // Lets the signals that were held come now, at `place`.
   Result<void> release_held(trace::Place place);
+  Result<void> release_held();  // and wherever that turns out to be
   Result<void> send_marker(int signal);
   Result<void> unhold_info(siginfo_t& info);
   Result<bool> keeps_signals_back() const;
@@ -501,6 +502,7 @@ class Recorder::Impl {
   bool is_lost(pid_t tracked) const;
   bool can_fork_reference() const;
   Result<tracee::Tracee> fork_reference();
+  Result<void> let_go_of_what_others_see(tracee::Tracee& copy);
   Result<void> end_reference(tracee::Tracee& fork);
 
   Result<void> append(trace::EventBody body) { return append_of(*task_, std::move(body)); }

@@ -23,8 +23,6 @@ constexpr uint64_t kSliceNs = 10'000'000;
 constexpr uint64_t kLongestSliceNs = 200'000'000, kSliceOverSwitchCost = 20;
 constexpr uint64_t kLongestEntangledNs = 200'000'000;
 constexpr uint64_t kShortestPatienceNs = 500'000, kPatienceOverCost = 4;
-// Copying a page that a reference shares, at the guest's first write to it (measured: 5 to 14 us).
-constexpr uint64_t kPageCopyNs = 5'000;
 constexpr uint64_t kShortestChaosSliceNs = 20'000, kLongestChaosSliceNs = 20'000'000;
 // A task that is woken comes first when it has run for so much less than the one that runs. However
 // long it slept, it has no more than so much of that to its credit (as with kernel/sched/fair.c of

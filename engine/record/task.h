@@ -172,6 +172,9 @@ constexpr SignalSet kFaultSignals = signal_bit(SIGSEGV) | signal_bit(SIGBUS) | s
 
 constexpr uint64_t kIgnored = 1;  // SIG_IGN
 
+// Copying a page that a reference shares, at the guest's first write to it (measured: 5 to 14 us).
+constexpr uint64_t kPageCopyNs = 5'000;
+
 // A group of tasks with one pid.
 struct Process {
   pid_t pid = -1;
@@ -250,6 +253,15 @@ struct Task {
   std::map<int, std::deque<siginfo_t>> held;
   std::optional<SignalSet> mask_while_held;  // the guest's own
   uint64_t hold_until_ns = 0;
+  // Ticks of timers come as fast as the program's handler could take them, and more often than the
+  // recorder can (docs/notes/tasks.md, "Ticks").
+  struct Ticks {
+    uint64_t from_ns = 0;  // none by state before that
+    int in_place = 0;      // that came one behind the other, with no instruction in between
+    bool wait = false;     // those that are held, for the next call to be made
+  };
+  Ticks ticks;
+  bool is_behind_handler = false;  // its last event is the return of a handler
   // Where the task is if a signal comes before its next instruction.
   std::optional<trace::Place> place_now;
   bool without_frame = false;      // there was no room for a handler's frame: a SIGSEGV says so

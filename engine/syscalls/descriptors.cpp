@@ -312,6 +312,11 @@ std::optional<GuestAddress> changed_path(const Call& call, int64_t result) {
   return GuestAddress{call.arguments[0]};
 }
 
+bool unshares_descriptors(const Call& call) {
+  if (call.number == nr::unshare) return (call.arguments[0] & CLONE_FILES) != 0;
+  return call.number == nr::close_range && (call.arguments[2] & kCloseRangeUnshare) != 0;
+}
+
 bool only_resizes(const Call& call) {
   return call.number == nr::ftruncate || call.number == nr::truncate || truncates(call);
 }

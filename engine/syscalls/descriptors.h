@@ -72,4 +72,8 @@ std::optional<GuestAddress> changed_path(const Call& call, int64_t result);
 // True for calls of the two kinds that change nothing but a file's size, if anything.
 bool only_resizes(const Call& call);
 
+// Whether a thread that makes the call without an error has a table of descriptors of its own from
+// then on, and changes that one.
+bool unshares_descriptors(const Call& call);
+
 }  // namespace rchk::syscalls

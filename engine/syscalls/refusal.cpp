@@ -22,6 +22,8 @@ constexpr int kGuardInstall = 102;  // MADV_GUARD_INSTALL, 6.13
 constexpr int kGuardRemove = 103;
 constexpr uint32_t kNewUserfaultfd = 0xaa00;  // USERFAULTFD_IOC_NEW, of /dev/userfaultfd
 
+constexpr uint64_t kMapDroppable = 0x08;      // MAP_DROPPABLE, 6.11
+
 std::optional<int> advice_refusal(int advice) {
   switch (advice) {
     // Pages vanish whenever the kernel wants. Programs probe for it and do without, as they
@@ -77,6 +79,10 @@ std::optional<int> refusal(const Call& call) {
   if (row == nullptr) return std::nullopt;
   if (row->call_class == Class::kRefused) return row->refused_errno;
   switch (call.number) {
+    case nr::mmap:
+      // As MADV_FREE. Older kernels do not know such a type either.
+      if ((call.arguments[3] & MAP_TYPE) == kMapDroppable) return EINVAL;
+      return std::nullopt;
     case nr::madvise:
       return advice_refusal(static_cast<int>(call.arguments[2]));
     case nr::process_madvise:
