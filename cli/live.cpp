@@ -7,6 +7,7 @@
 #include "cli/describe_recording.h"
 #include "cli/guest_streams.h"
 #include "cli/serve.h"
+#include "cli/signals.h"
 #include "cli/trace_folder.h"
 #include "engine/record/recorder.h"
 #include "engine/replay/shared_stores.h"
@@ -55,6 +56,7 @@ Result<int> serve_live(const LiveOptions& options) {
   // Where gdb has a pipe of it open, it looks there once for each byte that it reads of an answer.
   original_error.reset();
   const std::unique_ptr<record::Recorder> recorder = std::move(*started);
+  outlive_signals();
   for (FileDescriptor& stream : streams.guest) stream.reset();
 
   RCHK_TRY_ASSIGN(const Pinned pinned, pin_here());

@@ -1,4 +1,5 @@
 #include <atomic>
+#include <cerrno>
 #include <charconv>
 #include <csignal>
 #include <cstdio>
@@ -11,6 +12,7 @@
 #include "cli/describe_recording.h"
 #include "cli/keep_option.h"
 #include "cli/saver.h"
+#include "cli/signals.h"
 #include "cli/trace_folder.h"
 #include "engine/record/recorder.h"
 #include "engine/trace/writer.h"
@@ -25,20 +27,25 @@ namespace {
 // The guest that signals to rchk are meant for.
 std::atomic<pid_t> forward_to{0};
 
-void forward_signal(int number) {
-  if (const pid_t pid = forward_to.load(); pid > 0) kill(pid, number);
+// A program that sends it to its whole process group has sent it to the guest as well.
+void forward_signal(int number, siginfo_t* info, void*) {
+  const int kept = errno;
+  const pid_t pid = forward_to.load();
+  if (pid > 0 && !(info->si_code == SI_USER && is_traced_here(info->si_pid))) kill(pid, number);
+  errno = kept;
 }
 
-// Signals that the terminal sends reach the guest by themselves; rchk must outlive them. Those
-// that are sent to rchk alone are meant for the guest, but for SIGUSR1 (cli/saver.h).
+// Signals that the terminal sends, or a program to its process group, reach the guest by
+// themselves; rchk must outlive them. Those that are sent to rchk alone are meant for the guest,
+// but for SIGUSR1 (cli/saver.h).
 void take_care_of_signals(pid_t guest) {
   forward_to = guest;
+  outlive_signals();
   std::signal(SIGINT, SIG_IGN);
   std::signal(SIGQUIT, SIG_IGN);
-  std::signal(SIGPIPE, SIG_IGN);
   struct sigaction action {};
-  action.sa_handler = forward_signal;
-  action.sa_flags = SA_RESTART;
+  action.sa_sigaction = forward_signal;
+  action.sa_flags = SA_RESTART | SA_SIGINFO;
   for (const int number : {SIGTERM, SIGHUP, SIGUSR2}) {
     sigaction(number, &action, nullptr);
   }

@@ -10,6 +10,7 @@ int report(const Error& error) {
   fmt::print(stderr, "rchk: {}\n", error.message());
   switch (error.kind) {
     case ErrorKind::kMisuse:
+    case ErrorKind::kUnsupported:
       return kMisuseStatus;
     case ErrorKind::kBadTrace:
       return kBadRecordingStatus;
@@ -18,7 +19,6 @@ int report(const Error& error) {
     case ErrorKind::kMachine:
       return kMachineStatus;
     case ErrorKind::kSystem:
-    case ErrorKind::kUnsupported:
     case ErrorKind::kGone:
       break;
   }

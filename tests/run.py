@@ -24,6 +24,7 @@ PARTS = {
     "chaos": "record_replay.chaos",
     "recordings": "record_replay.recordings",
     "filtered": "record_replay.filtered",
+    "outsiders": "record_replay.outsiders",
     "keep": "record_replay.keep",
     "searches": "record_replay.searches",
     "programs": "record_replay.programs",

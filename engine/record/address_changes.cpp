@@ -311,7 +311,8 @@ Result<void> Collector::compare_protection() {
 
 uint64_t page_end(uint64_t bytes) { return (bytes + kPageSize - 1) & ~(kPageSize - 1); }
 
-// The path at `address` of the memory of process `pid`, as another process can open it.
+}  // namespace
+
 std::string path_seen_by(pid_t pid, GuestAddress address) {
   std::string path(PATH_MAX, '\0');
   const auto memory = snapshot::MemoryReader::open(pid);
@@ -322,8 +323,6 @@ std::string path_seen_by(pid_t pid, GuestAddress address) {
   path.resize(std::min<size_t>(*got, strnlen(path.data(), path.size())));
   return fmt::format("/proc/{}/{}/{}", pid, path.starts_with('/') ? "root" : "cwd", path);
 }
-
-}  // namespace
 
 void apply_change(const trace::AddressSpaceChange& change, snapshot::AddressSpace& space) {
   if (const auto* map = std::get_if<trace::MapChange>(&change)) {

@@ -28,6 +28,9 @@ Result<AddressChanges> recorded_changes(const syscalls::AddressSpaceEffects& eff
                                         snapshot::AddressSpace& space,
                                         const snapshot::RangeSet& hidden, const Note& note);
 
+// The path at `address` of the memory of process `pid`, as another process can open it.
+std::string path_seen_by(pid_t pid, GuestAddress address);
+
 // The file whose contents a call of `writer` that has just returned has changed, by a path that
 // leads there from here.
 std::optional<std::string> changed_file(const syscalls::Call& call, int64_t result, pid_t writer);

@@ -6,7 +6,6 @@
 #include <sstream>
 
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <linux/magic.h>
 #include <sched.h>
 #include <sys/epoll.h>
@@ -209,6 +208,10 @@ Result<void> Recorder::Impl::end_agent_descriptors(const PendingCall& call,
   Space& space = *task_->space;
   const syscalls::Call& made = call.entry.call;
   std::vector<int> ended;
+  if (syscalls::unshares_descriptors(made)) {
+    space.agent_use.tables_differ = true;
+    return end_agent_file(std::nullopt);
+  }
   switch (made.number) {
     case SYS_close:
       ended.push_back(static_cast<int32_t>(made.arguments[0]));
@@ -232,19 +235,11 @@ Result<void> Recorder::Impl::end_agent_descriptors(const PendingCall& call,
       return end_agent_sockets();
     case SYS_ioctl:
       return made.arguments[1] == FIONBIO ? end_agent_sockets() : Result<void>();
-    case SYS_unshare:
-      if ((made.arguments[0] & CLONE_FILES) == 0) return {};
-      space.agent_use.tables_differ = true;
-      return end_agent_file(std::nullopt);
     case SYS_clone:
     case SYS_clone3:
       if (space.agent_use.tables_differ) return end_agent_file(std::nullopt);
       break;
     case SYS_close_range:
-      if ((made.arguments[2] & CLOSE_RANGE_UNSHARE) != 0) {
-        space.agent_use.tables_differ = true;
-        return end_agent_file(std::nullopt);
-      }
       for (const auto& [descriptor, calls] : space.agent_use.of_descriptor) {
         ended.push_back(descriptor);
       }

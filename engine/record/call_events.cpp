@@ -94,6 +94,7 @@ Result<void> Recorder::Impl::add_writes(const PendingCall& call, const Registers
   if (!call.answer && made.number == nr::getcpu && result == 0) {
     RCHK_TRY(keep_in_affinity(made));
   }
+  if (!call.answer) RCHK_TRY(note_scheduling(made, result));
   if (!call.answer && made.number == nr::prctl && made.arguments[0] == PR_GET_TSC && result == 0) {
     const int32_t enabled = PR_TSC_ENABLE;
     RCHK_TRY(task_->tracee.write_memory(
@@ -202,7 +203,7 @@ Result<trace::SyscallEvent> Recorder::Impl::event_of(PendingCall& call, const Re
     event.writes = std::move(changes.writes);
   }
   note_opened(call, result);
-  if (!call.answer) {
+  if (!call.answer && !changes_out_of_reach(made, result)) {
     AddressChanges changes;
     RCHK_TRY(
         add_file_changes(made, result, task_->tid, task_->tracee, files_, space.memory, changes));

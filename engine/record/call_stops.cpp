@@ -2,8 +2,10 @@
 
 #include <asm/prctl.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 
+#include "engine/record/fuse.h"
 #include "engine/record/recorder_impl.h"
 #include "engine/record/restarts.h"
 #include "engine/syscalls/describe.h"
@@ -126,6 +128,15 @@ std::string Recorder::Impl::obstacle(const Call& call, const Registers& register
       return syscalls::describe_call(call, std::nullopt, &memory) +
              ": a task that asks not to be traced cannot be recorded";
     }
+  }
+  if (executes_unreadable(call)) {
+    return syscalls::describe_call(call, std::nullopt, &memory) +
+           ": the program may be executed, but not read";
+  }
+  const bool maps_file = call.number == nr::mmap && (call.arguments[3] & MAP_ANONYMOUS) == 0;
+  if (maps_file && is_out_of_reach(call.descriptor(4))) {
+    return syscalls::describe_call(call, std::nullopt, &memory) +
+           ": a file that another program of the recording provides (FUSE)";
   }
   return {};
 }
@@ -301,6 +312,7 @@ Result<void> Recorder::Impl::prepare_call(PendingCall& call, const Call& made, R
   say_what_is_refused(made);
   call.answer = answer_about_sandbox(made);
   if (!call.answer) call.answer = answer_about_affinity(made);
+  if (!call.answer) call.answer = answer_about_privileges(made);
   if (!call.answer) call.answer = own_answer(made);
   if (!call.answer && is_in_the_way_of(made)) {
     say_once(fmt::format("{} fails with ENOMEM: rchk has memory there that a call is storing to.",

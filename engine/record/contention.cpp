@@ -29,16 +29,6 @@ constexpr bool is_little(uint64_t run_ns, uint64_t period_ns) { return run_ns < 
 // With so much it does not need what a crowded one takes.
 constexpr bool is_enough(uint64_t run_ns, uint64_t period_ns) { return run_ns > period_ns / 4; }
 
-// struct sched_attr of linux/sched/types.h, which cannot be included beside sched.h.
-struct SchedulingAttributes {
-  uint32_t size = sizeof(SchedulingAttributes), policy = 0;
-  uint64_t flags = 0;
-  int32_t nice = 0;
-  uint32_t priority = 0;
-  uint64_t runtime_ns = 0, deadline_ns = 0, period_ns = 0;
-  uint32_t least_use = 0, most_use = 0;
-};
-
 }  // namespace
 
 void ask_for_slices(pid_t tid, uint64_t slice_ns) {
@@ -47,6 +37,10 @@ void ask_for_slices(pid_t tid, uint64_t slice_ns) {
   if (attributes.policy != SCHED_OTHER && attributes.policy != SCHED_BATCH) return;
   attributes.runtime_ns = slice_ns;
   syscall(SYS_sched_setattr, tid, &attributes, 0);
+}
+
+void give_real_time(pid_t tid, SchedulingAttributes believed) {
+  syscall(SYS_sched_setattr, tid, &believed, 0);
 }
 
 void CoreContention::let_run() {

@@ -8,6 +8,17 @@
 
 namespace rchk::record {
 
+// struct sched_attr of linux/sched/types.h, which cannot be included beside sched.h.
+struct SchedulingAttributes {
+  uint32_t size = sizeof(SchedulingAttributes), policy = 0;
+  uint64_t flags = 0;
+  int32_t nice = 0;
+  uint32_t priority = 0;
+  uint64_t runtime_ns = 0, deadline_ns = 0, period_ns = 0;
+  uint32_t least_use = 0, most_use = 0;
+};
+constexpr uint64_t kResetsOnFork = 1;  // of `flags`
+
 // Other programs on the recorder's core (docs/notes/tasks.md, "On busy machines").
 //
 // Where it waits for a task that the kernel is busy with, the recorder yields, which costs nothing
@@ -56,5 +67,7 @@ inline constexpr uint64_t kCrowdedSliceNs = 100'000;
 
 // What a thread asks for its time slices; 0: the kernel's own. Kernels before Linux 6.12 leave it.
 void ask_for_slices(pid_t tid, uint64_t slice_ns);
+// Gives a task what it believes to have.
+void give_real_time(pid_t tid, SchedulingAttributes believed);
 
 }  // namespace rchk::record

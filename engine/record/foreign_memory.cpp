@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "engine/record/address_changes.h"
+#include "engine/record/fuse.h"
 #include "engine/record/recorder_impl.h"
 #include "engine/syscalls/descriptors.h"
 
@@ -78,6 +79,16 @@ void Recorder::Impl::note_received_descriptors(const PendingCall& call, int64_t 
   }
 }
 
+bool Recorder::Impl::is_out_of_reach(int32_t descriptor) const {
+  return provides_files_ && is_on_fuse(task_->tid, descriptor);
+}
+
+// Whether a call has changed such a file, of which nothing is mapped.
+bool Recorder::Impl::changes_out_of_reach(const Call& call, int64_t result) const {
+  const auto descriptor = provides_files_ ? syscalls::changed_file(call, result) : std::nullopt;
+  return descriptor && is_on_fuse(task_->tid, *descriptor);
+}
+
 // Of a file that the program may write to.
 void Recorder::Impl::note_descriptor(int32_t descriptor) {
   if (const Task* const task = task_of_memory_file(descriptor)) {
@@ -85,9 +96,12 @@ void Recorder::Impl::note_descriptor(int32_t descriptor) {
     task->space->agent_use.barred = true;
     return;
   }
+  if (is_out_of_reach(descriptor)) return;
   const std::string path = fmt::format("/proc/{}/fd/{}", task_->tid, descriptor);
   struct stat status;
-  if (stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return;
+  if (stat(path.c_str(), &status) != 0) return;
+  if (is_fuse_device(status)) provides_files_ = true;
+  if (!S_ISREG(status.st_mode)) return;
   files_.note_opened_for_writing(status.st_dev, status.st_ino);
 }
 
@@ -195,9 +209,10 @@ Result<void> Recorder::Impl::add_foreign_changes(const PendingCall& call, int64_
   }
   std::set<Space*> seen{task_->space.get()};
   const auto is_of_other = [this](const auto& item) { return item.second->space != task_->space; };
+  const bool reachable = !changes_out_of_reach(call.entry.call, result);
   const std::vector<FileHole> holes = holes_made(call.entry.call, result, task_->space->memory);
   const bool changes_file =
-      std::any_of(tasks_.begin(), tasks_.end(), is_of_other) &&
+      reachable && std::any_of(tasks_.begin(), tasks_.end(), is_of_other) &&
       (!holes.empty() || changes_stored_file(call.entry.call, result, task_->tid, files_));
   for (auto item = tasks_.begin(); changes_file && item != tasks_.end(); ++item) {
     Space& space = *item->second->space;

@@ -170,6 +170,22 @@ Result<void> set_free(tracee::Tracee& tracee, const Confinement& confinement) {
   return {};
 }
 
+Result<void> set_free_by_its_own_code(tracee::Tracee& tracee) {
+  constexpr uint8_t kSyscall[] = {0x0f, 0x05};
+  uint8_t kept[sizeof(kSyscall)];
+  RCHK_TRY_ASSIGN(const Registers registers, tracee.registers());
+  Confinement confinement;
+  confinement.gadget = registers.pc();
+  confinement.tsc_trapped = confinement.cpuid_trapped = true;
+  if (tracee.read_memory(registers.pc(), kept) != sizeof(kept)) {
+    return fail(ErrorKind::kUnsupported, "the program's first instruction cannot be read");
+  }
+  RCHK_TRY(tracee.write_memory(registers.pc(), kSyscall));
+  const Result<void> freed = set_free(tracee, confinement);
+  RCHK_TRY(tracee.write_memory(registers.pc(), kept));
+  return freed;
+}
+
 uint64_t stack_limit_bytes(pid_t pid) { return soft_limit(pid, RLIMIT_STACK).value_or(0); }
 
 Result<trace::ExecEvent> describe_image(tracee::Tracee& tracee, FileStore& files,

@@ -26,10 +26,14 @@ struct Confinement {
 using Note = std::function<void(std::string_view)>;
 
 // Takes a program that execve just left at its first instruction out of reach of the kernel's clock
-// in the vDSO, the time stamp counter and CPUID. An execve undoes it.
+// in the vDSO, the time stamp counter and CPUID. An execve undoes it but for the time stamp
+// counter, which goes on raising SIGSEGV.
 Result<Confinement> confine(tracee::Tracee& tracee, bool trap_cpuid);
 // Undoes it, for a guest that goes on without its recorder. The vDSO's functions stay system calls.
 Result<void> set_free(tracee::Tracee& tracee, const Confinement& confinement);
+// The same for a program that execve has just left at its first instruction and that was not
+// confined: what a program before it had is with the process yet.
+Result<void> set_free_by_its_own_code(tracee::Tracee& tracee);
 
 // Describes a confined program at its first instruction. The contents of mapped files are added
 // to `files`; a mapping whose file cannot be read has no backing, and is named to `note`.

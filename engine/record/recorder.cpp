@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cpus.h"
+#include "engine/record/fuse.h"
 #include "engine/record/recorder_impl.h"
 #include "engine/trace/process_table.h"
 
@@ -95,6 +96,7 @@ Result<std::unique_ptr<Recorder>> Recorder::start(RecorderOptions options, trace
   auto impl = std::make_unique<Impl>(std::move(options), sink, std::move(tracee));
   impl->allowed_cpus_ = allowed;
   RCHK_TRY(impl->take_image());
+  impl->leave_real_time();
   guard.release();
   return std::unique_ptr<Recorder>(new Recorder(std::move(impl)));
 }
@@ -145,7 +147,15 @@ Result<void> Recorder::Impl::take_image() {
   task.robust_list = {};
   task.read_implies_exec = read_implies_exec(task.tid);
   const std::shared_ptr<Space> left = std::exchange(task.space, new_space());
-  if (left.use_count() == 1) RCHK_TRY(sink_.end_space(left->number));
+  const bool ends = left.use_count() == 1;
+  const Result<void> taken = take_new_image(ends ? std::optional(left->number) : std::nullopt);
+  // Nothing tells of the new one: the end of the recording belongs to the memory that it had.
+  if (!taken && left != nullptr) task.space->number = left->number;
+  return taken;
+}
+
+Result<void> Recorder::Impl::take_new_image(std::optional<uint32_t> left) {
+  Task& task = *task_;
   if (debugged(task)) {
     for (const GuestAddress address : debugger_breakpoints_) task.space->breakpoints.add(address);
   }
@@ -166,9 +176,20 @@ Result<void> Recorder::Impl::take_image() {
   registers.orig_rax = ~0ull;
   RCHK_TRY(task.tracee.set_registers(registers));
   if (!tracee::in_long_mode(registers)) {
+    RCHK_TRY(set_free_by_its_own_code(task.tracee));
     return fail(ErrorKind::kUnsupported, "a 32-bit program cannot be recorded");
   }
-  RCHK_TRY_ASSIGN(task.space->confinement, confine(task.tracee, trap_cpuid_));
+  Result<Confinement> confined = confine(task.tracee, trap_cpuid_);
+  if (!confined && confined.error().errno_value == EACCES) {
+    return fail(ErrorKind::kUnsupported,
+                "a program that may be executed, but not read, cannot be recorded");
+  }
+  if (!confined) return Failure(confined.error());
+  task.space->confinement = *std::move(confined);
+  if (provides_files_ && maps_from_fuse(task.tid)) {
+    return fail(ErrorKind::kUnsupported,
+                "a program that another one of the recording provides (FUSE) cannot be recorded");
+  }
   RCHK_TRY_ASSIGN(trace::ExecEvent event,
                   describe_image(task.tracee, files_, task.space->confinement,
                                  [this](std::string_view text) { say(text); }));
@@ -181,6 +202,7 @@ Result<void> Recorder::Impl::take_image() {
     RCHK_TRY(look_at_code(mapping, event.contents));
     if (mapping.backing) mapped.push_back(mapping.backing->file);
   }
+  if (left) RCHK_TRY(sink_.end_space(*left));
   task.space->program = {event_count_};
   task.space->facts = std::make_shared<const ProgramFacts>(
       ProgramFacts{event.executable, trace::arguments_of(event), event.auxv});

@@ -60,15 +60,20 @@ std::vector<snapshot::FileId> files_mapped_by(const trace::SyscallEvent& event);
 // Whether reads of some descriptor wait until more than one byte has come, from this call on.
 bool asks_to_wait_for_more(const syscalls::Call& call, const syscalls::MemoryReader& memory);
 
+// Whether this process has the privilege to trace any other (kernel/ptrace.c,
+// __ptrace_may_access).
+bool may_look_everywhere();
+
 // The recorder's state and loop. Its parts: recorder.cpp (start, the debugger's requests),
 // run_loop.cpp, schedule.cpp (whose turn it is), waiting.cpp (for stops and calls),
 // call_stops.cpp, redirect.cpp (where calls store), restarts.cpp (interrupted calls),
-// affinity.cpp, task_numbers.cpp, sandbox.cpp (seccomp filters of the guest's own), agent_calls.cpp
-// (when a guest gets an agent), agent_end.cpp, agent_descriptors.cpp, agent_stops.cpp (what it has
-// written down), filtered_calls.cpp, signal_stops.cpp, handlers.cpp, random_patches.cpp (RDRAND and
-// RDSEED), spawns.cpp, foreign_memory.cpp, ending.cpp, release.cpp (the recording ends before the
-// guest), by_state.cpp (what changed since; fork snapshots), page_snapshots.cpp (when they are
-// taken), snapshot_pages.cpp (what is copied for them), beginnings.cpp (history that is dropped).
+// privileges.cpp, affinity.cpp, task_numbers.cpp, sandbox.cpp (seccomp filters of the guest's own),
+// agent_calls.cpp (when a guest gets an agent), agent_end.cpp, agent_descriptors.cpp,
+// agent_stops.cpp (what it has written down), filtered_calls.cpp, signal_stops.cpp, handlers.cpp,
+// random_patches.cpp (RDRAND and RDSEED), spawns.cpp, foreign_memory.cpp, ending.cpp, release.cpp
+// (the recording ends before the guest), by_state.cpp (what changed since; fork snapshots),
+// page_snapshots.cpp (when they are taken), snapshot_pages.cpp (what is copied for them),
+// beginnings.cpp (history that is dropped).
 class Recorder::Impl {
  public:
   Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tracee tracee);
@@ -76,6 +81,9 @@ class Recorder::Impl {
 
   // The program is behind its execve, and still in it.
   Result<void> take_image();
+  // `left`: the number of the memory that ends with it, if one does.
+  Result<void> take_new_image(std::optional<uint32_t> left);
+  void leave_real_time();
 
   Result<RecorderStop> run(const RunLimits& limits);
   Result<RecorderStop> stop_recording(std::string_view reason);
@@ -214,6 +222,13 @@ class Recorder::Impl {
   Result<void> checksum_if_due(const Registers& registers);
   MaybeStop watchpoint_changed_by(const std::vector<trace::MemoryWrite>& writes,
                                   const RunLimits& limits);
+
+  // privileges.cpp
+  std::optional<int64_t> answer_about_privileges(const syscalls::Call& call);
+  std::optional<int64_t> answer_about_dumps(const syscalls::Call& call);
+  bool executes_unreadable(const syscalls::Call& call) const;
+  Result<void> note_scheduling(const syscalls::Call& call, int64_t result);
+  Result<void> store_scheduling(GuestAddress at, uint32_t value);
 
   // affinity.cpp
   std::optional<int64_t> answer_about_affinity(const syscalls::Call& call);
@@ -396,6 +411,9 @@ class Recorder::Impl {
   // Notes files that calls may change.
   void note_opened(const PendingCall& call, int64_t result);
   void note_descriptor(int32_t descriptor);
+  // Whether a descriptor of task_'s is of a file that a program of the recording provides.
+  bool is_out_of_reach(int32_t descriptor) const;
+  bool changes_out_of_reach(const syscalls::Call& call, int64_t result) const;
   void note_received_descriptors(const PendingCall& call, int64_t result);
   // Of files that task_ has mapped and the guest does not write to.
   void say_what_outsiders_changed();
@@ -537,8 +555,10 @@ class Recorder::Impl {
   pid_t first_pid_ = -1;
   std::optional<RecorderStop> first_end_;  // of the first process
   uint64_t slice_end_ns_ = 0;
-  uint64_t switch_cost_ns_ = 0;   // of the last switch by state
-  uint64_t paused_since_ns_ = 0;  // by a debugger; 0: never
+  const bool may_look_ = may_look_everywhere();  // at processes that are not dumpable
+  bool provides_files_ = false;                  // a program has opened /dev/fuse
+  uint64_t switch_cost_ns_ = 0;                  // of the last switch by state
+  uint64_t paused_since_ns_ = 0;                 // by a debugger; 0: never
   bool yielded_ = false;
   pid_t woken_tid_ = 0;  // whose call has just ended
   pid_t runs_tid_ = 0;   // whose slice it is

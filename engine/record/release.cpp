@@ -94,6 +94,7 @@ Result<void> Recorder::Impl::set_task_free(Task& task) {
   RCHK_TRY(set_free(task.tracee, task.space->confinement));
   RCHK_TRY(restore_signal_stop());
   if (contention_.crowded()) ask_for_slices(task.tid, 0);
+  if (task.believed_scheduling) give_real_time(task.tid, *task.believed_scheduling);
   run_on(task.tid, allowed_cpus_);
   const int signal = task.signal ? task.signal->si_signo : 0;
   if (!task.process->filtered) return task.tracee.detach(signal);

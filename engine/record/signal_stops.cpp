@@ -248,8 +248,16 @@ Result<void> Recorder::Impl::add_fatal_signal(const siginfo_t& info, const Regis
     RCHK_TRY(append(std::move(call)));
     task_->behind_event = true;
   }
+  if (task_->restarted && registers.rip == task_->restarted->before.rip) {
+    // It comes in the call, which looks to the guest as if it had not been made before.
+    const PendingCall& call = *task_->restarted;
+    RCHK_TRY(restore_time_out(call, event.registers));
+    event.registers = call.before;
+    event.place = trace::Place::kAtCall;
+  } else {
+    event.place = place_of(info, event.registers);
+  }
   event.registers.orig_rax = ~0ull;
-  event.place = place_of(info, event.registers);
   if (event.place == trace::Place::kByState) RCHK_TRY(take_state(event));
   task_->last_registers = event.registers;
   RCHK_TRY(append(std::move(event)));

@@ -84,6 +84,10 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task(const RunLimits& l
   const bool same_memory = (request.flags & CLONE_VM) != 0;
   child->sandbox = parent.sandbox;
   child->affinity = parent.affinity;
+  const auto& scheduling = parent.believed_scheduling;
+  if (scheduling && (scheduling->flags & kResetsOnFork) == 0) {
+    child->believed_scheduling = scheduling;
+  }
   child->read_implies_exec = parent.read_implies_exec;
   child->process = parent.process;
   if (!thread) {
@@ -109,6 +113,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_new_task(const RunLimits& l
     space.agent = parent.space->agent;
     space.agent_use = parent.space->agent_use;
     space.fork_advised = parent.space->fork_advised;
+    space.believed_dumpable = parent.space->believed_dumpable;
     space.shown_of_files = parent.space->shown_of_files;
     space.program = parent.space->program;
     space.facts = parent.space->facts;

@@ -16,6 +16,7 @@
 
 #include "engine/record/agent.h"
 #include "engine/record/breakpoints.h"
+#include "engine/record/contention.h"
 #include "engine/record/image.h"
 #include "engine/record/memory_changes.h"
 #include "engine/record/output_streams.h"
@@ -140,6 +141,7 @@ struct Space {
   std::unordered_set<GuestAddress> known_call_sites;
   std::optional<Agent> agent;
   AgentUse agent_use;
+  std::optional<uint8_t> believed_dumpable;  // PR_SET_DUMPABLE, which has not reached the kernel
   bool fork_advised = false;  // MADV_DONTFORK or MADV_WIPEONFORK was given for parts of it
   // Where private mappings show what was written to their files by calls, as no tracker says.
   snapshot::RangeSet shown_of_files;
@@ -213,7 +215,9 @@ struct Task {
   std::shared_ptr<Space> space;
   std::shared_ptr<OutputStreams> streams;
   syscalls::Sandbox sandbox;
-  CpuMask affinity;                // that it has been given; empty: all of the recorder's
+  CpuMask affinity;  // that it has been given; empty: all of the recorder's
+  // Real-time scheduling that it has been given, and does not have.
+  std::optional<SchedulingAttributes> believed_scheduling;
   bool read_implies_exec = false;  // its personality
 
   TaskState state = TaskState::kStopped;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint64_t kIovecBytes = 16;
 constexpr uint64_t kMaxIovecs = 1024;
-constexpr uint32_t kCloseRangeCloexec = 4;  // CLOSE_RANGE_CLOEXEC
+constexpr uint32_t kCloseRangeUnshare = 2, kCloseRangeCloexec = 4;  // linux/close_range.h
 constexpr uint64_t kMaxControlBytes = 1u << 16;
 constexpr uint32_t kFioclex = 0x5451;
 constexpr uint32_t kFionclex = 0x5450;

@@ -22,7 +22,7 @@ constexpr int kGuardInstall = 102;  // MADV_GUARD_INSTALL, 6.13
 constexpr int kGuardRemove = 103;
 constexpr uint32_t kNewUserfaultfd = 0xaa00;  // USERFAULTFD_IOC_NEW, of /dev/userfaultfd
 
-constexpr uint64_t kMapDroppable = 0x08;      // MAP_DROPPABLE, 6.11
+constexpr uint64_t kMapDroppable = 0x08;  // MAP_DROPPABLE, 6.11
 
 std::optional<int> advice_refusal(int advice) {
   switch (advice) {
