@@ -133,7 +133,7 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_handled_signal(const siginf
     const bool too_often =
         is_tick(info) && in_place && task.ticks.in_place >= kMostTicksInPlace && !task.place_now;
     if ((computing && !is_of_agents_call(info, task)) || task.restarted || too_often) {
-      task.ticks.wait |= too_often;
+      task.ticks.wait |= too_often && !task.restarted;
       RCHK_TRY(hold(info));
       return MaybeStop();
     }

@@ -83,8 +83,10 @@ std::optional<int64_t> Recorder::Impl::answer_about_dumps(const Call& call) {
 
 // Behind a call that has returned.
 Result<void> Recorder::Impl::note_scheduling(const Call& call, int64_t result) {
-  if (result < 0) return {};
-  Task* const task = task_named(call.arguments[0]);
+  const bool concerns = call.number == nr::sched_setscheduler ||
+                        call.number == nr::sched_setattr || call.number == nr::sched_getparam ||
+                        call.number == nr::sched_getattr;
+  Task* const task = concerns && result >= 0 ? task_named(call.arguments[0]) : nullptr;
   if (task == nullptr) return {};
   std::optional<SchedulingAttributes>& believed = task->believed_scheduling;
   switch (call.number) {
