@@ -83,9 +83,8 @@ std::optional<int64_t> Recorder::Impl::answer_about_dumps(const Call& call) {
 
 // Behind a call that has returned.
 Result<void> Recorder::Impl::note_scheduling(const Call& call, int64_t result) {
-  const bool concerns = call.number == nr::sched_setscheduler ||
-                        call.number == nr::sched_setattr || call.number == nr::sched_getparam ||
-                        call.number == nr::sched_getattr;
+  const bool concerns = call.number == nr::sched_setscheduler || call.number == nr::sched_setattr ||
+                        call.number == nr::sched_getparam || call.number == nr::sched_getattr;
   Task* const task = concerns && result >= 0 ? task_named(call.arguments[0]) : nullptr;
   if (task == nullptr) return {};
   std::optional<SchedulingAttributes>& believed = task->believed_scheduling;
