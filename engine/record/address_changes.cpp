@@ -69,6 +69,9 @@ class Collector {
   Result<void> add_remap(const syscalls::RemapEffect& effect);
   void add_discard(const syscalls::DiscardEffect& effect);
   Result<void> compare_part(AddressRange part, const ProcMapsEntry* now);
+  Result<std::optional<snapshot::FileId>> store_mapped_file(AddressRange part,
+                                                            const ProcMapsEntry& now,
+                                                            uint64_t offset_bytes);
   void find_twins(const std::vector<ProcMapsEntry>& maps);
 
   const tracee::Tracee& tracee_;
@@ -76,7 +79,8 @@ class Collector {
   snapshot::AddressSpace& space_;
   const Note& note_;
   AddressChanges found_;
-  std::set<Object> twins_;  // of which some part is mapped more than once
+  std::set<Object> twins_;           // of which some part is mapped more than once
+  std::map<Object, uint64_t> ends_;  // up to where they are mapped
 };
 
 // What a hole in a file shows; reading it would fill it again.
@@ -229,19 +233,38 @@ Result<void> Collector::compare_part(AddressRange part, const ProcMapsEntry* now
     return {};
   }
   if (now->inode != 0) {
-    const Result<FileDescriptor> file = open_mapped_file(tracee_.pid(), *now);
-    Result<snapshot::FileId> id =
-        file ? files_.add(*file, now->name) : Result<snapshot::FileId>(Failure(file.error()));
-    if (id) {
-      RCHK_TRY(files_.add_range(*id, *file, offset, part.size()));
-      mapping.backing = snapshot::FileBacking{*id, offset};
-      if (mapping.shared && mapping.writable()) files_.mark_changeable(*id);
-    }
+    RCHK_TRY_ASSIGN(const auto id, store_mapped_file(part, *now, offset));
+    if (id) mapping.backing = snapshot::FileBacking{*id, offset};
+    if (id && mapping.shared && mapping.writable()) files_.mark_changeable(*id);
   }
   const bool explained = mapping.backing.has_value();
   change(trace::MapChange{std::move(mapping)});
   if (!explained) add_contents(part);
   return {};
+}
+
+// What lies behind `part` of a mapping, `offset_bytes` into it. Nothing if nobody can tell.
+Result<std::optional<snapshot::FileId>> Collector::store_mapped_file(AddressRange part,
+                                                                     const ProcMapsEntry& now,
+                                                                     uint64_t offset_bytes) {
+  using Id = std::optional<snapshot::FileId>;
+  if (const Result<FileDescriptor> file = open_mapped_file(tracee_.pid(), now)) {
+    const Result<snapshot::FileId> id = files_.add(*file, now.name);
+    if (!id) return Id();
+    RCHK_TRY(files_.add_range(*id, *file, offset_bytes, part.size()));
+    return Id(*id);
+  }
+  if (!now.shared) return Id();
+  // Memory without a name in any folder, where the recorder has no privilege.
+  const auto known_end = ends_.find({now.device, now.inode});
+  const uint64_t size_bytes =
+      std::max(offset_bytes + part.size(), known_end == ends_.end() ? 0 : known_end->second);
+  RCHK_TRY_ASSIGN(const snapshot::FileId id, files_.add_object(now.device, now.inode, size_bytes));
+  const auto read = [&](uint64_t at, std::span<uint8_t> bytes) {
+    return static_cast<ssize_t>(tracee_.read_memory(part.begin + (at - offset_bytes), bytes));
+  };
+  RCHK_TRY(files_.add_range(id, offset_bytes, part.size(), read));
+  return Id(id);
 }
 
 void Collector::find_twins(const std::vector<ProcMapsEntry>& maps) {
@@ -250,6 +273,7 @@ void Collector::find_twins(const std::vector<ProcMapsEntry>& maps) {
     if (!entry.shared || entry.inode == 0) continue;
     const Object object{entry.device, entry.inode};
     const uint64_t begin = entry.offset_bytes, end = begin + entry.range.size();
+    ends_[object] = std::max(ends_[object], end);
     std::map<uint64_t, uint64_t>& known = parts[object];
     const auto next = known.lower_bound(begin);
     const bool overlaps = (next != known.end() && next->first < end) ||

@@ -2,9 +2,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
 
 #include <fcntl.h>
 #include <unistd.h>
+
+#include "engine/record/process.h"
 
 namespace rchk::record {
 
@@ -15,6 +20,18 @@ constexpr uint64_t kChunkBytes = 1 << 20;
 bool is_file(const FileDescriptor& file, const snapshot::ProcMapsEntry& entry) {
   struct stat status;
   return fstat(file.get(), &status) == 0 && status.st_ino == entry.inode;
+}
+
+// A descriptor of the process's own that is of the file, by its number.
+std::optional<int> descriptor_of(pid_t pid, const snapshot::ProcMapsEntry& entry) {
+  std::error_code error;
+  const std::filesystem::directory_iterator all(fmt::format("/proc/{}/fd", pid), error);
+  if (error) return std::nullopt;
+  for (const auto& link : all) {
+    const std::string number = link.path().filename();
+    if (read_proc_link(pid, "fd/" + number) == entry.name) return std::atoi(number.c_str());
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -28,6 +45,10 @@ Result<FileDescriptor> open_mapped_file(pid_t pid, const snapshot::ProcMapsEntry
   for (const std::string& path : paths) {
     FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (file.is_open() && is_file(file, entry)) return file;
+  }
+  if (const std::optional<int> number = descriptor_of(pid, entry)) {
+    Result<FileDescriptor> file = open_guest_file(pid, *number);
+    if (file && is_file(*file, entry)) return file;
   }
   return fail_errno(fmt::format("the mapped file {} cannot be read", entry.name), ENOENT);
 }
@@ -68,6 +89,10 @@ Result<snapshot::FileId> FileStore::add_object(uint64_t device, uint64_t inode,
   info.device = device;
   info.inode = inode;
   info.size_bytes = size_bytes;
+  for (const auto& [id, version] : versions_) {
+    if (version.device != device || version.inode != inode) continue;
+    info.size_bytes = std::max(info.size_bytes, version.size_bytes);
+  }
   return add(info);
 }
 
@@ -109,6 +134,13 @@ Result<snapshot::FileId> FileStore::add(const trace::FileInfo& info) {
 
 Result<void> FileStore::add_range(snapshot::FileId id, const FileDescriptor& file,
                                   uint64_t offset_bytes, uint64_t size_bytes) {
+  return add_range(id, offset_bytes, size_bytes, [&file](uint64_t at, std::span<uint8_t> bytes) {
+    return pread(file.get(), bytes.data(), bytes.size(), static_cast<off_t>(at));
+  });
+}
+
+Result<void> FileStore::add_range(snapshot::FileId id, uint64_t offset_bytes, uint64_t size_bytes,
+                                  const ReadFile& read) {
   std::map<uint64_t, uint64_t>& stored = stored_[id];
   uint64_t at = offset_bytes;
   const uint64_t end = offset_bytes + size_bytes;
@@ -123,7 +155,7 @@ Result<void> FileStore::add_range(snapshot::FileId id, const FileDescriptor& fil
     uint64_t stop = std::min(end, at + kChunkBytes);
     if (next != stored.end()) stop = std::min(stop, next->first);
     buffer.resize(stop - at);
-    const ssize_t got = pread(file.get(), buffer.data(), buffer.size(), static_cast<off_t>(at));
+    const ssize_t got = read(at, buffer);
     if (got < 0) return fail_errno("reading a mapped file");
     if (got == 0) break;
     buffer.resize(static_cast<size_t>(got));

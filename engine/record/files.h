@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <set>
 #include <span>
@@ -18,8 +19,8 @@
 
 namespace rchk::record {
 
-// Opens the file behind a mapping of a process: by its range, which needs a privilege, or by its
-// name as that process sees it, if that is still the same file.
+// Opens the file behind a mapping of a process: by its range, which needs a privilege, by its name
+// as that process sees it, if that is still the same file, or by a descriptor that the process has.
 Result<FileDescriptor> open_mapped_file(pid_t pid, const snapshot::ProcMapsEntry& entry);
 // Opens anew, for reading, what descriptor `fd` of a process refers to. The guest's own file
 // offset is not touched.
@@ -38,7 +39,8 @@ class FileStore {
 
   // The id of an open file as it is now. kUnsupported when it is no regular file.
   Result<snapshot::FileId> add(const FileDescriptor& file, const std::string& path);
-  // The id of memory that is shared without a file, which the kernel gives a device and an inode.
+  // The id of memory that is shared without a file, or by one that cannot be opened, which the
+  // kernel gives a device and an inode. It is at least so large.
   Result<snapshot::FileId> add_object(uint64_t device, uint64_t inode, uint64_t size_bytes);
   // Forgets all other files: what is mapped of them later is stored anew, under other ids.
   void keep_only(const std::set<snapshot::FileId>& kept);
@@ -46,6 +48,11 @@ class FileStore {
   // behind the file's end.
   Result<void> add_range(snapshot::FileId id, const FileDescriptor& file, uint64_t offset_bytes,
                          uint64_t size_bytes);
+  // The same by other means. `read`: what lies at `at`; the bytes that it got, 0 at the end, or -1
+  // with an errno.
+  using ReadFile = std::function<ssize_t(uint64_t at, std::span<uint8_t> bytes)>;
+  Result<void> add_range(snapshot::FileId id, uint64_t offset_bytes, uint64_t size_bytes,
+                         const ReadFile& read);
   // The guest may change this file, whatever version of it is mapped, through memory, which leaves
   // no trace in its times: what is mapped from it later is stored anew.
   // REQUIRES: add() returned `id`.

@@ -4,11 +4,17 @@ group, programs and memory that its user may not read, file systems that recorde
 import os
 import shutil
 
-from harness import process
+from harness import guests, process
 from harness.report import Skipped, Test, check_equal, require, scratch
 from record_replay.filtered import program
 from record_replay.recordings import MISUSE, require_status, run, text_of
 
+WITHOUT_PRIVILEGE = (
+    "memory_policies", "mremap_forms", "processes_sysv_apart", "processes_sysv_ipc",
+    "shared_memory_compared", "sysv_shared_memory", "memfd_hole", "processes_shared_memfd",
+    "processes_fork_shared_anonymous", "clock_often_processes", "signals_alarm_in_computation",
+    "threads_vfork_beside", "proc_self",
+)
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 KILLS_GROUP = r"""
@@ -191,6 +197,8 @@ def tests(_options):
         Test("outsiders/provided_mapped", lambda: provided("maps")),
         Test("outsiders/provided_executed", lambda: provided("executes")),
         Test("outsiders/of_32_bits", of_32_bits),
+        *(Test(f"outsiders/without_privilege/{name}", lambda name=name: without_privilege(name))
+          for name in WITHOUT_PRIVILEGE),
     ]
 
 
@@ -258,6 +266,18 @@ def not_readable():
     require_status("verify", 0, run(*NOBODY, folder / "rchk", "verify", recording))
     done = run(*NOBODY, folder / "rchk", "record", "-o", recording, folder / "unread")
     require_status("record", MISUSE, done)
+    shutil.rmtree(folder)
+
+
+def without_privilege(name):
+    """A guest of a user who may not look behind mappings (/proc/PID/map_files)."""
+    folder = for_nobody(f"without_privilege/{name}")
+    shutil.copy(guests.named(name).program(), folder / name)
+    recording = folder / "recording.rchk"
+    done = run(*NOBODY, folder / "rchk", "record", "--checksums", "5", "--snapshots", "10",
+               "-o", recording, folder / name, cwd=folder)
+    require_status("record", 0, done)
+    require_status("verify", 0, run(*NOBODY, folder / "rchk", "verify", "--restore", recording))
     shutil.rmtree(folder)
 
 
