@@ -50,8 +50,8 @@ def rchk_select_thread(tid):
 
 def rchk_after_monitor():
     """gdb does not notice that a monitor command moved the program: makes it look again."""
-    current = rchk_answer("qC")
-    if current is None:
+    current = rchk_answer("qRchkMoved")
+    if current is None or not current.startswith(b"QC"):
         return
     try:
         before, level = rchk_place(), gdb.selected_frame().level()

@@ -32,7 +32,7 @@ bool Context::select_process(const ThreadId& id) {
   const Tid before = processes.current();
   if (!processes.select(processes.process_of(id))) return false;
   if (processes.current() == before) return true;
-  general_thread = {};
+  general_thread = meant_thread = {};
   transfer_object.clear();
   return true;
 }
@@ -41,7 +41,7 @@ Result<void> Context::detach_process(Tid pid) {
   const Tid before = processes.current();
   RCHK_TRY(processes.detach(pid));
   if (processes.current() == before) return {};
-  general_thread = {};
+  general_thread = meant_thread = {};
   transfer_object.clear();
   return {};
 }
@@ -51,7 +51,14 @@ void Context::note_stop(const target::Stop& stop) {
   if (stop.process.value == 0) last_stop.process = processes.current();
   select_process({last_stop.process.value, ThreadId::kAny});
   // So do debuggers.
-  general_thread = stop.thread;
+  general_thread = meant_thread = stop.thread;
+}
+
+void Context::note_move() {
+  last_stop = current_stop();
+  moved_by_monitor = true;
+  transfer_object.clear();
+  if (!processes.has_thread(processes.current(), general_thread)) general_thread = {};
 }
 
 target::Stop Context::current_stop() {

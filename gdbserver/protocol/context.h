@@ -97,6 +97,9 @@ struct Context {
   Result<void> detach_process(Tid pid);
   // Where a stop was: its process is the current one, and its thread, from then on.
   void note_stop(const target::Stop& stop);
+  // Where a monitor command has moved the program to. The debugger does not hear of it, and goes on
+  // to mean the thread that it has chosen last.
+  void note_move();
   target::Stop current_stop();
   int signal_number(int linux_signal) const;
   int linux_signal(int number) const;
@@ -110,7 +113,12 @@ struct Context {
   Client client;
   ReverseControl reverse;
   target::Stop last_stop;
-  Tid general_thread;          // Hg, of the current process; 0 for any
+  bool moved_by_monitor = false;  // by the last command
+  Tid general_thread;             // Hg, of the current process; 0 for any
+  // The last one that Hg or T asked for, or that a stop was of: where gdb has stepped one thread
+  // off its breakpoint, it asks whether the other one is alive that it goes on to step, and no
+  // more.
+  Tid meant_thread;
   ChosenThread resume_thread;  // Hc
   std::optional<SessionEnd> end;
   bool extended = false;           // `target extended-remote`

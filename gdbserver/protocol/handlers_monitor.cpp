@@ -65,6 +65,7 @@ std::optional<std::string> own_command(ReverseControl& reverse, std::string_view
 void monitor(Context& context, std::string_view arguments, Reply& reply) {
   const auto command = decode_hex_text(arguments);
   if (!command) return reply.error(PacketError::kMalformed);
+  context.moved_by_monitor = false;
   std::string text;
   target::Monitor* target_monitor = context.target().monitor();
   if (const auto own = own_command(context.reverse, *command)) {
@@ -76,8 +77,7 @@ void monitor(Context& context, std::string_view arguments, Reply& reply) {
         target_monitor->monitor_command(*command, control);
     text = answer ? answer->text : answer.error().message() + "\n";
     if (answer && answer->moved) {
-      context.note_stop(context.current_stop());
-      context.transfer_object.clear();
+      context.note_move();
     }
     if (*command == "help") text.append(kHelp);
   } else {
@@ -86,6 +86,14 @@ void monitor(Context& context, std::string_view arguments, Reply& reply) {
   // A debugger that is gone is found out about by the next read.
   (void)context.stream.send_console(text);
   reply.ok();
+}
+
+// Not of gdb's protocol, which has no way to say it: whether the last monitor command moved the
+// program, and to a stop of which thread.
+void thread_moved_to(Context& context, std::string_view, Reply& reply) {
+  if (!context.moved_by_monitor) return reply.ok();
+  reply.text() = "QC";
+  context.append_thread_id(reply.text(), context.last_stop.thread);
 }
 
 }  // namespace rchk::protocol::handlers

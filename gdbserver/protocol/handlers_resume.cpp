@@ -84,16 +84,18 @@ void run(Context& context, const ResumeRequest& wanted, const Runners& runners, 
 }
 
 // The thread of packets that name none. Forward it is the one that stopped last. bc and bs come
-// with Hc of any thread, where the one that the user looks at was chosen by Hg; or, where gdb steps
-// another thread off its breakpoint first, with Hc of that one.
+// with Hc of any thread, where the one that the user looks at was chosen by Hg or T; or, where gdb
+// steps another thread off its breakpoint first, with Hc of that one.
 ChosenThread thread_to_run(Context& context, Direction direction) {
   const ChosenThread& chosen = context.resume_thread;
   const Tid process = chosen.process.value != 0 ? chosen.process : context.processes.current();
   if (chosen.thread.value != 0) return {process, chosen.thread};
   const bool stopped = direction == Direction::kForward && context.last_stop.process == process;
   if (stopped) return {process, context.last_stop.thread};
-  return {process,
-          process == context.processes.current() ? context.thread_for(std::nullopt) : Tid{}};
+  if (process != context.processes.current()) return {process, Tid{}};
+  const Tid meant = context.meant_thread;
+  const bool is_there = meant.value != 0 && context.processes.has_thread(process, meant);
+  return {process, is_there ? meant : context.thread_for(std::nullopt)};
 }
 
 // Those that Hc has named.

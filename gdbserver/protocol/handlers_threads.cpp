@@ -53,7 +53,7 @@ void select_thread(Context& context, std::string_view arguments, Reply& reply) {
   if (!is_there) return reply.error(PacketError::kNoThread);
   if (general) {
     context.select_process(*id);
-    context.general_thread = one.value_or(Tid{});
+    context.general_thread = context.meant_thread = one.value_or(Tid{});
   } else {
     // Without a process: all of them, unless it is one thread.
     context.resume_thread = {one || id->pid > 0 ? process : Tid{}, one.value_or(Tid{})};
@@ -69,6 +69,7 @@ void thread_alive(Context& context, std::string_view arguments, Reply& reply) {
   if (!one || !context.processes.has_thread(process, *one)) {
     return reply.error(PacketError::kNoThread);
   }
+  if (context.processes.process_of(*id) == context.processes.current()) context.meant_thread = *one;
   reply.ok();
 }
 

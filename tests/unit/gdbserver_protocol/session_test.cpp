@@ -552,6 +552,31 @@ TEST_F(SessionTest, ArmsAStepBackThroughARange) {
   EXPECT_THAT(monitor("arm"), StartsWith("arm: "));
 }
 
+TEST_F(SessionTest, ReadsTheChosenThreadBehindAMove) {
+  target.thread_list.push_back({FakeTarget::kOther, ""});
+  client.ask("s");
+  EXPECT_EQ(client.ask("Hg222"), "OK");
+  EXPECT_EQ(client.ask("qRchkMoved"), "OK");
+  monitor("seek 0");
+  EXPECT_EQ(client.ask("p10"), "0011400000000000");
+  EXPECT_EQ(client.ask("qRchkMoved"), "QC111");
+  monitor("when");
+  EXPECT_EQ(client.ask("qRchkMoved"), "OK");
+}
+
+TEST_F(SessionTest, StepsBackTheThreadThatWasAskedForLast) {
+  target.thread_list.push_back({FakeTarget::kOther, ""});
+  client.ask("s");
+  client.ask("s");
+  client.ask("Hc111");
+  client.ask("bs");
+  EXPECT_EQ(target.requests.back().thread, Tid{FakeTarget::kMain});
+  EXPECT_EQ(client.ask("T222"), "OK");
+  client.ask("Hc0");
+  client.ask("bs");
+  EXPECT_EQ(target.requests.back().thread, Tid{FakeTarget::kOther});
+}
+
 TEST_F(SessionTest, ArmsARefresh) {
   client.ask("s");
   monitor("seek 0");
