@@ -101,6 +101,7 @@ std::optional<Agent::Descriptor> Recorder::Impl::descriptor_for_agent(int descri
   const bool is_restricted = task_->sandbox.mode() != syscalls::Sandbox::Mode::kNone;
   const bool is_alone = !files_shared_ && !task_->space->agent_use.tables_differ;
   if (is_restricted || !is_alone || !can_have_agent()) return std::nullopt;
+  if (is_out_of_reach(descriptor)) return std::nullopt;
   if (task_->streams->stream_of(descriptor) != trace::OutputStream::kNone) return std::nullopt;
   const std::string path = fmt::format("/proc/{}/fd/{}", task_->tid, descriptor);
   struct stat status {};

@@ -161,7 +161,9 @@ void Recorder::Impl::add_output(const PendingCall& call, int64_t result,
   if (pointer != 0 && memory.read({pointer}, {reinterpret_cast<uint8_t*>(&value), 8}) == 8) {
     offset = value;
   }
-  event.output_bytes = bytes_moved_from(task_->tracee.pid(), data->source, data->bytes, offset);
+  if (!is_out_of_reach(data->source)) {
+    event.output_bytes = bytes_moved_from(task_->tracee.pid(), data->source, data->bytes, offset);
+  }
   if (event.output_bytes.size() != data->bytes) {
     say_once(fmt::format("What {} writes to the standard output is not recorded.",
                          syscalls::name(made.number)));

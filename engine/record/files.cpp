@@ -104,7 +104,9 @@ void FileStore::keep_only(const std::set<snapshot::FileId>& kept) {
   std::erase_if(writable_, goes);
   inodes_.clear();
   for (const auto& [id, version] : versions_) inodes_.insert(inode_of(id));
-  std::erase_if(changeable_, [this](const Inode& inode) { return inodes_.count(inode) == 0; });
+  const auto has_gone = [this](const Inode& inode) { return inodes_.count(inode) == 0; };
+  std::erase_if(changeable_, has_gone);
+  std::erase_if(viewed_privately_, has_gone);
 }
 
 void FileStore::note_opened_for_writing(uint64_t device, uint64_t inode) {

@@ -58,6 +58,12 @@ class FileStore {
   // REQUIRES: add() returned `id`.
   void mark_changeable(snapshot::FileId id) { changeable_.insert(inode_of(id)); }
 
+  // The guest has a private mapping of it, or had one.
+  void note_private_view(snapshot::FileId id) { viewed_privately_.insert(inode_of(id)); }
+  bool may_be_viewed_privately(snapshot::FileId id) const {
+    return viewed_privately_.count(inode_of(id)) != 0;
+  }
+
   // The guest has opened this file, mapped or not, so that it can write to it by calls.
   void note_opened_for_writing(uint64_t device, uint64_t inode);
   // Whether calls may change the file: what of it is mapped, privately too, changes with it.
@@ -101,6 +107,7 @@ class FileStore {
   std::map<snapshot::FileId, std::map<uint64_t, uint64_t>> stored_;  // begin to end
   std::set<Inode> inodes_;                                           // of versions_
   std::set<Inode> changeable_;
+  std::set<Inode> viewed_privately_;
   std::set<Inode> opened_for_writing_;
   std::set<snapshot::FileId> writable_;  // of versions_, those
 };

@@ -106,11 +106,16 @@ void Recorder::Impl::note_descriptor(int32_t descriptor) {
 }
 
 void Recorder::Impl::say_what_stores_show(const std::vector<trace::AddressSpaceChange>& changes) {
-  if (!files_.any_may_be_changed()) return;
   const auto look_at = [this](const trace::Mapping& mapping) {
-    if (!mapping.backing || !files_.may_be_stored_to(mapping.backing->file)) return;
+    if (!mapping.backing) return;
+    if (!mapping.shared) files_.note_private_view(mapping.backing->file);
+    // Few files are both.
+    if (!files_.may_be_stored_to(mapping.backing->file)) return;
+    if (!files_.may_be_viewed_privately(mapping.backing->file)) return;
     bool stored_to = false, shown = false;
+    std::set<const Space*> seen;
     for (const auto& [tid, task] : tasks_) {
+      if (!seen.insert(task->space.get()).second) continue;
       for (const auto& [begin, other] : task->space->memory.mappings()) {
         if (!other.backing) continue;
         if (!files_.are_of_one_file(other.backing->file, mapping.backing->file)) continue;

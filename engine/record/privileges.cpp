@@ -34,10 +34,10 @@ std::optional<SchedulingAttributes> scheduling_of(pid_t tid) {
 std::optional<SchedulingAttributes> take_real_time(pid_t tid) {
   const std::optional<SchedulingAttributes> had = scheduling_of(tid);
   if (!had || !is_real_time(had->policy)) return std::nullopt;
-  SchedulingAttributes usual;
-  usual.flags = had->flags & kResetsOnFork;
-  if (syscall(SYS_sched_setattr, tid, &usual, 0) != 0) return std::nullopt;
-  return had;
+  const bool resets = (had->flags & kResetsOnFork) != 0;
+  const sched_param none{};  // unlike sched_setattr it leaves the nice value
+  const int usual = SCHED_OTHER | (resets ? SCHED_RESET_ON_FORK : 0);
+  return sched_setscheduler(tid, usual, &none) == 0 ? had : std::nullopt;
 }
 
 }  // namespace

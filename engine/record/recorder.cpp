@@ -200,7 +200,9 @@ Result<void> Recorder::Impl::take_new_image(std::optional<uint32_t> left) {
   std::vector<snapshot::FileId> mapped;
   for (const trace::Mapping& mapping : event.mappings) {
     RCHK_TRY(look_at_code(mapping, event.contents));
-    if (mapping.backing) mapped.push_back(mapping.backing->file);
+    if (!mapping.backing) continue;
+    mapped.push_back(mapping.backing->file);
+    if (!mapping.shared) files_.note_private_view(mapping.backing->file);
   }
   if (left) RCHK_TRY(sink_.end_space(*left));
   task.space->program = {event_count_};

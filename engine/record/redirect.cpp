@@ -155,7 +155,8 @@ Result<void> Recorder::Impl::redirect_stores(const Registers& registers) {
   auto buffers = syscalls::buffers_of(call.entry.call, GuestReader(task_->tracee));
   if (!buffers || !may_be_looked_at(*buffers) || !can_store_to(*buffers, call)) return {};
   const uint64_t room = room_for(*buffers);
-  call.holds_processor = reads_much_of_file(call.entry.call, room, task_->tid);
+  call.holds_processor = !is_out_of_reach(call.entry.call.descriptor(0)) &&
+                         reads_much_of_file(call.entry.call, room, task_->tid);
   if (call.holds_processor) return {};
   auto region = pool.take(room);
   if (!region) {

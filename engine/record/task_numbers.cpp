@@ -55,7 +55,7 @@ Task* Recorder::Impl::task_named(uint64_t argument) const {
 Task* Recorder::Impl::task_of_memory_file(int32_t descriptor) const {
   const std::string name = fmt::format("fd/{}", descriptor);
   const std::filesystem::path target(read_proc_link(task_->tid, name));
-  if (target.filename() != "mem") return nullptr;
+  if (target.filename() != "mem" || is_out_of_reach(descriptor)) return nullptr;
   const std::string path = fmt::format("/proc/{}/{}", task_->tid, name);
   struct statfs system;
   if (statfs(path.c_str(), &system) != 0 || system.f_type != PROC_SUPER_MAGIC) return nullptr;

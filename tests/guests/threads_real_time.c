@@ -1,5 +1,6 @@
 // build: -O1 -D_GNU_SOURCE -pthread
 #include <sched.h>
+#include <sys/resource.h>
 
 #include "tasks.h"
 
@@ -18,6 +19,7 @@ static void* take_turns(void* argument) {
 
 int main(void) {
   struct sched_param parameter = {.sched_priority = 10};
+  CHECK(setpriority(PRIO_PROCESS, 0, 5) == 0);
   if (sched_setscheduler(0, SCHED_FIFO, &parameter) != 0) return skipped();
   CHECK(sched_getscheduler(0) == SCHED_FIFO);
   parameter.sched_priority = 0;
@@ -43,6 +45,6 @@ int main(void) {
   parameter.sched_priority = 0;
   CHECK(sched_setscheduler(0, SCHED_OTHER, &parameter) == 0);
   CHECK(sched_getscheduler(0) == SCHED_OTHER && sched_getparam(0, &parameter) == 0);
-  CHECK(parameter.sched_priority == 0);
+  CHECK(parameter.sched_priority == 0 && getpriority(PRIO_PROCESS, 0) == 5);
   return passed();
 }

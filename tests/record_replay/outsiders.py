@@ -1,8 +1,13 @@
 """What would shut rchk out of a program that it records, or end it: signals to the whole process
 group, programs and memory that its user may not read, file systems that recorded programs provide."""
 
+import atexit
+import functools
 import os
+import pathlib
 import shutil
+import tempfile
+import threading
 
 from harness import guests, process
 from harness.report import Skipped, Test, check_equal, require, scratch
@@ -16,6 +21,8 @@ WITHOUT_PRIVILEGE = (
     "threads_vfork_beside", "proc_self",
 )
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+one_at_a_time = threading.Lock()  # lru_cache() may call twice
 
 KILLS_GROUP = r"""
 #include <signal.h>
@@ -61,23 +68,42 @@ int main(void) {
 }
 """
 
-# Provides a file system with one file, a program; maps the file, or executes it.
+# Provides a file system with one file, a program; maps the file, executes it, or reads it much and
+# in several ways beside another thread.
 PROVIDES = r"""
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 static char content[1 << 20];
+static void* waits(void* argument) {
+  pause();
+  return argument;
+}
+static void read_much(int file) {
+  static char part[1 << 16];
+  pthread_t thread;
+  pthread_create(&thread, NULL, waits, NULL);
+  long sum = 0;
+  for (int i = 0; i < 400; i++) sum += pread(file, part, 16384, 0) + part[i];
+  const int mem = open("mounted/mem", O_RDWR);
+  off_t from = 0;
+  printf("%ld %d\n", sum, mem);
+  fflush(stdout);
+  printf("\n%ld\n", (long)sendfile(1, file, &from, 4));
+}
 static long size;
 static int device;
 static void reply(uint64_t unique, int error, void* data, size_t bytes) {
@@ -143,7 +169,7 @@ static void provide(void) {
   }
 }
 int main(int count, char** arguments) {
-  const int executes = count > 1 && strcmp(arguments[1], "executes") == 0;
+  const char* how = count > 1 ? arguments[1] : "";
   const int program = open("/bin/echo", O_RDONLY);
   size = read(program, content, sizeof content);
   mkdir("mounted", 0755);
@@ -160,7 +186,10 @@ int main(int count, char** arguments) {
   printf("%d %d\n", stat("mounted/file", &facts), (int)pread(file, start, 4, 0));
   for (int i = 0; i < 3; i++) printf("%d\n", (int)pwrite(file, start, 4, 0));
   fflush(stdout);
-  if (executes) {
+  if (strcmp(how, "reads") == 0) {
+    read_much(file);
+    close(file);
+  } else if (strcmp(how, "executes") == 0) {
     close(file);
     const pid_t child = fork();
     if (child == 0) execl("mounted/file", "file", "executed", NULL), _exit(9);
@@ -194,6 +223,7 @@ def tests(_options):
         Test("outsiders/signals_to_group", signals_to_group),
         Test("outsiders/not_dumpable", not_dumpable),
         Test("outsiders/not_readable", not_readable),
+        Test("outsiders/provided_read", lambda: provided("reads")),
         Test("outsiders/provided_mapped", lambda: provided("maps")),
         Test("outsiders/provided_executed", lambda: provided("executes")),
         Test("outsiders/of_32_bits", of_32_bits),
@@ -230,59 +260,72 @@ def signals_to_group():
     shutil.rmtree(folder)
 
 
-def for_nobody(name):
-    """A folder of rchk's and of a program's that another user may use."""
+@functools.lru_cache(maxsize=None)
+def folder_of_nobody():
+    """With rchk in it; the build's may lie where another user cannot come."""
     if os.geteuid() != 0:
         raise Skipped("another user is needed")
-    folder = fresh(name)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="rchk-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
     shutil.copy(process.RCHK, folder / "rchk")
-    folder.chmod(0o777)
     return folder
+
+
+def for_nobody(name):
+    """A new folder that another user may write to, and an rchk that it may run."""
+    with one_at_a_time:
+        shared = folder_of_nobody()
+    folder = shared / name
+    folder.mkdir()
+    folder.chmod(0o777)
+    return folder, shared / "rchk"
 
 
 def not_dumpable():
     """Without a privilege, a program whose memory nobody may read is recorded all the same."""
-    folder = for_nobody("not_dumpable")
+    folder, rchk = for_nobody("not_dumpable")
     guest = program(folder, "guest", NOT_DUMPABLE)
     recording = folder / "recording.rchk"
-    done = run(*NOBODY, folder / "rchk", "record", "-o", recording, guest)
+    done = run(*NOBODY, rchk, "record", "-o", recording, guest)
     require_status("record", 0, done)
     check_equal("output", b"0\n0 1\nchild 0\nanother program\n0 1\n", done.stdout)
-    require_status("verify", 0, run(*NOBODY, folder / "rchk", "verify", recording))
+    require_status("verify", 0, run(*NOBODY, rchk, "verify", recording))
     shutil.rmtree(folder)
 
 
 def not_readable():
     """A program that may be executed and not read ends the recording, and runs."""
-    folder = for_nobody("not_readable")
+    folder, rchk = for_nobody("not_readable")
     shutil.copy("/bin/echo", folder / "unread")
     (folder / "unread").chmod(0o711)
     recording = folder / "recording.rchk"
-    done = run(*NOBODY, folder / "rchk", "record", "-o", recording, "sh", "-c",
+    done = run(*NOBODY, rchk, "record", "-o", recording, "sh", "-c",
                f"{folder}/unread hello; exit 5")
     require_status("record", 5, done)
     check_equal("output", b"hello\n", done.stdout)
     require("may be executed, but not read" in text_of(done), text_of(done))
-    require_status("verify", 0, run(*NOBODY, folder / "rchk", "verify", recording))
-    done = run(*NOBODY, folder / "rchk", "record", "-o", recording, folder / "unread")
+    require_status("verify", 0, run(*NOBODY, rchk, "verify", recording))
+    done = run(*NOBODY, rchk, "record", "-o", recording, folder / "unread")
     require_status("record", MISUSE, done)
     shutil.rmtree(folder)
 
 
 def without_privilege(name):
     """A guest of a user who may not look behind mappings (/proc/PID/map_files)."""
-    folder = for_nobody(f"without_privilege/{name}")
+    folder, rchk = for_nobody(name)
     shutil.copy(guests.named(name).program(), folder / name)
     recording = folder / "recording.rchk"
-    done = run(*NOBODY, folder / "rchk", "record", "--checksums", "5", "--snapshots", "10",
+    done = run(*NOBODY, rchk, "record", "--checksums", "5", "--snapshots", "10",
                "-o", recording, folder / name, cwd=folder)
     require_status("record", 0, done)
-    require_status("verify", 0, run(*NOBODY, folder / "rchk", "verify", "--restore", recording))
+    require_status("verify", 0, run(*NOBODY, rchk, "verify", "--restore", recording))
     shutil.rmtree(folder)
 
 
 def provided(how):
-    """A file of a recorded program's file system: the recording ends before rchk would wait for it."""
+    """A file of a recorded program's file system: rchk never waits for it. Where it would have to,
+    the recording ends."""
     folder = fresh(f"provided_{how}")
     guest = program(folder, "guest", PROVIDES)
     recording = folder / "recording.rchk"
@@ -292,7 +335,7 @@ def provided(how):
     done = run(process.RCHK, "record", "-o", recording, guest, how, cwd=folder)
     require_status("record", 0, done)
     check_equal("output", native.stdout, done.stdout)
-    require("FUSE" in text_of(done), text_of(done))
+    require(("FUSE" in text_of(done)) == (how != "reads"), text_of(done))
     require_status("verify", 0, run(process.RCHK, "verify", recording))
     shutil.rmtree(folder)
 
@@ -303,7 +346,7 @@ def of_32_bits():
     (folder / "guest.s").write_text(OF_32_BITS)
     made = run("gcc", "-m32", "-nostdlib", "-static", "-o", folder / "guest", folder / "guest.s")
     require_status("gcc", 0, made)
-    if run(folder / "guest").status != 7:
+    if run("sh", "-c", folder / "guest").status != 7:
         raise Skipped("32-bit programs do not run here")
     recording = folder / "recording.rchk"
     done = run(process.RCHK, "record", "-o", recording, "sh", "-c", f"{folder}/guest; echo $?")
