@@ -118,16 +118,16 @@ Result<int> record(const RecordOptions& options) {
   take_care_of_signals((*recorder)->pid());
   saver->set_guest((*recorder)->pid());
   RCHK_TRY_ASSIGN(const record::RecorderStop stop, (*recorder)->run({}));
-  int status = stop.signal != 0 ? 128 + stop.signal : stop.status;
-  if (stop.cause == record::StopCause::kRecordingStopped) {
-    RCHK_TRY(writer->close());
-    RCHK_TRY_ASSIGN(const tracee::StopStatus end, (*recorder)->wait_for_guest());
-    const bool killed = end.kind == tracee::StopStatus::Kind::kKilled;
-    status = killed ? 128 + end.value : end.value;
-  } else {
-    RCHK_TRY(writer->close());
+  // A full disk takes nothing from the guest, whose status is what counts.
+  const Result<void> closed = writer->close();
+  const bool is_news = !closed && !stop.message.starts_with(closed.error().message());
+  if (is_news) settings.message(closed.error().message());
+  if (stop.cause != record::StopCause::kRecordingStopped) {
+    return stop.signal != 0 ? 128 + stop.signal : stop.status;
   }
-  return status;
+  RCHK_TRY_ASSIGN(const tracee::StopStatus end, (*recorder)->wait_for_guest());
+  const bool killed = end.kind == tracee::StopStatus::Kind::kKilled;
+  return killed ? 128 + end.value : end.value;
 }
 
 }  // namespace

@@ -219,7 +219,8 @@ Result<RecorderStop> Recorder::Impl::stop_recording(std::string_view reason) {
   follows_free_ |= !ending_.empty();  // their parents hear of them when their tracer has
   task_->exit_recorded = true;
   say(fmt::format("{}.", stop.message));
-  RCHK_TRY(append(std::move(event)));
+  const Result<void> logged = append(std::move(event));
+  if (!logged && logged.error().message() != reason) say(logged.error().message());
   return stop;
 }
 

@@ -10,7 +10,7 @@ import time
 
 from harness import guests, process
 from harness.guests import compile_program
-from harness.report import Failed, Test, check_equal, require, scratch
+from harness.report import Failed, Skipped, Test, check_equal, require, scratch
 
 MISUSE, BAD_RECORDING, MACHINE = 2, 3, 5
 KILLS = 20
@@ -42,6 +42,7 @@ def tests(_options):
         Test("recordings/damaged", damaged),
         Test("recordings/not_recordings", not_recordings),
         Test("recordings/recorder_killed", recorder_killed),
+        Test("recordings/disk_full", disk_full),
         Test("recordings/changed_by_outsiders", changed_by_outsiders),
         Test("recordings/killed_by_outsiders", killed_by_outsiders),
         Test("recordings/killed_at_snapshots", killed_at_snapshots),
@@ -412,6 +413,29 @@ def recorder_killed():
     dumped = run(process.RCHK, "dump", recording)
     require_status("dump", 0, dumped)
     require(b"write(1" in dumped.stdout, "the events are not there")
+    shutil.rmtree(folder)
+
+
+ON_SMALL_DISK = r"""
+mount -t tmpfs -o size=3m none "$2" || exit 99
+"$1" record -o "$2/recording.rchk" -- sh -c 'head -c 20000000 /dev/urandom | wc -c; exit 7'
+echo "recorded: $?"
+"$1" verify "$2/recording.rchk"
+echo "verified: $?"
+"""
+
+
+def disk_full():
+    """The program goes on, and its status is told; what there was room for is a recording."""
+    folder = scratch("recordings/disk_full")
+    done = run("unshare", "-m", "sh", "-c", ON_SMALL_DISK, "sh", process.RCHK, folder)
+    if done.status != 0:
+        raise Skipped(f"nothing can be mounted here: {text_of(done)}")
+    said = text_of(done)
+    for expected in ("20000000\n", "recorded: 7\n", "verified: 0\n"):
+        require(expected in said, f"no {expected.strip()!r}\n{said}")
+    count = said.count("No space left on device")
+    require(count == 1, f"the full disk is told {count} times\n{said}")
     shutil.rmtree(folder)
 
 
