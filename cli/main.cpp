@@ -8,7 +8,9 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/descriptors.h"
 #include "cli/commands.h"
+#include "cli/standard_streams.h"
 
 namespace rchk::cli {
 namespace {
@@ -239,6 +241,8 @@ int command(int argc, char** argv, const std::string& self) {
 
 int main(int argc, char** argv) {
   using namespace rchk::cli;
+  fill_standard_streams();
+  rchk::take_descriptors();
   const std::string self = own_path(argv[0]);
   const bool is_command =
       argc > 1 && std::any_of(std::begin(kCommands), std::end(kCommands),

@@ -13,6 +13,7 @@
 #include "cli/keep_option.h"
 #include "cli/saver.h"
 #include "cli/signals.h"
+#include "cli/standard_streams.h"
 #include "cli/trace_folder.h"
 #include "engine/record/recorder.h"
 #include "engine/trace/writer.h"
@@ -69,6 +70,7 @@ Result<int> record(const RecordOptions& options) {
   }
   record::RecorderOptions settings;
   settings.program.arguments = options.program;
+  settings.program.standard_fds = given_standard_streams();
   for (char** variable = environ; *variable != nullptr; ++variable) {
     settings.program.environment.emplace_back(*variable);
   }

@@ -1,3 +1,4 @@
+#include <cerrno>
 #include <cstdio>
 
 #include <fmt/format.h>
@@ -8,6 +9,10 @@ namespace rchk::cli {
 
 int report(const Error& error) {
   fmt::print(stderr, "rchk: {}\n", error.message());
+  if (error.kind == ErrorKind::kSystem && error.errno_value == EMFILE) {
+    fmt::print(stderr, "rchk: it needs a descriptor for each process, and some: see ulimit -n\n");
+    return kMachineStatus;
+  }
   switch (error.kind) {
     case ErrorKind::kMisuse:
     case ErrorKind::kUnsupported:

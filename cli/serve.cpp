@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "base/descriptors.h"
 #include "cli/commands.h"
 #include "engine/tracee/tracee.h"
 #include "gdb_commands.h"
@@ -88,6 +89,7 @@ int start_gdb(const std::string& self, const std::vector<std::string>& rchk_argu
   std::vector<char*> argv;
   for (std::string& word : command) argv.push_back(word.data());
   argv.push_back(nullptr);
+  restore_descriptor_limit();
   execvp("gdb", argv.data());
   return report({ErrorKind::kMachine, errno, "cannot start gdb (Debian package gdb)"});
 }

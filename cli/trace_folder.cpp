@@ -27,7 +27,12 @@ Result<std::string> new_recording_path(const std::string& program) {
   RCHK_TRY_ASSIGN(const std::string folder, trace_folder());
   std::error_code error;
   fs::create_directories(folder, error);
-  if (error) return fail_errno(folder, error.value());
+  if (error) {
+    return Failure(Error{ErrorKind::kMisuse, error.value(),
+                         fmt::format("{}, the folder for recordings (set RCHK_TRACE_DIR, or name a "
+                                     "file with -o)",
+                                     folder)});
+  }
   const std::string name = fs::path(program).filename().string();
   for (unsigned number = 0;; ++number) {
     const std::string path = fmt::format("{}/{}-{}{}", folder, name, number, kExtension);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/descriptors.h"
 
 namespace rchk::snapshot {
 namespace {
@@ -21,7 +22,7 @@ uint64_t rest_of_page(GuestAddress from, uint64_t limit) {
 
 Result<MemoryReader> MemoryReader::open(int pid) {
   const std::string path = fmt::format("/proc/{}/mem", pid);
-  FileDescriptor memory(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  FileDescriptor memory(open_descriptor(path.c_str(), O_RDONLY));
   if (!memory.is_open()) {
     const int error = errno == ENOENT ? ESRCH : errno;
     return fail_errno(fmt::format("opening {}", path), error);

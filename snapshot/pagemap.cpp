@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/descriptors.h"
 #include "base/file_io.h"
 #include "snapshot/pagemap_scan.h"
 
@@ -40,7 +41,7 @@ void append_populated(std::vector<PopulatedRange>& ranges, PopulatedRange next) 
 
 Result<Pagemap> Pagemap::open(int pid) {
   const std::string path = fmt::format("/proc/{}/pagemap", pid);
-  FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  FileDescriptor file(open_descriptor(path.c_str(), O_RDONLY));
   if (!file.is_open()) {
     const int error = errno == ENOENT ? ESRCH : errno;
     return fail_errno(fmt::format("opening {}", path), error);

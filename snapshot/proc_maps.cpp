@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/descriptors.h"
 #include "base/fd.h"
 #include "snapshot/address_space.h"
 
@@ -96,7 +97,7 @@ Result<std::vector<ProcMapsEntry>> parse_proc_maps(std::string_view text) {
 
 Result<std::vector<ProcMapsEntry>> read_proc_maps(int pid) {
   const std::string path = fmt::format("/proc/{}/maps", pid);
-  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const FileDescriptor file(open_descriptor(path.c_str(), O_RDONLY));
   if (!file.is_open()) {
     // A process that ended has no directory in /proc any more.
     return fail_errno(path, errno == ENOENT ? ESRCH : errno);

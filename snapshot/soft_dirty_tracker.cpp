@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/descriptors.h"
 #include "snapshot/kernel_merging.h"
 #include "snapshot/mark_tracker.h"
 
@@ -28,7 +29,7 @@ bool has_mark(const Pagemap& pages, GuestAddress page) {
 
 Result<void> SoftDirtyTracker::clear_marks(const std::vector<ProcMapsEntry>& maps) {
   const std::string path = fmt::format("/proc/{}/clear_refs", pid());
-  const FileDescriptor file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  const FileDescriptor file(open_descriptor(path.c_str(), O_WRONLY));
   if (!file.is_open()) {
     return fail_errno(fmt::format("opening {}", path), errno == ENOENT ? ESRCH : errno);
   }

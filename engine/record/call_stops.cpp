@@ -193,7 +193,16 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::resume_interrupted(const Regis
 }
 
 Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_call_entry(const RunLimits& limits) {
-  RCHK_TRY_ASSIGN(Registers registers, task_->tracee.registers());
+  RCHK_TRY_ASSIGN(const Registers registers, task_->tracee.registers());
+  Result<MaybeStop> result = begin_call(registers, limits);
+  // Where the recording ends with it, it is to be made once more.
+  const bool failed = !result && result.error().kind != ErrorKind::kGone;
+  if (failed && !task_->call) task_->call = call_at_entry(registers);
+  return result;
+}
+
+Result<Recorder::Impl::MaybeStop> Recorder::Impl::begin_call(const Registers& registers,
+                                                             const RunLimits& limits) {
   task_->pending_at_event = 0;
   task_->place_now.reset();
   note_call();

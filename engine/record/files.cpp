@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/descriptors.h"
 #include "engine/record/process.h"
 
 namespace rchk::record {
@@ -43,7 +44,7 @@ Result<FileDescriptor> open_mapped_file(pid_t pid, const snapshot::ProcMapsEntry
       fmt::format("/proc/{}/root{}", pid, entry.name),
   };
   for (const std::string& path : paths) {
-    FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    FileDescriptor file(open_descriptor(path.c_str(), O_RDONLY | O_NONBLOCK));
     if (file.is_open() && is_file(file, entry)) return file;
   }
   if (const std::optional<int> number = descriptor_of(pid, entry)) {
@@ -58,7 +59,7 @@ Result<FileDescriptor> open_guest_file(pid_t pid, int fd) {
 }
 
 Result<FileDescriptor> open_guest_file(const std::string& path) {
-  FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  FileDescriptor file(open_descriptor(path.c_str(), O_RDONLY | O_NONBLOCK));
   if (!file.is_open()) return fail_errno(path);
   return file;
 }

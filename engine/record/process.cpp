@@ -12,6 +12,7 @@
 #include <sys/personality.h>
 #include <unistd.h>
 
+#include "base/descriptors.h"
 #include "base/fd.h"
 
 namespace rchk::record {
@@ -48,7 +49,7 @@ bool tells_of_first(const std::string& status) {
 
 Result<std::vector<uint8_t>> read_proc_file(pid_t pid, const std::string& name) {
   const std::string path = fmt::format("/proc/{}/{}", pid, name);
-  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const FileDescriptor file(open_descriptor(path.c_str(), O_RDONLY));
   if (!file.is_open()) return fail_errno(path);
   std::vector<uint8_t> contents;
   uint8_t buffer[4096];

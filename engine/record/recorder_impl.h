@@ -205,6 +205,7 @@ class Recorder::Impl {
 
   // call_stops.cpp
   Result<MaybeStop> on_call_entry(const RunLimits& limits);
+  Result<MaybeStop> begin_call(const Registers& registers, const RunLimits& limits);
   Result<MaybeStop> resume_interrupted(const Registers& registers);
   Result<MaybeStop> on_call_exit(const RunLimits& limits);
   // What the recorder answers itself; also the errno of what is refused.

@@ -69,7 +69,10 @@ Result<void> Recorder::Impl::set_task_free(Task& task) {
   } else if (task.call) {
     RCHK_TRY_ASSIGN(Registers registers, task.tracee.registers());
     const auto result = static_cast<int64_t>(registers.rax);
-    if (is_restart(result) || result == -EINTR) {
+    if (task.call->answer) {
+      registers.rax = static_cast<uint64_t>(*task.call->answer);
+      RCHK_TRY(task.tracee.set_registers(registers));
+    } else if (is_restart(result) || result == -EINTR) {
       Registers again = task.call->before;
       // One that the kernel goes on with stores where it was told to first.
       const bool goes_on = result == kRestartBlock && !task.call->scratch;
@@ -199,11 +202,12 @@ Result<RecorderStop> Recorder::Impl::stop_recording(std::string_view reason) {
   Task* const current = task_;
   Result<void> freed;
   // Those that stand in the midst of a call come to its end first; a vfork ends when its child goes
-  // on.
+  // on. One that the recorder failed to deal with has come there.
   std::vector<Task*> in_order, in_calls;
   for (const auto& [tid, task] : tasks_) {
     const bool in_midst = task->state == TaskState::kStopped && !task->unread && task->call &&
-                          !task->call->at_entry && !task->in_group_stop;
+                          !task->call->at_entry && !task->in_group_stop &&
+                          !task->tracee.is_at_call_exit();
     if (in_midst && task->tracee.resume(ResumeMode::kSyscall)) task->state = TaskState::kRunning;
     (in_midst ? in_calls : in_order).push_back(task.get());
   }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/descriptors.h"
 #include "engine/record/recorder_impl.h"
 #include "engine/trace/vsyscall.h"
 
@@ -93,6 +94,7 @@ Result<RecorderStop> Recorder::Impl::run_guest(const RunLimits& limits) {
   for (;;) {
     RCHK_TRY_ASSIGN(const MaybeStop result, advance(ResumeMode::kSyscall, limits));
     if (result) return *result;
+    if (descriptors_ran_out()) return fail_errno("more processes than ulimit -n allows", EMFILE);
   }
 }
 

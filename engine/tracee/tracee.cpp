@@ -17,6 +17,7 @@
 
 #include "base/check.h"
 #include "base/cpus.h"
+#include "base/descriptors.h"
 #include "base/fd.h"
 
 namespace rchk::tracee {
@@ -78,6 +79,7 @@ struct StartFailure {
     }
   }
   // What rchk changed for itself must not reach the guest.
+  restore_descriptor_limit();
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -325,6 +327,15 @@ Result<uint64_t> Tracee::event_message() const {
   return message;
 }
 
+bool Tracee::is_at_call_exit() const {
+  // The head of struct ptrace_syscall_info, linux/ptrace.h.
+  constexpr auto kGetSyscallInfo = static_cast<__ptrace_request>(0x420e);
+  constexpr uint8_t kExit = 2;
+  uint8_t op = 0;
+  const auto size = reinterpret_cast<void*>(sizeof(op));
+  return ::ptrace(kGetSyscallInfo, pid_, size, &op) > 0 && op == kExit;
+}
+
 Result<void> Tracee::set_usual_options() {
   if (trace(PTRACE_SETOPTIONS, pid_, 0, kOptions) != 0) return ptrace_failed("options", pid_);
   return {};
@@ -333,7 +344,7 @@ Result<void> Tracee::set_usual_options() {
 Result<void> Tracee::open_memory() const {
   if (memory_fd_ >= 0) return {};
   const std::string path = fmt::format("/proc/{}/mem", pid_);
-  memory_fd_ = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  memory_fd_ = open_descriptor(path.c_str(), O_RDWR);
   if (memory_fd_ < 0) return fail_errno(path);
   return {};
 }

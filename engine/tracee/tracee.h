@@ -108,6 +108,8 @@ class Tracee {
   Result<void> set_debug_register(int index, uint64_t value);
   // PTRACE_GETEVENTMSG: the new pid of a fork event, the status of an exit event.
   Result<uint64_t> event_message() const;
+  // Whether it is at the stop behind a system call (PTRACE_GET_SYSCALL_INFO).
+  bool is_at_call_exit() const;
   // Those of every tracee (ptrace(2), PTRACE_SETOPTIONS): among them that it is killed with its
   // tracer.
   Result<void> set_usual_options();

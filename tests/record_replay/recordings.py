@@ -43,6 +43,9 @@ def tests(_options):
         Test("recordings/not_recordings", not_recordings),
         Test("recordings/recorder_killed", recorder_killed),
         Test("recordings/disk_full", disk_full),
+        Test("recordings/closed_streams", closed_streams),
+        Test("recordings/descriptors_soft_limit", descriptors_soft_limit),
+        Test("recordings/descriptors_used_up", descriptors_used_up),
         Test("recordings/changed_by_outsiders", changed_by_outsiders),
         Test("recordings/killed_by_outsiders", killed_by_outsiders),
         Test("recordings/killed_at_snapshots", killed_at_snapshots),
@@ -436,6 +439,69 @@ def disk_full():
         require(expected in said, f"no {expected.strip()!r}\n{said}")
     count = said.count("No space left on device")
     require(count == 1, f"the full disk is told {count} times\n{said}")
+    shutil.rmtree(folder)
+
+
+STREAMS = "cat; echo out; echo err >&2; ls -l /proc/self/fd | wc -l; exit 4"
+
+
+def closed_streams():
+    """What rchk is started without the program is started without, and no file of rchk's is there."""
+    folder = scratch("recordings/closed_streams")
+    recording = folder / "recording.rchk"
+    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        native = run("sh", "-c", f"sh -c '{STREAMS}' {closed}")
+        recorded = run("sh", "-c", f"'{process.RCHK}' record -o '{recording}' -- "
+                                   f"sh -c '{STREAMS}' {closed}")
+        require_status(f"record {closed}", native.status, recorded)
+        check_equal(f"output with {closed}", native.stdout, recorded.stdout)
+        check_equal(f"messages with {closed}", native.stderr, recorded.stderr)
+        require_status(f"verify {closed}", 0, run(process.RCHK, "verify", recording))
+    shutil.rmtree(folder)
+
+
+FORKS = """
+import os, resource
+reading, writing = os.pipe()
+children = []
+for _ in range(90):
+    child = os.fork()
+    if child == 0:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    children.append(child)
+os.close(writing)
+for child in children:
+    os.waitpid(child, 0)
+print(len(children), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+
+
+def descriptors_soft_limit():
+    """rchk has more of them than the program may have, who sees its own limit."""
+    folder = scratch("recordings/descriptors_soft_limit")
+    recording = folder / "recording.rchk"
+    done = run("sh", "-c", 'ulimit -Sn 60; exec "$@"', "sh", process.RCHK, "record", "-o", recording,
+               "--", "python3", "-c", FORKS)
+    require_status("record", 0, done)
+    check_equal("output", b"90 60\n", done.stdout)
+    check_equal("messages", b"", done.stderr)
+    require_status("verify", 0, run(process.RCHK, "verify", recording))
+    shutil.rmtree(folder)
+
+
+def descriptors_used_up():
+    """The recording ends, wherever the recorder is then, and nothing happens to the program."""
+    folder = scratch("recordings/descriptors_used_up")
+    recording = folder / "recording.rchk"
+    for limit in range(40, 70, 2):
+        done = run("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", process.RCHK, "record", "-o",
+                   recording, "--", "python3", "-c", FORKS)
+        require_status(f"record with {limit}", 0, done)
+        check_equal(f"output with {limit}", f"90 {limit}\n".encode(), done.stdout)
+        require("Too many open files" in text_of(done), f"no word about it\n{text_of(done)}")
+        recording.unlink()
     shutil.rmtree(folder)
 
 
