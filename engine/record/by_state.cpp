@@ -263,6 +263,9 @@ Result<void> Recorder::Impl::end_reference(tracee::Tracee& fork) {
 
 Result<ForkSnapshot> Recorder::Impl::fork_snapshot() {
   RCHK_TRY(require_guest());
+  if (task_->call && !task_->call->at_entry) {
+    return fail(ErrorKind::kUnsupported, "no snapshot here: the program is inside a system call");
+  }
   if (!children_are_beside(task_->tid)) {
     return fail(ErrorKind::kUnsupported,
                 "no snapshot here: the program's next child is to begin a pid namespace");

@@ -178,7 +178,12 @@ Result<void> Recorder::Impl::stand_in_first_process() {
       return debugged(*one.second) && one.second->announced && !one.second->in_exit_stop;
     });
   }
-  if (first != tasks_.end()) task_ = first->second.get();
+  if (first == tasks_.end()) return {};
+  task_ = first->second.get();
+  // One that has made another task may not have been let into the kernel's wait for that yet.
+  const bool is_in_call = task_->call && !task_->call->at_entry && !task_->in_group_stop;
+  const bool stands = task_->state == TaskState::kStopped && !task_->unread;
+  if (is_in_call && stands) RCHK_TRY(resume(ResumeMode::kSyscall));
   return {};
 }
 

@@ -48,6 +48,7 @@ Result<std::unique_ptr<Puppet>> Puppet::adopt(Forked forked, const trace::EventS
   std::unique_ptr<Puppet> puppet(new Puppet(std::move(forked.process)));
   puppet->gadget_ = forked.gadget;
   puppet->space_ = std::move(forked.space);
+  puppet->first_code_version_ = next_code_version();
   RCHK_TRY(puppet->process_.set_signal_mask(kBlockedSignals));
   puppet->process_.expect_no_signals();
   RCHK_TRY(puppet->call("close_range", SYS_close_range, {0, ~0u, 0}));
@@ -111,6 +112,7 @@ Result<std::unique_ptr<Puppet>> Puppet::fork(Sharing sharing) {
   puppet->space_ = space_;
   puppet->own_ranges_ = own_ranges_;
   puppet->kept_clear_ = kept_clear_;
+  puppet->first_code_version_ = first_code_version_;
   puppet->code_versions_ = code_versions_;
   puppet->descriptors_ = descriptors_;
   puppet->translation_ = translation_;
@@ -288,7 +290,7 @@ translate::CodePage Puppet::code_page(GuestAddress page) {
   for (const GuestAddress view : views_of(page)) code.writable |= space_.find(view)->writable();
   code.shared = common_ != nullptr && mapping->shared;
   const auto version = code_versions_.find(page);
-  if (version != code_versions_.end()) code.version = version->second;
+  code.version = version != code_versions_.end() ? version->second : first_code_version_;
   return code;
 }
 

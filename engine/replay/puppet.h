@@ -187,6 +187,7 @@ class Puppet final : public translate::Host {
   snapshot::AddressSpace space_;
   std::map<GuestAddress, AddressRange> own_ranges_;  // mapped here by the engine
   snapshot::RangeSet kept_clear_;                    // normalized
+  uint64_t first_code_version_ = 0;  // of pages that have been the same since it was adopted
   std::unordered_map<GuestAddress, uint64_t> code_versions_;
   std::map<int, int> descriptors_;
   // Files that the guest may change through shared mappings: one memory for all views of each.
