@@ -133,6 +133,7 @@ void run_back(Context& context, ResumeKind kind, Reply& reply) {
   request.direction = Direction::kBackward;
   request.kind = kind;
   request.thread = chosen.thread;
+  request.alone = context.resume_thread.thread.value != 0;
   run(context, request, runners_of(context, chosen), reply);
 }
 

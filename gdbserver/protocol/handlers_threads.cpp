@@ -134,6 +134,8 @@ void threads_info(Context& context, std::string_view, Reply& reply) {
     const int signal = stopped ? context.signal_number(signal_of(context.last_stop.event)) : 0;
     json += fmt::format("{{\"tid\":{},\"signal\":{},\"reason\":\"{}\"", thread.tid.value, signal,
                         stopped ? reason_of(context.last_stop.event) : "none");
+    const std::string what = stopped ? description_of(context.last_stop.event) : "";
+    if (!what.empty()) json += fmt::format(",\"description\":\"{}\"", what);
     if (!thread.name.empty()) {
       json += ",\"name\":";
       append_json_string(json, thread.name);

@@ -1,6 +1,7 @@
 #include "gdbserver/protocol/stop_reply.h"
 
 #include <csignal>
+#include <cstring>
 
 #include <fmt/format.h>
 
@@ -72,8 +73,11 @@ void append_event(const Context& context, const target::StopEvent& event, std::s
                  [&](const target::HistoryBegin&) { append_history(context, "begin", out); },
                  [&](const target::HistoryEnd&) { append_history(context, "end", out); },
                  [&](const target::Exiting&) { append_history(context, "end", out); },
-                 [&](const target::SignalStop&) {
-                   if (reasons) append_key(out, "reason", "signal");
+                 [&](const target::SignalStop& stop) {
+                   if (!reasons) return;
+                   const std::string description = description_of(stop);
+                   if (description.empty()) return append_key(out, "reason", "signal");
+                   append_description(description, out);
                  },
                  [&](const target::Interrupted&) {
                    if (reasons) append_key(out, "reason", "signal");
@@ -144,6 +148,14 @@ int signal_of(const target::StopEvent& event) {
   return SIGTRAP;
 }
 
+std::string description_of(const target::StopEvent& event) {
+  const auto* const stop = std::get_if<target::SignalStop>(&event);
+  if (stop == nullptr || stop->signal == SIGTRAP) return {};
+  const char* const name = sigabbrev_np(stop->signal);
+  return name != nullptr ? fmt::format("signal SIG{}", name)
+                         : fmt::format("signal {}", stop->signal);
+}
+
 std::string_view reason_of(const target::StopEvent& event) {
   return std::visit(Overloaded{
                         [](const target::BreakpointHit&) { return "breakpoint"; },
@@ -151,7 +163,9 @@ std::string_view reason_of(const target::StopEvent& event) {
                         [](const target::StepDone&) { return "trace"; },
                         [](const target::HistoryBegin&) { return "exception"; },
                         [](const target::HistoryEnd&) { return "exception"; },
-                        [](const target::SignalStop&) { return "signal"; },
+                        [](const target::SignalStop& stop) {
+                          return description_of(stop).empty() ? "signal" : "exception";
+                        },
                         [](const target::Interrupted&) { return "signal"; },
                         [](const target::SyscallStop&) { return "signal"; },
                         [](const target::Exec&) { return "exec"; },

@@ -10,6 +10,10 @@ namespace rchk::protocol {
 
 // The signal that a stop reply names, by its Linux number.
 int signal_of(const target::StopEvent& event);
+// What a user of lldb is to read of a signal; empty for all else, and for SIGTRAP. lldb does not go
+// back from a stop whose reason is a signal, for it would deliver that first: these are told as
+// exceptions.
+std::string description_of(const target::StopEvent& event);
 // lldb's word for why a thread stopped.
 std::string_view reason_of(const target::StopEvent& event);
 

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/result.h"
 #include "engine/replay/guest.h"
 #include "engine/replay/replayer.h"
@@ -12,12 +14,18 @@ namespace rchk::target {
 
 // A copy of the guest that the debugger may change and run, and that is thrown away: for
 // expressions that call functions, and for what-if experiments. It has no log to go by: system
-// calls that only concern its own memory are carried out, output goes to the user, and all
-// others fail with ENOSYS. The recording never changes.
+// calls that only concern its own memory are carried out, output goes to the user, clocks and
+// process numbers say what they did, and all others fail with ENOSYS. Its other threads do not run.
+// The recording never changes.
 class Diversion {
  public:
-  Diversion(replay::Replayer& replayer, replay::Guest guest)
-      : replayer_(replayer), guest_(std::move(guest)), original_(guest_.registers) {}
+  // `unix_ns`, `monotonic_ns`: what the clocks say, all along.
+  Diversion(replay::Replayer& replayer, replay::Guest guest, int64_t unix_ns, int64_t monotonic_ns)
+      : replayer_(replayer),
+        guest_(std::move(guest)),
+        original_(guest_.registers),
+        unix_ns_(unix_ns),
+        monotonic_ns_(monotonic_ns) {}
 
   replay::Guest& guest() { return guest_; }
   // Makes another thread the one that runs. REQUIRES: there is such a thread.
@@ -35,6 +43,7 @@ class Diversion {
     End end = End::kStepped;
     GuestAddress breakpoint;
     int signal = 0;
+    int status = 0;  // kExit
   };
   struct Command {
     bool single_step = false;
@@ -46,12 +55,22 @@ class Diversion {
 
  private:
   Result<void> skip_trapped();
-  // Carries the system call out at which the guest stands. True if it ends the guest.
-  Result<bool> system_call(const Command& command);
+  // Carries the system call out at which the guest stands. Nothing if the guest goes on.
+  Result<std::optional<Outcome>> system_call(const Command& command);
+  Result<int64_t> answer(const Command& command, std::optional<Outcome>& end);
+  int64_t write(const Command& command);
+  Result<int64_t> map();
+  Result<int64_t> protect();
+  int64_t wait_or_wake(const Command& command, std::optional<Outcome>& end);
+  int64_t raise(int signal, std::optional<Outcome>& end);
+  int64_t tell_time(uint64_t clock, GuestAddress at, int64_t units_per_second);
+  // Nothing is stored at address 0.
+  int64_t store(GuestAddress at, ByteView bytes);
 
   replay::Replayer& replayer_;
   replay::Guest guest_;
   Registers original_;
+  int64_t unix_ns_, monotonic_ns_;
 };
 
 }  // namespace rchk::target

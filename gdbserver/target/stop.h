@@ -67,8 +67,9 @@ enum class ResumeKind : uint8_t {
 struct ResumeRequest {
   Direction direction = Direction::kForward;
   ResumeKind kind = ResumeKind::kContinue;
-  Tid thread;          // the one to step
-  bool alone = false;  // no other thread may run; a replay goes by its log and ignores it
+  Tid thread;  // the one to step
+  // No other thread may run. A replay goes by its log and runs all, but stops for this one alone.
+  bool alone = false;
   AddressRange range;  // kRangeStep
   int signal = 0;      // to deliver first; 0 for none. A replay goes by its log and ignores it.
 };

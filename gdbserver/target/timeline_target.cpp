@@ -110,7 +110,13 @@ Result<Diversion*> TimelineTarget::diversion() {
   if (!diversion_) {
     RCHK_TRY_ASSIGN(replay::Guest copy, timeline_.diversion());
     RCHK_TRY(debugger_memory_.map_into(*copy.puppet));
-    diversion_ = std::make_unique<Diversion>(timeline_.replayer(), std::move(copy));
+    trace::EventSource& source = timeline_.source();
+    const EventNumber last{source.event_count() - 1};
+    RCHK_TRY_ASSIGN(const auto event, source.event(std::min(copy.position.event, last)));
+    const auto since_begin_ns = static_cast<int64_t>(event->time_ns);
+    diversion_ =
+        std::make_unique<Diversion>(timeline_.replayer(), std::move(copy),
+                                    source.info().start_unix_ns + since_begin_ns, since_begin_ns);
   }
   return diversion_.get();
 }
@@ -344,7 +350,10 @@ Result<Stop> TimelineTarget::resume_within(const ResumeRequest& request, RunCont
       case Diversion::End::kInterrupted:
         return stop_ = make_stop(Interrupted{});
       case Diversion::End::kExit:
-        return stop_ = make_stop(Exiting{"the function that was called ends the program"});
+        return stop_ = make_stop(Exiting{fmt::format(
+                   "the copy of the program that was changed, or that a function was called in, "
+                   "ends with status {}; the recording is as before",
+                   outcome.status)});
     }
   }
 
@@ -368,13 +377,32 @@ Result<Stop> TimelineTarget::resume_within(const ResumeRequest& request, RunCont
   command.goes_on = bounds.goes_on;
   command.interrupted = interrupted;
   timeline_.set_stop_points(stop_points());
-  auto found = request.direction == Direction::kForward ? timeline_.forward(command)
-                                                        : timeline_.backward(command);
-  pass_output(control);
-  if (!found) return tl::make_unexpected(found.error());
-  stop_ = stop_from(*found);
-  if (found->task.value != 0) stop_.thread = found->task;
+  do {
+    auto found = request.direction == Direction::kForward ? timeline_.forward(command)
+                                                          : timeline_.backward(command);
+    pass_output(control);
+    if (!found) return tl::make_unexpected(found.error());
+    stop_ = stop_from(*found);
+    if (found->task.value != 0) stop_.thread = found->task;
+  } while (request.alone && is_of_another(request.thread) && !interrupted());
+  if (request.alone && stop_.thread != request.thread &&
+      !std::holds_alternative<Exec>(stop_.event)) {
+    const std::vector<ThreadInfo> all = threads();
+    const auto is_it = [&](const ThreadInfo& one) { return one.tid == request.thread; };
+    if (std::any_of(all.begin(), all.end(), is_it)) stop_.thread = request.thread;
+  }
   return stop_;
+}
+
+// Whether the last stop is of a thread that a debugger has not let go, and does not expect to hear
+// of (gdb with scheduler-locking). A replay goes by its log, and runs all.
+bool TimelineTarget::is_of_another(Tid thread) const {
+  const StopEvent& event = stop_.event;
+  const bool is_of_one = std::holds_alternative<BreakpointHit>(event) ||
+                         std::holds_alternative<WatchpointHit>(event) ||
+                         std::holds_alternative<SignalStop>(event) ||
+                         std::holds_alternative<SyscallStop>(event);
+  return is_of_one && stop_.thread != thread;
 }
 
 Result<void> TimelineTarget::kill() { return hooks_.kill ? hooks_.kill() : Result<void>(); }

@@ -122,6 +122,7 @@ class TimelineTarget final : public Target,
   void end_diversion();
   timeline::StopPoints stop_points() const;
   Stop stop_from(const timeline::TimelineStop& stop);
+  bool is_of_another(Tid thread) const;
   Stop make_stop(StopEvent event) { return {running_thread(), std::move(event)}; }
   // Known at the live end only: the log does not hold names.
   std::string name_of(Tid thread);

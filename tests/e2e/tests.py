@@ -39,6 +39,8 @@ def tests(_options):
         Test("e2e/lldb/expressions_recorded", lambda: lldb_expressions(live=False)),
         Test("e2e/lldb/expressions_live", lambda: lldb_expressions(live=True)),
         Test("e2e/lldb/names", lldb_names),
+        Test("e2e/lldb/crash_recorded", lambda: lldb_crash(live=False)),
+        Test("e2e/lldb/crash_live", lambda: lldb_crash(live=True)),
         Test("e2e/lldb/forks_recorded", lambda: lldb_forks(live=False)),
         Test("e2e/lldb/forks_live", lambda: lldb_forks(live=True)),
     ]
@@ -248,6 +250,15 @@ def lldb_forks(live):
     require_in_order(text, [r"stop reason = breakpoint", r"child = [1-9]", r"thread #1",
                             r"stop reason = step out", r"stop reason = breakpoint",
                             r"result = 113", r"stop reason = breakpoint", r"result = 0"])
+
+
+def lldb_crash(live):
+    """Back from the signal that ends a program: lldb does not go back where it has one to deliver."""
+    text = lldb_session("crash.c", live=live, commands=[
+        "CONNECT", "continue", "process continue --reverse", "process continue --forward",
+    ])
+    require_in_order(text, [r"stop reason = signal SIGSEGV", r"stop reason = history boundary",
+                            r"stop reason = signal SIGSEGV"])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Calling functions and changing things, in history: a diversion each, and nothing stays."""
 
 import os
+import time
 
 import gdb
 from gdb_side import MODE, break_at, check, check_equal, check_same, go, run_to, skip, state, value
@@ -26,6 +27,30 @@ def run():
         go("reverse-stepi")
         go("stepi")
         check_same("after the diversion", here, state("calls", "numbers"))
+    check_equal("a process number", gdb.selected_inferior().pid, value("(int)getpid()"))
+    now = value("(long)time(0)")
+    check(abs(now - time.time()) < 3600, f"the time is {now}")
+    check_equal("a protection", 0, value("(int)mprotect(&numbers, 4, 3)"))
+    go("set unwindonsignal on")
+    try:
+        go("call (int)raise(10)")
+        check(False, "a raised signal was passed")
+    except gdb.error as error:
+        check("signaled while in a function" in str(error), str(error))
+    go("set unwindonsignal off")
+    go("reverse-stepi")
+    go("stepi")
+    check_same("after a signal", here, state("calls", "numbers"))
+    # A breakpoint at the first instruction of a called function.
+    go("break *leaf")
+    try:
+        go("call leaf(1)")
+        check(False, "the first instruction's breakpoint was passed")
+    except gdb.error as error:
+        check("stopped while in a function called from GDB" in str(error), str(error))
+    go("delete")
+    run_to("call_qsort")
+    run_to("middle_return", "reverse-continue")
     # A breakpoint inside of a called function.
     point = break_at("leaf")
     try:
