@@ -49,6 +49,7 @@ def run():
     except gdb.error as error:
         check("stopped while in a function called from GDB" in str(error), str(error))
     go("delete")
+    go("finish")
     run_to("call_qsort")
     run_to("middle_return", "reverse-continue")
     # A breakpoint inside of a called function.
