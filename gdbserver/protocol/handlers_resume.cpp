@@ -73,8 +73,10 @@ void run(Context& context, const ResumeRequest& wanted, const Runners& runners, 
       family != nullptr ? family->resume({request, runners.stepped, runners.pids}, control)
                         : context.target().resume(request, control);
   if (!stop) {
-    (void)context.stream.send_console(fmt::format("rchk: {}\n", stop.error().message()));
-    stop = context.current_stop();
+    // Not the last event once more: a debugger goes on from some by itself.
+    target::Stop here = context.current_stop();
+    here.event = target::Unsupported{fmt::format("rchk: {}", stop.error().message())};
+    stop = std::move(here);
   }
   show_event(context.stream, stop->event);
   const bool interrupted = std::holds_alternative<target::Interrupted>(stop->event);

@@ -1,5 +1,6 @@
 #include "gdbserver/target/diversion.h"
 
+#include <algorithm>
 #include <csignal>
 
 #include "engine/translate/decode.h"
@@ -17,8 +18,17 @@ constexpr uint64_t kSlice = 60'000'000;
 Result<Diversion::Outcome> Diversion::run(const Command& command) {
   translate::Engine& engine = replayer_.engine();
   RCHK_TRY(engine.attach(*guest_.puppet));
+  changed_ = false;
+  if (command.console && !told_ && !is_called(command)) {
+    command.console(
+        "rchk: registers were changed: this runs a copy of the program, which can do little "
+        "outside "
+        "of its memory, and is dropped by any step back\n");
+    told_ = true;
+  }
   translate::Probes probes;
   if (!command.single_step) probes.breakpoints = command.breakpoints;
+  probes.watchpoints = command.watchpoints;
   RCHK_TRY(replayer_.set_probes(probes));
   translate::RunRequest request;
   request.instruction_limit = command.single_step ? 1 : kSlice;
@@ -53,10 +63,20 @@ Result<Diversion::Outcome> Diversion::run(const Command& command) {
       case StopReason::kUnsupported:
         return Outcome{End::kSignal, {}, SIGILL};
       case StopReason::kWatchpoint:
+        return Outcome{.end = End::kWatchpoint, .watch = stop.probe};
       case StopReason::kStateCandidate:
         break;
     }
   }
+}
+
+bool Diversion::is_called(const Command& command) const {
+  uint64_t back = 0;
+  const GuestAddress stack{guest_.registers.rsp};
+  std::span<uint8_t> bytes(reinterpret_cast<uint8_t*>(&back), sizeof(back));
+  if (guest_.puppet->read_memory(stack, bytes) != sizeof(back)) return false;
+  const auto& all = command.breakpoints;
+  return std::find(all.begin(), all.end(), GuestAddress{back}) != all.end();
 }
 
 // CPUID, RDTSC and their like: zeros will do for what is thrown away.

@@ -38,22 +38,33 @@ class Diversion {
   // False once the debugger has put the registers back: then the detour is over.
   bool is_under_way() const { return !same_guest_state(original_, guest_.registers); }
 
-  enum class End : uint8_t { kBreakpoint, kStepped, kSignal, kExit, kInterrupted };
+  // Whether the debugger has changed memory that nothing has run with yet.
+  bool is_changed() const { return changed_; }
+  Result<void> write_memory(GuestAddress address, ByteView bytes) {
+    changed_ = true;
+    return guest_.puppet->write_memory(address, bytes);
+  }
+
+  enum class End : uint8_t { kBreakpoint, kWatchpoint, kStepped, kSignal, kExit, kInterrupted };
   struct Outcome {
     End end = End::kStepped;
     GuestAddress breakpoint;
     int signal = 0;
-    int status = 0;  // kExit
+    int status = 0;      // kExit
+    uint32_t watch = 0;  // kWatchpoint: which of Command::watchpoints
   };
   struct Command {
     bool single_step = false;
     std::vector<GuestAddress> breakpoints;
+    std::vector<translate::Watchpoint> watchpoints;
     std::function<bool()> interrupted;
     std::function<void(std::string_view)> console;
   };
   Result<Outcome> run(const Command& command);
 
  private:
+  // Whether it is about to run a function that the debugger calls: that returns to a breakpoint.
+  bool is_called(const Command& command) const;
   Result<void> skip_trapped();
   // Carries the system call out at which the guest stands. Nothing if the guest goes on.
   Result<std::optional<Outcome>> system_call(const Command& command);
@@ -71,6 +82,7 @@ class Diversion {
   replay::Guest guest_;
   Registers original_;
   int64_t unix_ns_, monotonic_ns_;
+  bool changed_ = false, told_ = false;
 };
 
 }  // namespace rchk::target

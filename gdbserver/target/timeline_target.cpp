@@ -221,7 +221,8 @@ Result<void> TimelineTarget::write_memory(GuestAddress address, ByteView bytes) 
   if (!diversion_ && is_debuggers(address) && debugger_memory_.write(address, bytes)) return {};
   RCHK_TRY_ASSIGN(Diversion * detour, diversion());
   timeline_.replayer().engine().invalidate(range_of(address, bytes.size()));
-  return detour->guest().puppet->write_memory(address, bytes);
+  if (is_debuggers(address)) return detour->guest().puppet->write_memory(address, bytes);
+  return detour->write_memory(address, bytes);
 }
 
 Result<void> TimelineTarget::insert(const StopPoint& point) {
@@ -266,14 +267,15 @@ void TimelineTarget::set_silent_signals(const std::vector<int>& signals) {
   }
 }
 
+StopPoint TimelineTarget::nth_point(bool breakpoint, uint32_t index) const {
+  for (const StopPoint& point : points_) {
+    if (is_breakpoint(point.kind) == breakpoint && index-- == 0) return point;
+  }
+  return {};
+}
+
 Stop TimelineTarget::stop_from(const timeline::TimelineStop& stop) {
-  const auto nth = [&](bool breakpoint) {
-    uint32_t left = stop.index;
-    for (const StopPoint& point : points_) {
-      if (is_breakpoint(point.kind) == breakpoint && left-- == 0) return point;
-    }
-    return StopPoint{};
-  };
+  const auto nth = [&](bool breakpoint) { return nth_point(breakpoint, stop.index); };
   switch (stop.kind) {
     case StopKind::kBreakpoint:
       return make_stop(BreakpointHit{nth(true).kind});
@@ -329,6 +331,11 @@ Result<Stop> TimelineTarget::resume_within(const ResumeRequest& request, RunCont
     return *asked;
   };
   if (diversion_ && (!diversion_->is_under_way() || request.direction == Direction::kBackward)) {
+    if (diversion_->is_changed()) {
+      control.console(
+          "rchk: the change of memory is dropped: neither a recording changes nor what is being "
+          "recorded\n");
+    }
     end_diversion();
   }
   if (diversion_) {
@@ -337,12 +344,20 @@ Result<Stop> TimelineTarget::resume_within(const ResumeRequest& request, RunCont
     command.interrupted = interrupted;
     command.console = [&control](std::string_view text) { control.console(text); };
     for (const StopPoint& point : points_) {
-      if (is_breakpoint(point.kind)) command.breakpoints.push_back(point.range.begin);
+      if (is_breakpoint(point.kind)) {
+        command.breakpoints.push_back(point.range.begin);
+      } else {
+        command.watchpoints.push_back({point.range, watch_kind(point.kind)});
+      }
     }
     RCHK_TRY_ASSIGN(const Diversion::Outcome outcome, diversion_->run(command));
     switch (outcome.end) {
       case Diversion::End::kBreakpoint:
         return stop_ = make_stop(BreakpointHit{});
+      case Diversion::End::kWatchpoint: {
+        const StopPoint point = nth_point(false, outcome.watch);
+        return stop_ = make_stop(WatchpointHit{point.kind, point.range.begin});
+      }
       case Diversion::End::kStepped:
         return stop_ = make_stop(StepDone{});
       case Diversion::End::kSignal:

@@ -123,6 +123,8 @@ class TimelineTarget final : public Target,
   timeline::StopPoints stop_points() const;
   Stop stop_from(const timeline::TimelineStop& stop);
   bool is_of_another(Tid thread) const;
+  // Of the breakpoints, or of the watchpoints.
+  StopPoint nth_point(bool breakpoint, uint32_t index) const;
   Stop make_stop(StopEvent event) { return {running_thread(), std::move(event)}; }
   // Known at the live end only: the log does not hold names.
   std::string name_of(Tid thread);
