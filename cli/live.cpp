@@ -51,7 +51,10 @@ Result<int> serve_live(const LiveOptions& options) {
   if (!started) {
     dup2(original_error.get(), STDERR_FILENO);
     if (options.output.empty()) unlink(path.c_str());
-    return tl::make_unexpected(started.error());
+    const int status = report(started.error());
+    // gdb shows it where it hears of the end while it reads, but not where it does by writing.
+    for (int waits = 0; waits < 1000 && !streams.transport->readable(); ++waits) usleep(1000);
+    return status;
   }
   // Where gdb has a pipe of it open, it looks there once for each byte that it reads of an answer.
   original_error.reset();

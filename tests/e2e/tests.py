@@ -33,6 +33,7 @@ def tests(_options):
     found += [
         Test("e2e/mi", lambda: mi.run(program("steps.c"))),
         Test("e2e/port", ports_told),
+        Test("e2e/start_error", start_error),
         Test("e2e/lldb/recorded", lambda: lldb_breakpoints(live=False)),
         Test("e2e/lldb/live", lambda: lldb_breakpoints(live=True)),
         Test("e2e/lldb/begin_and_end", lldb_begin_and_end),
@@ -250,6 +251,15 @@ def lldb_forks(live):
     require_in_order(text, [r"stop reason = breakpoint", r"child = [1-9]", r"thread #1",
                             r"stop reason = step out", r"stop reason = breakpoint",
                             r"result = 113", r"stop reason = breakpoint", r"result = 0"])
+
+
+def start_error():
+    """gdb shows why there is no program."""
+    done = process.run(["gdb", "-nx", "-q", "-batch", "-ex",
+                        f"target remote | {process.RCHK} /nonexistent/program"], timeout=TIMEOUT_S)
+    text = (done.stdout + done.stderr).decode(errors="replace")
+    if "cannot run /nonexistent/program: No such file" not in text:
+        raise Failed(f"gdb did not show the reason; it said\n{text}")
 
 
 def lldb_crash(live):
