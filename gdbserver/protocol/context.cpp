@@ -14,7 +14,8 @@ Tid Context::thread_for(const std::optional<ThreadId>& suffix) {
   return target().current_stop().thread;
 }
 
-std::optional<ByteView> Context::embedded_file(std::string_view path) {
+template <typename Look>
+auto Context::look_in_files(Look look) -> decltype(look(std::declval<target::EmbeddedFiles&>())) {
   std::vector<Tid> pids = processes.all();
   std::stable_partition(pids.begin(), pids.end(),
                         [this](Tid pid) { return pid == processes.current(); });
@@ -23,9 +24,17 @@ std::optional<ByteView> Context::embedded_file(std::string_view path) {
         pid == processes.current() ? &processes.target() : processes.family()->process(pid);
     target::EmbeddedFiles* const files_of_one = one->embedded_files();
     if (files_of_one == nullptr) continue;
-    if (const auto contents = files_of_one->embedded_file(path)) return contents;
+    if (auto found = look(*files_of_one)) return found;
   }
   return std::nullopt;
+}
+
+std::optional<ByteView> Context::embedded_file(std::string_view path) {
+  return look_in_files([path](target::EmbeddedFiles& all) { return all.embedded_file(path); });
+}
+
+std::optional<std::string> Context::embedded_link(std::string_view path) {
+  return look_in_files([path](target::EmbeddedFiles& all) { return all.embedded_link(path); });
 }
 
 bool Context::select_process(const ThreadId& id) {

@@ -75,12 +75,17 @@ struct Context {
         stream(the_stream),
         progress(the_stream),
         registers(the_target.xsave_layout()),
-        files([this](std::string_view path) { return embedded_file(path); }) {}
+        files([this](std::string_view path) { return embedded_file(path); },
+              [this](std::string_view path) { return embedded_link(path); }) {}
 
   // Of the current process, the one that memory and registers are asked of (Hg).
   target::Target& target() { return processes.target(); }
   // The file that a process knew by that name, the current process's before others'.
   std::optional<ByteView> embedded_file(std::string_view path);
+  std::optional<std::string> embedded_link(std::string_view path);
+  // What `look` finds first: in the files of the current process, then of the others.
+  template <typename Look>
+  auto look_in_files(Look look) -> decltype(look(std::declval<target::EmbeddedFiles&>()));
   // The thread that register packets are about: lldb's suffix, else the one chosen by Hg.
   Tid thread_for(const std::optional<ThreadId>& suffix);
   Result<RegisterValues> read_values(Tid thread);

@@ -180,6 +180,9 @@ void FileService::status(std::string_view arguments, Reply& reply) {
 void FileService::read_link(std::string_view arguments, Reply& reply) {
   const auto path = decode_path(arguments);
   if (!path) return reply.error(PacketError::kMalformed);
+  if (const auto known = embedded_link_(*path)) {
+    return result_with_data(reply, bytes_of({known->data(), known->size()}));
+  }
   char link[PATH_MAX];
   const ssize_t length = readlink(path->c_str(), link, sizeof(link));
   if (length < 0) return fail_with_errno(reply, errno);

@@ -20,7 +20,10 @@ class FileService {
  public:
   // Finds the contents of a file that the recording has, by the guest's name for it.
   using Embedded = std::function<std::optional<ByteView>(std::string_view path)>;
-  explicit FileService(Embedded embedded) : embedded_(std::move(embedded)) {}
+  // Finds where a symbolic link leads that the recording knows better than this machine.
+  using EmbeddedLink = std::function<std::optional<std::string>(std::string_view path)>;
+  FileService(Embedded embedded, EmbeddedLink embedded_link)
+      : embedded_(std::move(embedded)), embedded_link_(std::move(embedded_link)) {}
 
   // `arguments`: the operation's name and its arguments, as behind "vFile:".
   void handle(std::string_view arguments, Reply& reply);
@@ -38,6 +41,7 @@ class FileService {
   OpenFile* find(uint64_t number);
 
   Embedded embedded_;
+  EmbeddedLink embedded_link_;
   std::map<uint64_t, OpenFile> open_;
 };
 

@@ -258,6 +258,10 @@ class EmbeddedFiles {
   // The contents of the file that the guest knew by `path`, valid for the target's life;
   // nothing when the recording has none.
   virtual std::optional<ByteView> embedded_file(std::string_view path) = 0;
+  // Where a symbolic link leads that is the recording's own; nothing if this machine's counts.
+  virtual std::optional<std::string> embedded_link(std::string_view /*path*/) {
+    return std::nullopt;
+  }
 };
 
 }  // namespace rchk::target

@@ -495,6 +495,16 @@ std::optional<ByteView> TimelineTarget::process_file(std::string_view path) {
   return ByteView(process_files_.back());
 }
 
+// /proc/PID/exe of this machine may be that of another process.
+std::optional<std::string> TimelineTarget::embedded_link(std::string_view path) {
+  if (timeline_.has_live_end()) return std::nullopt;
+  const std::string folder = fmt::format("/proc/{}/", process().value);
+  if (path == folder + "cwd") return timeline_.source().info().working_directory;
+  if (path != folder + "exe") return std::nullopt;
+  const Result<std::string> known = executable_path();
+  return known ? std::optional(*known) : std::nullopt;
+}
+
 std::optional<ByteView> TimelineTarget::embedded_file(std::string_view path) {
   if (path.starts_with(fmt::format("/proc/{}/", process().value))) return process_file(path);
   if (const auto known = files_.find(path); known != files_.end()) return ByteView(known->second);

@@ -112,6 +112,7 @@ class TimelineTarget final : public Target,
   Result<GuestAddress> allocate(uint64_t size_bytes, int protection) override;
   Result<void> deallocate(GuestAddress address) override;
   std::optional<ByteView> embedded_file(std::string_view path) override;
+  std::optional<std::string> embedded_link(std::string_view path) override;
 
  private:
   size_t read_as_it_is(GuestAddress address, std::span<uint8_t> bytes);
