@@ -275,4 +275,9 @@ std::optional<ByteView> FakeTarget::embedded_file(std::string_view path) {
   return ByteView(kContents);
 }
 
+std::optional<std::string> FakeTarget::embedded_link(std::string_view path) {
+  if (path != "/embedded.link") return std::nullopt;
+  return "/embedded";
+}
+
 }  // namespace rchk::protocol::testing

@@ -107,6 +107,7 @@ class FakeTarget : public target::Target,
   Result<GuestAddress> allocate(uint64_t size_bytes, int protection) override;
   Result<void> deallocate(GuestAddress address) override;
   std::optional<ByteView> embedded_file(std::string_view path) override;
+  std::optional<std::string> embedded_link(std::string_view path) override;
 
  private:
   struct State {

@@ -75,6 +75,7 @@ TEST_F(FileServiceTest, ReadsLinks) {
   ASSERT_EQ(symlink("some}where", link.c_str()), 0);
   EXPECT_EQ(client_.ask("vFile:readlink:" + hex_of(link)), "Fa;some}where");
   unlink(link.c_str());
+  EXPECT_EQ(client_.ask("vFile:readlink:" + hex_of("/embedded.link")), "F9;/embedded");
 }
 
 TEST_F(FileServiceTest, PrefersWhatTheRecordingHolds) {
