@@ -187,7 +187,7 @@ def prepared(name):
 def recorded(sandbox, guest, recording, status, *options):
     """What rchk says of a run under the filter that is to end with `status`; verified."""
     command = [sandbox, process.RCHK, "record", *options, "-o", recording, "--", guest]
-    done = run(*command)
+    done = run(*command, cwd=recording.parent)
     require_status("record", status, done)
     require_status("verify", 0, run(process.RCHK, "verify", "--restore", recording))
     return done
