@@ -22,8 +22,7 @@ Result<Diversion::Outcome> Diversion::run(const Command& command) {
   if (command.console && !told_ && !is_called(command)) {
     command.console(
         "rchk: registers were changed: this runs a copy of the program, which can do little "
-        "outside "
-        "of its memory, and is dropped by any step back\n");
+        "outside of its memory, and is dropped by any step back\n");
     told_ = true;
   }
   translate::Probes probes;

@@ -392,15 +392,26 @@ Result<Stop> TimelineTarget::resume_within(const ResumeRequest& request, RunCont
   command.goes_on = bounds.goes_on;
   command.interrupted = interrupted;
   timeline_.set_stop_points(stop_points());
-  do {
+  // gdb steps a thread off its breakpoint alone as well: nothing that happens meanwhile is to be
+  // lost.
+  const bool is_stepped_off =
+      request.kind == ResumeKind::kStep && running_thread() == request.thread;
+  const bool others_count = !request.alone || is_stepped_off;
+  for (;;) {
     auto found = request.direction == Direction::kForward ? timeline_.forward(command)
                                                           : timeline_.backward(command);
     pass_output(control);
     if (!found) return tl::make_unexpected(found.error());
     stop_ = stop_from(*found);
     if (found->task.value != 0) stop_.thread = found->task;
-  } while (request.alone && is_of_another(request.thread) && !interrupted());
-  if (request.alone && stop_.thread != request.thread &&
+    if (others_count || !is_of_another(request.thread)) break;
+    if (interrupted()) {
+      stop_.event = Interrupted{};
+      break;
+    }
+    command.goes_on = false;  // over this one
+  }
+  if (!others_count && stop_.thread != request.thread &&
       !std::holds_alternative<Exec>(stop_.event)) {
     const std::vector<ThreadInfo> all = threads();
     const auto is_it = [&](const ThreadInfo& one) { return one.tid == request.thread; };
