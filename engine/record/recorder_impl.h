@@ -489,6 +489,8 @@ class Recorder::Impl {
   Result<trace::PageDelta> take_changes(const snapshot::RangeSet& pages);
   void release_held_forks();
   void wait_for_held_forks();
+  void note_dying_copy(pid_t pid, const tracee::StopStatus& stop);
+  void bury_dying_copies();
   Result<void> begin_tracking();
   Result<std::unique_ptr<snapshot::DirtyTracker>> new_tracker();
   Result<std::unique_ptr<snapshot::DirtyTracker>> new_userfaultfd_tracker(pid_t tracked);
@@ -590,6 +592,7 @@ class Recorder::Impl {
     std::weak_ptr<const trace::MemoryHolder> holder;
   };
   std::list<HeldFork> held_forks_;
+  std::set<pid_t> dying_copies_;  // that were killed, and are not gone yet
   std::optional<snapshot::TrackerKind> tracker_kind_;  // where userfaultfd does not work
   bool reads_wait_for_more_ = false;                   // of some descriptor
   bool memory_files_opened_ = false;                   // some descriptor may be a /proc/PID/mem

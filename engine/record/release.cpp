@@ -218,6 +218,7 @@ Result<RecorderStop> Recorder::Impl::stop_recording(std::string_view reason) {
     if (!one && one.error().kind != ErrorKind::kGone) freed = one;
   }
   task_ = current;
+  bury_dying_copies();
   RCHK_TRY(freed);
   free_pid_ = first_pid_;
   follows_free_ |= !ending_.empty();  // their parents hear of them when their tracer has

@@ -240,8 +240,23 @@ void Recorder::Impl::release_held_forks() {
       give_up_snapshots(*held->space, first_pid_,
                         Error{ErrorKind::kGone, 0, "a copy of it was killed"});
     }
+    dying_copies_.insert(held->fork.begin_kill());
     held = held_forks_.erase(held);
   }
+}
+
+// What became of a copy that nobody needs any more.
+void Recorder::Impl::note_dying_copy(pid_t pid, const tracee::StopStatus& stop) {
+  if (stop.is_gone()) {
+    dying_copies_.erase(pid);
+  } else {
+    tracee::Tracee::adopt(pid).begin_kill();
+  }
+}
+
+void Recorder::Impl::bury_dying_copies() {
+  for (const pid_t pid : dying_copies_) tracee::Tracee::adopt(pid).kill();
+  dying_copies_.clear();
 }
 
 // What the sink still has to read is lost otherwise.
@@ -254,6 +269,7 @@ void Recorder::Impl::wait_for_held_forks() {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   held_forks_.clear();
+  bury_dying_copies();
 }
 
 trace::PageDelta Recorder::Impl::copy_changes(const RangeSet& pages) {

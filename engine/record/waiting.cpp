@@ -140,7 +140,8 @@ Result<bool> Recorder::Impl::log_ended_calls() {
 
 Result<bool> Recorder::Impl::wait_for_any(bool block) {
   // Other children of this process are left alone where that is possible: what replays have.
-  const bool alone = tasks_.size() == 1 && task_->tid == task_->process->pid && ending_.empty();
+  const bool alone = tasks_.size() == 1 && task_->tid == task_->process->pid && ending_.empty() &&
+                     dying_copies_.empty();
   int status = 0;
   const pid_t got = waitpid(alone ? task_->tid : -1, &status, __WALL | (block ? 0 : WNOHANG));
   if (got == 0) return false;
@@ -174,7 +175,9 @@ Result<bool> Recorder::Impl::wait_for_any(bool block) {
     }
   }
   if (found == tasks_.end()) {
-    if (stop.is_gone()) {
+    if (dying_copies_.count(got) != 0) {
+      note_dying_copy(got, stop);
+    } else if (stop.is_gone()) {
       ending_.erase(got);
     } else {
       unknown_[got] = stop;
@@ -219,6 +222,9 @@ Result<void> Recorder::Impl::on_tick(const RunLimits& limits, bool contended, bo
   if (contended && task_->patience_ns != 0) period_ns = std::min(kTickNs, task_->patience_ns);
   if (contended && chaos_) period_ns = kChaosTickNs;
   if (holding) period_ns = kHoldTickNs;
+  // While there is one, each page that the guest stores to is copied.
+  release_held_forks();
+  if (!held_forks_.empty()) period_ns = period_ns == 0 ? kTickNs : std::min(period_ns, kTickNs);
   ticker_.set_period(period_ns);
   if (period_ns == 0) return {};
   // A guest that makes many system calls may keep the tick from ever coming here.

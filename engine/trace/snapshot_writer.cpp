@@ -84,7 +84,20 @@ SnapshotWriter::Line& SnapshotWriter::line_of(uint32_t space) {
   return entry->second;
 }
 
-Result<void> SnapshotWriter::add(const Snapshot& snapshot, const PageDelta& delta) {
+// Before anything is made of it: while it is held, each page that the guest stores to the kernel
+// copies first, in the guest's time. Not of very many pages.
+void SnapshotWriter::copy_held(PageDelta& delta) {
+  constexpr uint64_t kMostPages = (128 << 20) / kPageSize;
+  if (!delta.holder || snapshot::total_pages(delta.held) > kMostPages) {
+    copy_.reset();
+    return;
+  }
+  if (!copy_) copy_ = std::make_shared<MemoryCopy>();
+  if (copy_->take(*delta.holder, delta.held) && still_holds(delta)) delta.holder = copy_;
+}
+
+Result<void> SnapshotWriter::add(const Snapshot& snapshot, PageDelta delta) {
+  copy_held(delta);
   const uint32_t space = snapshot.image.space;
   if (lost_.count(space) != 0) return {};
   const bool fresh = lines_.count(space) == 0;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <unordered_map>
@@ -9,6 +10,7 @@
 #include "engine/trace/chunk.h"
 #include "engine/trace/codec.h"
 #include "engine/trace/index.h"
+#include "engine/trace/memory_copy.h"
 #include "engine/trace/page_group.h"
 #include "engine/trace/recently_used.h"
 #include "engine/trace/snapshot.h"
@@ -37,7 +39,7 @@ class SnapshotWriter {
 
   // Nothing is written of a space whose holder was lost, then and later.
   // REQUIRES: snapshots come in the order of their events.
-  Result<void> add(const Snapshot& snapshot, const PageDelta& delta);
+  Result<void> add(const Snapshot& snapshot, PageDelta delta);
   // `space` begins as a copy of `parent`: pages that their first snapshots have in common are
   // written once.
   void begin_fork(uint32_t space, uint32_t parent);
@@ -83,6 +85,7 @@ class SnapshotWriter {
     uint32_t parent = 0;
     uint32_t family = 0;  // the space that all of them come from
   };
+  void copy_held(PageDelta& delta);
   Line& line_of(uint32_t space);
   uint32_t family_of(uint32_t space) const;
   std::vector<uint32_t> kin_of(uint32_t space) const;
@@ -97,6 +100,7 @@ class SnapshotWriter {
   ChunkOutput& output_;
   Keeper keeper_;
   snapshot::PageRecorder pages_;
+  std::shared_ptr<MemoryCopy> copy_;      // of what the last snapshot had held
   std::map<uint32_t, Line> lines_;        // by space
   std::map<uint32_t, Descent> descents_;  // by space
   std::set<uint32_t> lost_;               // spaces with a holder that was lost

@@ -409,7 +409,7 @@ class TraceWriter::Impl {
 
   // REQUIRES: the mutex is not held.
   Result<void> write(Draft& draft) {
-    if (draft.snapshot) return snapshots_.add(*draft.snapshot, draft.delta);
+    if (draft.snapshot) return snapshots_.add(*draft.snapshot, std::move(draft.delta));
     if (draft.fork) {
       snapshots_.begin_fork(draft.fork->space, draft.fork->parent);
       return {};

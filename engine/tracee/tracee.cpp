@@ -198,19 +198,24 @@ Tracee& Tracee::operator=(Tracee&& other) noexcept {
 Tracee::~Tracee() { kill(); }
 
 void Tracee::kill() {
+  const pid_t pid = begin_kill();
+  if (pid < 0) return;
+  int status = 0;
+  while (waitpid(pid, &status, __WALL) == pid || errno == EINTR) {
+    if (WIFEXITED(status) || WIFSIGNALED(status)) break;
+    // A stop at exit (PTRACE_O_TRACEEXIT) holds the process until it is let go.
+    trace(PTRACE_CONT, pid, 0, 0);
+  }
+}
+
+pid_t Tracee::begin_kill() {
   if (memory_fd_ >= 0) close(memory_fd_);
   memory_fd_ = -1;
-  if (pid_ < 0) return;
+  if (pid_ < 0) return -1;
   ::kill(pid_, SIGKILL);
   // The signal does not wake what is stopped on its way out already.
   trace(PTRACE_CONT, pid_, 0, 0);
-  int status = 0;
-  while (waitpid(pid_, &status, __WALL) == pid_ || errno == EINTR) {
-    if (WIFEXITED(status) || WIFSIGNALED(status)) break;
-    // A stop at exit (PTRACE_O_TRACEEXIT) holds the process until it is let go.
-    trace(PTRACE_CONT, pid_, 0, 0);
-  }
-  pid_ = -1;
+  return std::exchange(pid_, -1);
 }
 
 Result<Registers> Tracee::registers() const {

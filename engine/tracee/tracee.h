@@ -168,6 +168,9 @@ class Tracee {
   Result<void> detach(int signal = 0);
   // Kills it and takes its status away.
   void kill();
+  // Kills it without waiting: freeing its memory may take long. Who waits for any process hears of
+  // its end, and at times of a stop before, which adopt() and kill() take it out of as well.
+  pid_t begin_kill();
 
  private:
   explicit Tracee(pid_t pid) : pid_(pid) {}
