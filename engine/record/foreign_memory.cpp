@@ -91,6 +91,7 @@ bool Recorder::Impl::changes_out_of_reach(const Call& call, int64_t result) cons
 
 // Of a file that the program may write to.
 void Recorder::Impl::note_descriptor(int32_t descriptor) {
+  names_opened_ |= is_name_file(task_->tid, descriptor);
   if (const Task* const task = task_of_memory_file(descriptor)) {
     memory_files_opened_ = true;
     task->space->agent_use.barred = true;

@@ -232,6 +232,7 @@ Result<void> Recorder::Impl::append_at(uint64_t time_ns, Task& task, trace::Even
   }
   last_event_ns_ = event.time_ns;
   RCHK_TRY(sink_.append(event));
+  RCHK_TRY(note_names(task, event.body));
   note_for_snapshots(*task.space, event.body);
   ++event_count_;
   task.behind_event = true;

@@ -216,6 +216,9 @@ class Recorder::Impl {
   Result<void> prepare_call(PendingCall& call, const syscalls::Call& made, Registers registers,
                             const RunLimits& limits);
   Result<void> take_call_back();
+  Result<void> note_names(Task& task, const trace::EventBody& body);
+  Result<void> name_task(Task& task, const std::string& name);
+  bool is_name_file(pid_t pid, int32_t descriptor) const;
   Result<void> note_pending_signals(const PendingCall& call, int64_t result);
   bool is_caught(int number, const RunLimits& limits) const;
   void note_thread_words(const PendingCall& call, int64_t result);
@@ -592,10 +595,11 @@ class Recorder::Impl {
     std::weak_ptr<const trace::MemoryHolder> holder;
   };
   std::list<HeldFork> held_forks_;
-  std::set<pid_t> dying_copies_;  // that were killed, and are not gone yet
+  std::set<pid_t> dying_copies_;                       // that were killed, and are not gone yet
   std::optional<snapshot::TrackerKind> tracker_kind_;  // where userfaultfd does not work
   bool reads_wait_for_more_ = false;                   // of some descriptor
-  bool memory_files_opened_ = false;                   // some descriptor may be a /proc/PID/mem
+  bool names_opened_ = false;         // some descriptor may be that of a task's name
+  bool memory_files_opened_ = false;  // some descriptor may be a /proc/PID/mem
 
   uint64_t calls_done_ = 0;
   bool exit_reported_ = false;  // as kAboutToExit

@@ -285,6 +285,8 @@ struct Task {
 
   bool can_run() const { return state == TaskState::kStopped && announced && !in_exit_stop; }
 
+  std::string name;  // as the sink has it
+
   // What the kernel writes to at its end.
   GuestAddress clear_child_tid;
   // Words that the kernel wrote when it was made, and that its memory and its parent's may differ

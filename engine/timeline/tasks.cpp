@@ -60,6 +60,8 @@ std::vector<Tid> Timeline::tasks() {
   return found;
 }
 
+std::string Timeline::name_of(Tid task) { return source_.task_name(last_event(), task); }
+
 Tid Timeline::running_task() {
   const Tid runs = task_in_memory();
   const EventNumber event = last_event();

@@ -79,6 +79,8 @@ class Timeline final : public replay::AnchorSource {
   Result<Position> position();
   // The tasks of the process; the one that runs comes first, if it is the process's own.
   std::vector<Tid> tasks();
+  // What it is called here; empty if that is not known.
+  std::string name_of(Tid task);
   // If it is another process's, the one of this process that waits for it.
   Tid running_task();
   // Of the task that runs, or of any.

@@ -18,7 +18,7 @@ inline constexpr std::string_view kFrontText =
     "rchk recording, not closed as a core file; the recording begins at offset 65536\n";
 
 inline constexpr uint16_t kMajorVersion = 1;
-inline constexpr uint16_t kMinorVersion = 4;
+inline constexpr uint16_t kMinorVersion = 5;
 
 // Stands behind the front, and is laid out like this in every version.
 struct FileHeader {
@@ -52,6 +52,7 @@ enum class ChunkType : uint16_t {
   kBookmark = 13,  // Bookmark, added to a recording that had been closed
   // ProcessMap, of a recording that was closed and has events that can be
   kProcesses = 14,
+  kTaskNames = 15,  // what tasks are called from some event on, in the order of events
 };
 
 // The versions of what chunks of a type hold: as this rchk writes it, unless it says otherwise, and

@@ -10,6 +10,7 @@
 #include "engine/trace/event.h"
 #include "engine/trace/snapshot.h"
 #include "engine/trace/source.h"
+#include "engine/trace/task_names.h"
 
 namespace rchk::trace {
 
@@ -76,6 +77,9 @@ Result<FileInfo> decode_file_info(ByteView bytes, const std::string& what, uint6
 
 Bytes encode_bookmark(const Bookmark& bookmark);
 Bytes encode_task_count(const TaskCount& count);
+Bytes encode_task_names(const std::vector<TaskName>& names);
+Result<std::vector<TaskName>> decode_task_names(ByteView bytes, const std::string& what,
+                                                uint64_t base_offset);
 Result<Bookmark> decode_bookmark(ByteView bytes, const std::string& what, uint64_t base_offset);
 Result<TaskCount> decode_task_count(ByteView bytes, const std::string& what, uint64_t base_offset);
 

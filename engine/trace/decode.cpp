@@ -429,6 +429,22 @@ Result<Bookmark> decode_bookmark(ByteView bytes, const std::string& what, uint64
   return bookmark;
 }
 
+Result<std::vector<TaskName>> decode_task_names(ByteView bytes, const std::string& what,
+                                                uint64_t base_offset) {
+  ByteReader in(bytes, what, base_offset);
+  std::vector<TaskName> names;
+  RCHK_TRY_ASSIGN(const uint64_t count, in.varint());
+  if (count > in.remaining()) return in.bad(fmt::format("a list of {} names", count));
+  for (uint64_t i = 0; i < count; ++i) {
+    TaskName& name = names.emplace_back();
+    RCHK_TRY_ASSIGN(name.from.value, in.varint());
+    RCHK_TRY_ASSIGN(name.tid.value, in.value<int32_t>());
+    RCHK_TRY_ASSIGN(name.name, in.text());
+  }
+  if (!in.at_end()) return in.bad("bytes behind the names of tasks");
+  return names;
+}
+
 Result<FileInfo> decode_file_info(ByteView bytes, const std::string& what, uint64_t base_offset) {
   ByteReader in(bytes, what, base_offset);
   FileInfo info;

@@ -323,6 +323,18 @@ Bytes encode_bookmark(const Bookmark& bookmark) {
   return bytes;
 }
 
+Bytes encode_task_names(const std::vector<TaskName>& names) {
+  Bytes bytes;
+  ByteWriter out(bytes);
+  out.varint(names.size());
+  for (const TaskName& name : names) {
+    out.varint(name.from.value);
+    out.value(name.tid.value);
+    out.text(name.name);
+  }
+  return bytes;
+}
+
 Bytes encode_file_info(const FileInfo& info) {
   Bytes bytes;
   ByteWriter out(bytes);

@@ -8,6 +8,7 @@
 #include "engine/trace/codec.h"
 #include "engine/trace/piece_map.h"
 #include "engine/trace/recently_used.h"
+#include "engine/trace/task_names.h"
 
 namespace rchk::trace {
 namespace {
@@ -57,6 +58,18 @@ class EventLog::Impl {
       batches_.push_back({event_count_ + 1 - count, count, std::move(bytes)});
     }
     return EventNumber{event_count_++};
+  }
+
+  Result<void> name_task(Tid tid, const std::string& name) {
+    std::lock_guard lock(mutex_);
+    if (event_count_ == 0) return fail(ErrorKind::kMisuse, "a name in front of all events");
+    names_.add({{event_count_ - 1}, tid, name});
+    return {};
+  }
+
+  std::string task_name(EventNumber event, Tid tid) const {
+    std::lock_guard lock(mutex_);
+    return names_.at(event, tid);
   }
 
   uint64_t event_count() const {
@@ -148,6 +161,7 @@ class EventLog::Impl {
   BatchEncoder open_;
   uint64_t event_count_ = 0;
   TaskCount task_count_;
+  TaskNames names_;
   std::deque<File> files_;  // by FileId
   std::deque<Bytes> contents_;
   RecentlyUsed<std::vector<Event>> cache_{kCachedBatches};
@@ -164,6 +178,9 @@ Result<void> EventLog::add_file_range(FileId file, uint64_t offset_bytes, ByteVi
   return impl_->add_file_range(file, offset_bytes, bytes);
 }
 Result<EventNumber> EventLog::append(const Event& event) { return impl_->append(event); }
+Result<void> EventLog::name_task(Tid tid, const std::string& name) {
+  return impl_->name_task(tid, name);
+}
 Result<void> EventLog::flush() { return {}; }
 Result<void> EventLog::close() { return {}; }
 
@@ -171,6 +188,9 @@ const RecordingInfo& EventLog::info() const { return impl_->info(); }
 uint64_t EventLog::event_count() const { return impl_->event_count(); }
 Result<std::shared_ptr<const Event>> EventLog::event(EventNumber number) {
   return impl_->event(number);
+}
+std::string EventLog::task_name(EventNumber event, Tid tid) const {
+  return impl_->task_name(event, tid);
 }
 std::optional<TaskCount> EventLog::task_count() const { return impl_->task_count(); }
 std::vector<FileInfo> EventLog::files() const { return impl_->files(); }

@@ -18,12 +18,14 @@ class EventLog final : public EventSink, public EventSource {
   Result<FileId> add_file(const FileInfo& info) override;
   Result<void> add_file_range(FileId file, uint64_t offset_bytes, ByteView bytes) override;
   Result<EventNumber> append(const Event& event) override;
+  Result<void> name_task(Tid tid, const std::string& name) override;
   Result<void> flush() override;
   Result<void> close() override;
 
   const RecordingInfo& info() const override;
   uint64_t event_count() const override;
   Result<std::shared_ptr<const Event>> event(EventNumber number) override;
+  std::string task_name(EventNumber event, Tid tid) const override;
   std::optional<TaskCount> task_count() const override;
   std::vector<FileInfo> files() const override;
   Result<FileInfo> file_info(FileId file) const override;

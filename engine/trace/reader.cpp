@@ -68,6 +68,10 @@ class TraceReader::Impl {
   SnapshotReader& snapshots() { return snapshots_; }
 
   const std::vector<Bookmark>& bookmarks() const { return bookmarks_; }
+  std::string task_name(EventNumber event, Tid tid) const {
+    const uint64_t front = std::min<uint64_t>(event.value, resumed_.size());
+    return names_.at({event.value - front + first_event_}, tid);
+  }
   Result<void> add_bookmark(const Bookmark& bookmark) {
     ChunkHeader header;
     header.type = static_cast<uint16_t>(ChunkType::kBookmark);
@@ -151,6 +155,7 @@ class TraceReader::Impl {
         case ChunkType::kPageDirectory:
         case ChunkType::kBeginning:
         case ChunkType::kBookmark:
+        case ChunkType::kTaskNames:
           RCHK_TRY(container_.load(chunk, decoder_));
           continue;
         case ChunkType::kDropped:  // a hole
@@ -256,6 +261,12 @@ class TraceReader::Impl {
         bookmarks_.push_back(std::move(bookmark));
         return {};
       }
+      case ChunkType::kTaskNames: {
+        RCHK_TRY_ASSIGN(const Buffer raw, container_.load(chunk, decoder_));
+        RCHK_TRY_ASSIGN(const auto names, decode_task_names(raw.view(), place_of(chunk), 0));
+        for (const TaskName& name : names) names_.add(name);
+        return {};
+      }
       case ChunkType::kProcesses:
         if (processes_) return container_.bad(chunk.offset, "a second list of processes");
         processes_ = chunk;
@@ -337,6 +348,7 @@ class TraceReader::Impl {
   std::optional<IndexEntry> processes_;
   std::optional<ProcessMap> process_map_;
   std::vector<Bookmark> bookmarks_;
+  TaskNames names_;
   std::vector<IndexEntry> batches_;  // in order
   std::map<uint32_t, File> files_;   // by FileId
 
@@ -377,6 +389,9 @@ SnapshotSource* TraceReader::snapshots() {
   return impl_->snapshots().empty() ? nullptr : &impl_->snapshots();
 }
 uint64_t TraceReader::snapshots_stored_bytes() const { return impl_->snapshots().stored_bytes(); }
+std::string TraceReader::task_name(EventNumber event, Tid tid) const {
+  return impl_->task_name(event, tid);
+}
 std::vector<Bookmark> TraceReader::bookmarks() const { return impl_->bookmarks(); }
 Result<void> TraceReader::add_bookmark(const Bookmark& bookmark) {
   return impl_->add_bookmark(bookmark);

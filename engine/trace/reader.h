@@ -30,6 +30,7 @@ class TraceReader final : public EventSource {
   const ProcessMap* process_map() const override;
   std::optional<Dropped> dropped() const override;
   SnapshotSource* snapshots() override;
+  std::string task_name(EventNumber event, Tid tid) const override;
   std::vector<Bookmark> bookmarks() const override;
   Result<void> add_bookmark(const Bookmark& bookmark) override;
   std::vector<FileInfo> files() const override;

@@ -36,6 +36,11 @@ Result<EventNumber> TeeSink::append(const Event& event) {
   return first;
 }
 
+Result<void> TeeSink::name_task(Tid tid, const std::string& name) {
+  RCHK_TRY(first_.name_task(tid, name));
+  return second_.name_task(tid, name);
+}
+
 Result<void> TeeSink::add_snapshot(Snapshot snapshot, PageDelta delta) {
   RCHK_TRY(first_.add_snapshot(snapshot, delta));
   return second_.add_snapshot(std::move(snapshot), std::move(delta));

@@ -37,6 +37,8 @@ class EventSink {
   virtual Result<void> add_file_range(FileId file, uint64_t offset_bytes, ByteView bytes) = 0;
   // Adds the next event. The files that it maps must have been added, with the mapped ranges.
   virtual Result<EventNumber> append(const Event& event) = 0;
+  // What a task is called from the event that was appended last on.
+  virtual Result<void> name_task(Tid /*tid*/, const std::string& /*name*/) { return {}; }
   // Adds a page snapshot, behind the event that was appended last. Sinks that keep none do nothing.
   virtual Result<void> add_snapshot(Snapshot /*snapshot*/, PageDelta /*delta*/) { return {}; }
   // What those of an address space have taken.
@@ -129,6 +131,8 @@ class EventSource {
     return fail(ErrorKind::kUnsupported, "the recording is still being made");
   }
 
+  // What a task was called behind an event; empty if that is not known.
+  virtual std::string task_name(EventNumber /*event*/, Tid /*tid*/) const { return ""; }
   // Of the whole recording, if that is known without reading it.
   virtual std::optional<TaskCount> task_count() const { return std::nullopt; }
   // Likewise all processes, and where their events are; or null.
@@ -153,6 +157,9 @@ class PartOfRecording : public EventSource {
     return recording_.add_bookmark(bookmark);
   }
   std::optional<Dropped> dropped() const final { return recording_.dropped(); }
+  std::string task_name(EventNumber event, Tid tid) const final {
+    return recording_.task_name(global_number(event), tid);
+  }
   std::vector<FileInfo> files() const final { return recording_.files(); }
   Result<FileInfo> file_info(FileId file) const final { return recording_.file_info(file); }
   Result<Bytes> file_bytes(FileId file, uint64_t offset_bytes, uint64_t size_bytes) final {
@@ -172,6 +179,7 @@ class TeeSink final : public EventSink {
   Result<FileId> add_file(const FileInfo& info) override;
   Result<void> add_file_range(FileId file, uint64_t offset_bytes, ByteView bytes) override;
   Result<EventNumber> append(const Event& event) override;
+  Result<void> name_task(Tid tid, const std::string& name) override;
   Result<void> add_snapshot(Snapshot snapshot, PageDelta delta) override;
   SnapshotWork snapshot_work(uint32_t space) const override {
     const SnapshotWork first = first_.snapshot_work(space), second = second_.snapshot_work(space);

@@ -80,6 +80,7 @@ struct Draft {
   std::vector<KeptProcess> beginning{};
   bool front_stays = false;         // of the recording, in front of the beginning
   std::set<uint32_t> files{};       // that a beginning needs
+  std::vector<TaskName> names{};    // in a beginning
   std::shared_ptr<Save> save = {};  // a copy is to be made
 
   uint64_t size_bytes() const {
@@ -190,6 +191,15 @@ class TraceWriter::Impl {
     return number;
   }
 
+  Result<void> name_task(Tid tid, const std::string& name) {
+    std::unique_lock lock(mutex_);
+    RCHK_TRY(ready(lock));
+    if (event_count_ == 0) return fail(ErrorKind::kMisuse, "a name in front of all events");
+    fresh_names_.push_back({{event_count_ - 1}, tid, name});
+    if (!generations_.keeps_everything()) names_[tid] = name;
+    return {};
+  }
+
   Result<void> add_snapshot(Snapshot snapshot, PageDelta delta) {
     std::unique_lock lock(mutex_);
     RCHK_TRY(ready(lock));
@@ -226,6 +236,7 @@ class TraceWriter::Impl {
       }
     }
     std::erase_if(files_, [&](const auto& item) { return draft.files.count(item.first) == 0; });
+    draft.names = keep_names_of(processes);
     census_.begin_anew(processes);
     draft.header.key = event_count_;
     draft.beginning = std::move(processes);
@@ -259,6 +270,7 @@ class TraceWriter::Impl {
     // At once: the copy is to have what its notes say, and the program runs on. Room is not waited
     // for: what is recorded would take it each time where the disk is slow.
     if (batch_.count() != 0) enqueue(take_batch());
+    if (!fresh_names_.empty()) enqueue(names_draft(std::exchange(fresh_names_, {})));
     Draft draft;
     draft.save = std::make_shared<Save>();
     draft.save->path = path;
@@ -327,9 +339,30 @@ class TraceWriter::Impl {
 
   // What the census has in batches is in the queue, whenever another thread looks.
   void seal_batch(std::unique_lock<std::mutex>& lock) {
-    if (batch_.count() == 0) return;
+    if (batch_.count() == 0 && fresh_names_.empty()) return;
     wait_for_room(lock);
     if (!failure_ && batch_.count() != 0) enqueue(take_batch());
+    if (!failure_ && !fresh_names_.empty()) enqueue(names_draft(std::exchange(fresh_names_, {})));
+  }
+
+  // Those that go on; what is called so since before is so at a beginning.
+  std::vector<TaskName> keep_names_of(const std::vector<KeptProcess>& processes) {
+    std::set<Tid> tasks;
+    for (const KeptProcess& process : processes) {
+      tasks.insert(process.event.tid);
+      for (const WaitingTask& other : process.resumed.others) tasks.insert(other.tid);
+    }
+    std::erase_if(names_, [&](const auto& item) { return tasks.count(item.first) == 0; });
+    std::vector<TaskName> kept;
+    for (const auto& [tid, name] : names_) kept.push_back({{event_count_}, tid, name});
+    return kept;
+  }
+
+  static Draft names_draft(const std::vector<TaskName>& names) {
+    Draft draft;
+    draft.header.type = static_cast<uint16_t>(ChunkType::kTaskNames);
+    draft.raw = encode_task_names(names);
+    return draft;
   }
 
   Draft take_batch() {
@@ -460,7 +493,9 @@ class TraceWriter::Impl {
       ++file;
     }
     RCHK_TRY_ASSIGN(const Beginning beginning, snapshots_.begin_anew(std::move(draft.beginning)));
-    return write_beginning_chunk(beginning, draft.header.key);
+    RCHK_TRY(write_beginning_chunk(beginning, draft.header.key));
+    Draft names = names_draft(draft.names);
+    return write(names);
   }
 
   Result<void> write_beginning_chunk(const Beginning& beginning, uint64_t next_event) {
@@ -505,6 +540,8 @@ class TraceWriter::Impl {
   Bytes spare_;  // memory for the next one
   CoarseClock::time_point batch_begun_;
   uint64_t event_count_ = 0;
+  std::vector<TaskName> fresh_names_;  // that are in no chunk yet
+  std::map<Tid, std::string> names_;   // where history is dropped: of all tasks, now
   Census census_;
   uint32_t next_file_ = 0;
   std::map<uint32_t, PieceMap> files_;  // by FileId; since the last beginning those that it needs
@@ -545,6 +582,9 @@ Result<void> TraceWriter::add_file_range(FileId file, uint64_t offset_bytes, Byt
   return impl_->add_file_range(file, offset_bytes, bytes);
 }
 Result<EventNumber> TraceWriter::append(const Event& event) { return impl_->append(event); }
+Result<void> TraceWriter::name_task(Tid tid, const std::string& name) {
+  return impl_->name_task(tid, name);
+}
 Result<void> TraceWriter::add_snapshot(Snapshot snapshot, PageDelta delta) {
   return impl_->add_snapshot(std::move(snapshot), std::move(delta));
 }

@@ -48,6 +48,7 @@ class TraceWriter final : public EventSink {
   Result<FileId> add_file(const FileInfo& info) override;
   Result<void> add_file_range(FileId file, uint64_t offset_bytes, ByteView bytes) override;
   Result<EventNumber> append(const Event& event) override;
+  Result<void> name_task(Tid tid, const std::string& name) override;
   Result<void> add_snapshot(Snapshot snapshot, PageDelta delta) override;
   SnapshotWork snapshot_work(uint32_t space) const override;
   bool wants_beginning() const override;

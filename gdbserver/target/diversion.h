@@ -48,10 +48,10 @@ class Diversion {
   enum class End : uint8_t { kBreakpoint, kWatchpoint, kStepped, kSignal, kExit, kInterrupted };
   struct Outcome {
     End end = End::kStepped;
-    GuestAddress breakpoint;
-    int signal = 0;
-    int status = 0;      // kExit
-    uint32_t watch = 0;  // kWatchpoint: which of Command::watchpoints
+    GuestAddress breakpoint{};  // kBreakpoint
+    int signal = 0;             // kSignal
+    int status = 0;             // kExit
+    uint32_t watch = 0;         // kWatchpoint: which of Command::watchpoints
   };
   struct Command {
     bool single_step = false;

@@ -1,8 +1,6 @@
 #include "gdbserver/target/proc_files.h"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 
 #include <fmt/format.h>
 
@@ -24,16 +22,6 @@ std::string maps_text(const snapshot::AddressSpace& space) {
     text += line + "\n";
   }
   return text;
-}
-
-std::string thread_name(Tid process, Tid thread) {
-  std::ifstream file(fmt::format("/proc/{}/task/{}/comm", process.value, thread.value));
-  std::string name{std::istreambuf_iterator<char>(file), {}};
-  if (name.ends_with('\n')) name.pop_back();
-  const auto is_printable = [](char c) { return c >= ' ' && c <= '~'; };
-  std::replace_if(
-      name.begin(), name.end(), [&](char c) { return !is_printable(c); }, '?');
-  return name;
 }
 
 }  // namespace rchk::target

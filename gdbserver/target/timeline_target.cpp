@@ -87,11 +87,14 @@ std::vector<ThreadInfo> TimelineTarget::threads() {
   return found;
 }
 
+// Any bytes may be in a name, and be cut off after 15 of them: for XML and JSON, a ? stands for
+// each that is no printable ASCII.
 std::string TimelineTarget::name_of(Tid thread) {
-  if (!timeline_.is_live()) return "";
-  const auto [name, is_new] = names_.try_emplace(thread);
-  if (is_new) name->second = thread_name(process(), thread);
-  return name->second;
+  std::string name = timeline_.name_of(thread);
+  const auto is_printable = [](char c) { return c >= ' ' && c <= '~'; };
+  std::replace_if(
+      name.begin(), name.end(), [&](char c) { return !is_printable(c); }, '?');
+  return name;
 }
 
 XsaveLayout TimelineTarget::xsave_layout() const {

@@ -127,13 +127,11 @@ class TimelineTarget final : public Target,
   // Of the breakpoints, or of the watchpoints.
   StopPoint nth_point(bool breakpoint, uint32_t index) const;
   Stop make_stop(StopEvent event) { return {running_thread(), std::move(event)}; }
-  // Known at the live end only: the log does not hold names.
   std::string name_of(Tid thread);
   // The one whose instructions the debuggee stands among.
   Tid running_thread();
   void pass_output(RunControl& control);
   Result<void> before_move() {
-    names_.clear();
     return family_hooks_.before_move ? family_hooks_.before_move() : Result<void>();
   }
   // timeline_monitor.cpp
@@ -155,7 +153,6 @@ class TimelineTarget final : public Target,
   uint64_t silent_signals_ = 0;  // bit 0 is signal 1
   std::optional<std::vector<int>> caught_syscalls_;
   std::unique_ptr<Diversion> diversion_;
-  std::map<Tid, std::string> names_;  // as they were read since the last move
   DebuggerMemory debugger_memory_;
   std::shared_ptr<const trace::Event> program_;
   std::map<std::string, Bytes, std::less<>> files_;

@@ -39,7 +39,8 @@ def tests(_options):
         Test("e2e/lldb/begin_and_end", lldb_begin_and_end),
         Test("e2e/lldb/expressions_recorded", lambda: lldb_expressions(live=False)),
         Test("e2e/lldb/expressions_live", lambda: lldb_expressions(live=True)),
-        Test("e2e/lldb/names", lldb_names),
+        Test("e2e/lldb/names_recorded", lambda: lldb_names(live=False)),
+        Test("e2e/lldb/names_live", lambda: lldb_names(live=True)),
         Test("e2e/lldb/crash_recorded", lambda: lldb_crash(live=False)),
         Test("e2e/lldb/crash_live", lambda: lldb_crash(live=True)),
         Test("e2e/lldb/forks_recorded", lambda: lldb_forks(live=False)),
@@ -232,8 +233,8 @@ def lldb_expressions(live):
                             r"= 1235", r"= 31", r"n = 3"])
 
 
-def lldb_names():
-    text = lldb_session("names.c", live=True, commands=[
+def lldb_names(live):
+    text = lldb_session("names.c", live=live, commands=[
         "breakpoint set -n renamed", "CONNECT", "continue", "thread list",
     ])
     names = ["leader", r"<self> & \?", "by another", "leader"]

@@ -1,11 +1,10 @@
-"""What threads are called, where the live program stands; in history nothing is said that may be wrong."""
+"""What threads are called, now and at any time before."""
 
 import gdb
-from gdb_side import check_equal, go, run_to
+from gdb_side import MODE, check_equal, go, run_to, skip
 
 PROGRAM_SOURCE = "names.c"
-# A recording does not hold names.
-ONLY_LIVE = True
+RENAMED = ["<self> & ?", "by another", "leader", "leader"]
 
 
 def names():
@@ -14,10 +13,19 @@ def names():
 
 
 def run():
+    if MODE == "native":
+        skip("gdb record runs one thread only")
     check_equal("at the beginning", ["names"], names())
     run_to("renamed")
-    check_equal("live", ["<self> & ?", "by another", "leader", "leader"], names())
+    check_equal("renamed", RENAMED, names())
     go("reverse-stepi")
-    check_equal("in history", [""] * 4, names())
+    check_equal("in history", RENAMED, names())
+    run_to("rename", "reverse-continue")
+    check_equal("not yet by another", ["<self> & ?", "leader", "leader", "names"], names())
+    run_to("lead", "reverse-continue")
+    names()
+    check_equal("not yet by itself", "names", gdb.selected_thread().name)
+    go("monitor goto start")
+    check_equal("at the beginning again", ["names"], names())
     run_to("end")
     check_equal("at the end", ["leader"], names())

@@ -11,6 +11,7 @@
 #include "engine/trace/codec.h"
 #include "engine/trace/process_table.h"
 #include "engine/trace/reader.h"
+#include "engine/trace/task_names.h"
 #include "engine/trace/writer.h"
 #include "file_builder.h"
 #include "temporary_file.h"
@@ -51,6 +52,8 @@ class Life {
   explicit Life(TraceWriter& writer) : writer_(writer) {
     add_file();
     append(exec_of(0, current_file_));
+    name({100}, "first");
+    name({200}, "waits");
     SpawnEvent spawn;
     spawn.parent = {100};
     spawn.pid = 101;
@@ -60,6 +63,7 @@ class Life {
 
   void go_on() {
     for (int i = 0; i < 50; ++i) append(call_of(random_() % kSpaces, events.size()));
+    if (random_() % 8 == 0) name({100}, fmt::format("{} events", events.size()));
     const auto space = static_cast<uint32_t>(random_() % kSpaces);
     append(call_of(space, events.size()));
     Snapshot taken;
@@ -91,8 +95,13 @@ class Life {
   std::vector<Taken> snapshots;
   std::map<uint64_t, std::array<Memory, kSpaces>> beginnings;  // by the event that comes next
   std::array<Memory, kSpaces> memories;
+  TaskNames names;
 
  private:
+  void name(Tid tid, const std::string& name) {
+    ASSERT_TRUE(writer_.name_task(tid, name));
+    names.add({{events.size() - 1}, tid, name});
+  }
   void append(Event event) {
     ASSERT_TRUE(writer_.append(event));
     events.push_back(std::move(event));
@@ -145,6 +154,12 @@ void expect_end_of(const Life& life, TraceReader& reader) {
     const auto event = reader.event({i});
     ASSERT_TRUE(event) << event.error().message();
     ASSERT_EQ(**event, life.events[i - resumed + first]);
+  }
+  for (uint64_t i = 0; i < reader.event_count(); ++i) {
+    const EventNumber event{std::max(i, resumed) - resumed + first};
+    for (const Tid tid : {Tid{100}, Tid{200}}) {
+      ASSERT_EQ(reader.task_name({i}, tid), life.names.at(event, tid)) << "event " << i;
+    }
   }
   SnapshotSource& source = *reader.snapshots();
   if (dropped) {
