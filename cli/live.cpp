@@ -16,6 +16,7 @@
 #include "engine/trace/event_log.h"
 #include "engine/trace/process_view.h"
 #include "engine/trace/writer.h"
+#include "engine/tracee/tracee.h"
 #include "gdbserver/target/timeline_family.h"
 
 extern char** environ;
@@ -27,6 +28,8 @@ namespace {
 std::string syscall_name(int number) { return std::string(syscalls::name(number)); }
 
 Result<int> serve_live(const LiveOptions& options) {
+  // Nobody is to connect to what cannot begin.
+  if (options.port) RCHK_TRY(tracee::find_program(options.program[0]));
   std::string path = options.output;
   if (path.empty()) {
     RCHK_TRY_ASSIGN(path, new_recording_path(options.program[0]));

@@ -1,10 +1,13 @@
 #include "engine/tracee/tracee.h"
 
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
+#include <sstream>
 
 #include <elf.h>
 #include <fcntl.h>
+#include <paths.h>
 #include <sched.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
@@ -54,6 +57,16 @@ struct StartFailure {
   std::strncpy(failure.step, step, sizeof(failure.step) - 1);
   [[maybe_unused]] const auto written = write(pipe, &failure, sizeof(failure));
   _exit(127);
+}
+
+Failure cannot_run(const std::string& name, int error) {
+  const bool is_here = error == ENOENT && name.find('/') == std::string::npos &&
+                       access(fmt::format("./{}", name).c_str(), X_OK) == 0;
+  return Failure(Error{ErrorKind::kMisuse, error,
+                       is_here ? fmt::format("cannot run {0}, which PATH does not lead to (the one "
+                                             "in this folder is ./{0})",
+                                             name)
+                               : fmt::format("cannot run {}", name)});
 }
 
 // Runs in the child between fork and execve.
@@ -133,6 +146,19 @@ Result<std::vector<int>> pin_to_cpu(int cpu) {
   return allowed;
 }
 
+Result<void> find_program(const std::string& name) {
+  const auto is_there = [](const std::string& path) { return access(path.c_str(), X_OK) == 0; };
+  if (name.find('/') != std::string::npos) {
+    return is_there(name) ? Result<void>() : cannot_run(name, errno);
+  }
+  const char* const search = getenv("PATH");
+  std::istringstream folders(search != nullptr ? search : _PATH_DEFPATH);
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    if (is_there(fmt::format("{}/{}", folder.empty() ? "." : folder, name))) return {};
+  }
+  return cannot_run(name, ENOENT);
+}
+
 Result<Tracee> Tracee::spawn(const SpawnOptions& options) {
   if (options.arguments.empty()) return fail(ErrorKind::kMisuse, "no program was named");
   int ready[2], error[2];
@@ -165,8 +191,7 @@ Result<Tracee> Tracee::spawn(const SpawnOptions& options) {
       if (read(error_read.get(), &failure, sizeof(failure)) != sizeof(failure)) {
         return fail(ErrorKind::kGone, "the program ended before it started");
       }
-      return Failure(Error{ErrorKind::kMisuse, failure.errno_value,
-                           fmt::format("cannot run {}", options.arguments[0])});
+      return cannot_run(options.arguments[0], failure.errno_value);
     }
     const int signal = stop.kind == StopStatus::Kind::kSignal ? stop.value : 0;
     RCHK_TRY(tracee.resume(ResumeMode::kContinue, signal));

@@ -202,6 +202,9 @@ class Tracee {
 // Decodes waitpid's status of a seized tracee.
 StopStatus decode_wait_status(int status);
 
+// Whether there is a program of that name, as execvpe(3) looks for it; kMisuse if not.
+Result<void> find_program(const std::string& name);
+
 // Pins the calling thread to a core, and returns the set it was allowed before.
 Result<std::vector<int>> pin_to_cpu(int cpu);
 

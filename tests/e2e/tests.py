@@ -261,6 +261,16 @@ def start_error():
     text = (done.stdout + done.stderr).decode(errors="replace")
     if "cannot run /nonexistent/program: No such file" not in text:
         raise Failed(f"gdb did not show the reason; it said\n{text}")
+    # Nobody is asked to connect to it either; and what PATH does not lead to may be at hand.
+    folder = scratch("e2e/start_error")
+    shutil.copy("/bin/true", folder / "at-hand")
+    for name, reason in (("/nonexistent/program", "cannot run /nonexistent/program: No such"),
+                         ("at-hand", "the one in this folder is ./at-hand"),
+                         ("not-at-hand", "cannot run not-at-hand: No such file")):
+        done = process.run([process.RCHK, "--port", "0", name], cwd=folder, timeout=TIMEOUT_S)
+        text = done.stderr.decode(errors="replace")
+        require(done.status == 2 and reason in text and "listening" not in text,
+                f"rchk --port 0 {name}: status {done.status}, it said\n{text}")
 
 
 def lldb_crash(live):
