@@ -232,10 +232,10 @@ Result<void> Recorder::Impl::append_at(uint64_t time_ns, Task& task, trace::Even
   }
   last_event_ns_ = event.time_ns;
   RCHK_TRY(sink_.append(event));
-  RCHK_TRY(note_names(task, event.body));
   note_for_snapshots(*task.space, event.body);
   ++event_count_;
   task.behind_event = true;
+  RCHK_TRY(note_names(task, event.body));
   const bool ends = std::holds_alternative<trace::ExitEvent>(event.body);
   return ends ? sink_.end_space(task.space->number) : Result<void>();
 }
