@@ -42,6 +42,7 @@ Result<void> Recorder::Impl::note_names(Task& task, const trace::EventBody& body
     return parent == tasks_.end() ? Result<void>() : name_task(task, parent->second->name);
   }
   if (std::holds_alternative<trace::ExecEvent>(body)) {
+    task.name.clear();  // a thread that executes a program gets the first one's number
     return name_task(task, name_in_kernel(task.tid));
   }
   const auto* event = std::get_if<trace::SyscallEvent>(&body);

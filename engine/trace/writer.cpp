@@ -269,8 +269,7 @@ class TraceWriter::Impl {
     if (event_count_ == 0) return fail(ErrorKind::kMisuse, "nothing was recorded yet");
     // At once: the copy is to have what its notes say, and the program runs on. Room is not waited
     // for: what is recorded would take it each time where the disk is slow.
-    if (batch_.count() != 0) enqueue(take_batch());
-    if (!fresh_names_.empty()) enqueue(names_draft(std::exchange(fresh_names_, {})));
+    enqueue_open();
     Draft draft;
     draft.save = std::make_shared<Save>();
     draft.save->path = path;
@@ -341,8 +340,13 @@ class TraceWriter::Impl {
   void seal_batch(std::unique_lock<std::mutex>& lock) {
     if (batch_.count() == 0 && fresh_names_.empty()) return;
     wait_for_room(lock);
-    if (!failure_ && batch_.count() != 0) enqueue(take_batch());
-    if (!failure_ && !fresh_names_.empty()) enqueue(names_draft(std::exchange(fresh_names_, {})));
+    if (!failure_) enqueue_open();
+  }
+
+  // What is in no draft yet.
+  void enqueue_open() {
+    if (batch_.count() != 0) enqueue(take_batch());
+    if (!fresh_names_.empty()) enqueue(names_draft(std::exchange(fresh_names_, {})));
   }
 
   // Those that go on; what is called so since before is so at a beginning.
@@ -391,7 +395,7 @@ class TraceWriter::Impl {
         if (stopping_) break;
         // Without notice: a batch may have become due.
         work_.wait_for(lock, kLongestWait, [&] { return !queue_.empty() || stopping_; });
-        if (queue_.empty() && batch_is_due()) queue_.push_back(take_counted_batch());
+        if (queue_.empty() && batch_is_due()) enqueue_open();
         if (queue_.empty()) keep(lock);
         continue;
       }
@@ -494,6 +498,7 @@ class TraceWriter::Impl {
     }
     RCHK_TRY_ASSIGN(const Beginning beginning, snapshots_.begin_anew(std::move(draft.beginning)));
     RCHK_TRY(write_beginning_chunk(beginning, draft.header.key));
+    if (draft.names.empty()) return {};
     Draft names = names_draft(draft.names);
     return write(names);
   }
@@ -505,12 +510,6 @@ class TraceWriter::Impl {
     header.key = next_event;
     RCHK_TRY(output_.chunk(header, encode_beginning(beginning)));
     return {};
-  }
-
-  Draft take_counted_batch() {
-    Draft draft = take_batch();
-    queued_bytes_ += draft.raw.size();
-    return draft;
   }
 
   void stop_worker() {
