@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
+#include "engine/tracee/machine_probe.h"
 #include "engine/translate/decode.h"
 
 namespace rchk::record {
@@ -88,6 +89,11 @@ bool cpuid_can_trap() {
   return syscall(SYS_arch_prctl, ARCH_SET_CPUID, 1) == 0;
 }
 
+bool tsc_can_trap() {
+  static const bool can = tracee::tsc_traps();
+  return can;
+}
+
 trace::CpuidLeaf guest_cpuid(uint32_t leaf, uint32_t subleaf, bool mask) {
   trace::CpuidLeaf entry{leaf, subleaf};
   __cpuid_count(leaf, subleaf, entry.eax, entry.ebx, entry.ecx, entry.edx);
@@ -135,14 +141,15 @@ Instruction instruction_at(GuestAddress pc, const tracee::Tracee& tracee) {
   }
   if (at >= got) return {};
   const auto is = [&](InstructionKind kind, size_t opcode_bytes,
-                      trace::TrappedInstruction trapped = trace::TrappedInstruction::kCpuid) {
-    return Instruction{kind, trapped, static_cast<uint8_t>(at + opcode_bytes)};
+                      trace::TrappedInstruction trapped = trace::TrappedInstruction::kCpuid,
+                      bool patched = false) {
+    return Instruction{kind, trapped, static_cast<uint8_t>(at + opcode_bytes), patched};
   };
   const uint8_t opcode = bytes[at];
   if (opcode == translate::kPatchedRandom) {
     const auto random = decode_random({bytes, got});
     if (!random) return {};
-    return {InstructionKind::kTrapped, random->kind, random->length, random};
+    return {InstructionKind::kTrapped, random->kind, random->length, true, random};
   }
   const uint8_t second = at + 1 < got ? bytes[at + 1] : 0;
   if (opcode == 0x9c) return is(InstructionKind::kPushFlags, 1);
@@ -155,13 +162,20 @@ Instruction instruction_at(GuestAddress pc, const tracee::Tracee& tracee) {
       return is(InstructionKind::kSyscall, 2);
     case 0xa2:
       return is(InstructionKind::kTrapped, 2, trace::TrappedInstruction::kCpuid);
-    case 0x31:
-      return is(InstructionKind::kTrapped, 2, trace::TrappedInstruction::kRdtsc);
     case 0x01:
-      if (at + 2 < got && bytes[at + 2] == 0xf9) {
-        return is(InstructionKind::kTrapped, 3, trace::TrappedInstruction::kRdtscp);
+    case 0x08:
+    case 0x31: {
+      translate::Instruction counter;
+      if (translate::decode(bytes, got, counter) != translate::DecodeStatus::kOk ||
+          !translate::reads_counter(counter)) {
+        return {};
       }
-      return {};
+      const auto kind =
+          second == 0x01 ? trace::TrappedInstruction::kRdtscp : trace::TrappedInstruction::kRdtsc;
+      const translate::PatchedByte byte = *translate::patched_byte(counter);
+      const bool patched = bytes[byte.offset] == byte.patched;
+      return is(InstructionKind::kTrapped, counter.length - at, kind, patched);
+    }
     default:
       return {};
   }

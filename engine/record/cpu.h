@@ -6,7 +6,7 @@
 
 #include "base/registers.h"
 #include "base/types.h"
-#include "engine/record/random_instructions.h"
+#include "engine/record/untrapped_instructions.h"
 #include "engine/trace/event.h"
 #include "engine/tracee/tracee.h"
 
@@ -14,6 +14,10 @@ namespace rchk::record {
 
 // True if the processor and the kernel can make CPUID trap (arch_prctl(2), ARCH_SET_CPUID).
 bool cpuid_can_trap();
+
+// True if RDTSC can be made to trap (prctl(2), PR_SET_TSC). Some hypervisors execute it all the
+// same. Found out once in a process, which takes a child.
+bool tsc_can_trap();
 
 // What CPUID shows a guest: the answer of the core that the caller runs on. With `mask`, without
 // what would let values past the log (RDRAND, RDSEED) or cannot be replayed (TSX, WAITPKG).
@@ -31,7 +35,7 @@ enum class InstructionKind : uint8_t {
   kOther,
   kSyscall,    // `syscall`
   kInt80,      // a 32-bit system call
-  kTrapped,    // CPUID, RDTSC, RDTSCP, or an RDRAND or RDSEED that was patched
+  kTrapped,    // CPUID, RDTSC, RDTSCP, patched or not, or an RDRAND or RDSEED that was patched
   kPushFlags,  // stores the trap flag, which a single step sets
   kPopFlags,   // or IRET: loads it
   kRepString,  // a string instruction with a rep prefix: a single step does one iteration
@@ -40,6 +44,7 @@ struct Instruction {
   InstructionKind kind = InstructionKind::kOther;
   trace::TrappedInstruction trapped = trace::TrappedInstruction::kCpuid;  // for kTrapped
   uint8_t length = 0;                                                     // unless kOther
+  bool patched = false;                                                   // for kTrapped
   std::optional<RandomInstruction> random{};                              // if that is what it is
 };
 Instruction instruction_at(GuestAddress pc, const tracee::Tracee& tracee);

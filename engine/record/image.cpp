@@ -142,16 +142,18 @@ bool is_kernel_mapping(const ProcMapsEntry& entry) {
   return entry.name == "[vsyscall]" || entry.name.starts_with("[vvar");
 }
 
-Result<Confinement> confine(tracee::Tracee& tracee, bool trap_cpuid) {
+Result<Confinement> confine(tracee::Tracee& tracee, bool trap_cpuid, bool trap_tsc) {
   RCHK_TRY_ASSIGN(const std::vector<ProcMapsEntry> maps, snapshot::read_proc_maps(tracee.pid()));
   RCHK_TRY_ASSIGN(Confinement confinement, replace_vdso(tracee, maps));
   const GuestAddress gadget = confinement.gadget;
   confinement.vsyscall_page = std::any_of(maps.begin(), maps.end(), [](const ProcMapsEntry& entry) {
     return entry.name == "[vsyscall]";
   });
-  RCHK_TRY_ASSIGN(const int64_t tsc,
-                  tracee.remote_syscall(gadget, SYS_prctl, {PR_SET_TSC, PR_TSC_SIGSEGV}));
-  confinement.tsc_trapped = tsc == 0;
+  if (trap_tsc) {
+    RCHK_TRY_ASSIGN(const int64_t tsc,
+                    tracee.remote_syscall(gadget, SYS_prctl, {PR_SET_TSC, PR_TSC_SIGSEGV}));
+    confinement.tsc_trapped = tsc == 0;
+  }
   if (trap_cpuid) {
     RCHK_TRY_ASSIGN(const int64_t cpuid,
                     tracee.remote_syscall(gadget, SYS_arch_prctl, {ARCH_SET_CPUID, 0}));

@@ -28,7 +28,7 @@ using Note = std::function<void(std::string_view)>;
 // Takes a program that execve just left at its first instruction out of reach of the kernel's clock
 // in the vDSO, the time stamp counter and CPUID. An execve undoes it but for the time stamp
 // counter, which goes on raising SIGSEGV.
-Result<Confinement> confine(tracee::Tracee& tracee, bool trap_cpuid);
+Result<Confinement> confine(tracee::Tracee& tracee, bool trap_cpuid, bool trap_tsc);
 // Undoes it, for a guest that goes on without its recorder. The vDSO's functions stay system calls.
 Result<void> set_free(tracee::Tracee& tracee, const Confinement& confinement);
 // The same for a program that execve has just left at its first instruction and that was not

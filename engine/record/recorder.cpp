@@ -79,7 +79,7 @@ trace::RecordingInfo Recorder::describe(const RecorderOptions& options) {
   if (getcwd(directory, sizeof(directory)) != nullptr) info.working_directory = directory;
   const Result<std::vector<int>> allowed = tracee::pin_to_cpu(choose_cpu(options));
   info.cpuid_trapped = cpuid_can_trap();
-  info.tsc_trapped = true;
+  info.tsc_trapped = tsc_can_trap();
   info.xcr0 = read_xcr0();
   info.processor_id = read_processor_id();
   info.cpuid = cpuid_table(info.cpuid_trapped);
@@ -108,6 +108,10 @@ Recorder::Impl::Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tr
     : options_(std::move(options)),
       sink_(sink),
       files_(sink),
+      trap_tsc_(tsc_can_trap() && !options_.patch_counter),
+      untrapped_instructions_({.rdrand = processor_has(trace::TrappedInstruction::kRdrand),
+                               .rdseed = processor_has(trace::TrappedInstruction::kRdseed),
+                               .counter = !trap_tsc_}),
       snapshot_budget_(options_.snapshot_overhead_percent, kSnapshotGraceNs),
       checksum_budget_(kChecksumPercent, kChecksumGraceNs) {
   auto task = std::make_unique<Task>(std::move(tracee));
@@ -124,8 +128,6 @@ Recorder::Impl::Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tr
   }
   if (options_.chaos_seed) chaos_.emplace(*options_.chaos_seed);
   trap_cpuid_ = cpuid_can_trap();
-  has_rdrand_ = processor_has(trace::TrappedInstruction::kRdrand);
-  has_rdseed_ = processor_has(trace::TrappedInstruction::kRdseed);
   start_ns_ = monotonic_ns();
   next_checksum_ns_ = std::chrono::nanoseconds(options_.checksum_interval).count();
 }
@@ -179,7 +181,7 @@ Result<void> Recorder::Impl::take_new_image(std::optional<uint32_t> left) {
     RCHK_TRY(set_free_by_its_own_code(task.tracee));
     return fail(ErrorKind::kUnsupported, "a 32-bit program cannot be recorded");
   }
-  Result<Confinement> confined = confine(task.tracee, trap_cpuid_);
+  Result<Confinement> confined = confine(task.tracee, trap_cpuid_, trap_tsc_);
   if (!confined && confined.error().errno_value == EACCES) {
     return fail(ErrorKind::kUnsupported,
                 "a program that may be executed, but not read, cannot be recorded");

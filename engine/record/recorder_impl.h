@@ -12,16 +12,17 @@
 #include "engine/record/files.h"
 #include "engine/record/image.h"
 #include "engine/record/pause_budget.h"
-#include "engine/record/random_instructions.h"
 #include "engine/record/recorder.h"
 #include "engine/record/restarts.h"
 #include "engine/record/state_pages.h"
 #include "engine/record/task.h"
 #include "engine/record/ticker.h"
 #include "engine/record/tsc_mirror.h"
+#include "engine/record/untrapped_instructions.h"
 #include "engine/record/vsyscall_page.h"
 #include "engine/syscalls/syscall.h"
 #include "engine/tracee/xsavec.h"
+#include "engine/translate/decode.h"
 
 namespace rchk::record {
 
@@ -70,7 +71,7 @@ bool may_look_everywhere();
 // privileges.cpp, affinity.cpp, task_numbers.cpp, sandbox.cpp (seccomp filters of the guest's own),
 // agent_calls.cpp (when a guest gets an agent), agent_end.cpp, agent_descriptors.cpp,
 // agent_stops.cpp (what it has written down), filtered_calls.cpp, signal_stops.cpp, handlers.cpp,
-// random_patches.cpp (RDRAND and RDSEED), spawns.cpp, foreign_memory.cpp, ending.cpp, release.cpp
+// instruction_patches.cpp (RDRAND, RDTSC), spawns.cpp, foreign_memory.cpp, ending.cpp, release.cpp
 // (the recording ends before the guest), by_state.cpp (what changed since; fork snapshots),
 // page_snapshots.cpp (when they are taken), snapshot_pages.cpp (what is copied for them),
 // beginnings.cpp (history that is dropped).
@@ -314,10 +315,15 @@ class Recorder::Impl {
   Result<bool> keeps_signals_back() const;
   bool holds() const { return !task_->held.empty(); }
 
-  // random_patches.cpp Make RDRAND and RDSEED trap: in one mapping, or in those that a call
-  // changed. What they store is added to `writes`.
-  std::vector<GuestAddress> random_instructions_in(const trace::Mapping& mapping);
-  void patch_random(const trace::Mapping& mapping, std::vector<trace::MemoryWrite>& writes);
+  // instruction_patches.cpp Make instructions trap that nothing else does: in one mapping, or in
+  // those that a call changed. What they store is added to `writes`.
+  struct Patch {
+    GuestAddress where;  // of the byte
+    translate::PatchedByte byte;
+  };
+  std::vector<Patch> patches_in(const trace::Mapping& mapping);
+  void patch(const trace::Mapping& mapping, std::vector<trace::MemoryWrite>& writes);
+  bool is_patch(GuestAddress pc, size_t length);
   // For that and for calls of the vsyscall page.
   Result<void> look_at_code(const trace::Mapping& mapping, std::vector<trace::MemoryWrite>& writes);
   Result<void> look_at_code_of(const std::vector<trace::AddressSpaceChange>& changes,
@@ -541,9 +547,11 @@ class Recorder::Impl {
   trace::EventSink& sink_;
   FileStore files_;
   bool trap_cpuid_ = false;
+  bool trap_tsc_ = false;
   tracee::Xsavec xsavec_ = tracee::Xsavec::of_this_machine();
-  bool has_rdrand_ = false, has_rdseed_ = false;  // the processor
-  RandomInstructionFinder random_instructions_;
+  UntrappedInstructionFinder untrapped_instructions_;
+  // Places in files where a privileged instruction is, or is not, the program's own.
+  std::map<std::pair<snapshot::FileId, uint64_t>, bool> own_privileged_;
   VsyscallFinder vsyscalls_;
   AgentCookies agent_cookies_;                    // of the first agent on
   std::optional<StopsBySignal> stops_by_signal_;  // of its filter, under filters of others

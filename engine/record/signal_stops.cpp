@@ -140,14 +140,25 @@ Result<bool> Recorder::Impl::emulate_trapped(const Registers& before) {
   const Instruction instruction = instruction_at(before.pc(), task_->tracee);
   if (instruction.kind != InstructionKind::kTrapped) return false;
   const Confinement& confinement = task_->space->confinement;
-  const bool is_cpuid = instruction.trapped == trace::TrappedInstruction::kCpuid;
-  // A guest may hold the patched bytes on a processor without the instruction: what they raise
-  // there is its own.
-  const bool is_rdrand = instruction.trapped == trace::TrappedInstruction::kRdrand;
-  const bool trapped = instruction.random ? (is_rdrand ? has_rdrand_ : has_rdseed_)
-                       : is_cpuid         ? confinement.cpuid_trapped
-                                          : confinement.tsc_trapped;
-  if (!trapped) return false;
+  const auto traps = [&] {
+    // A guest may hold the patched bytes on a processor without the instruction, or a privileged
+    // instruction of its own: what they raise there is its own.
+    const UntrappedKinds patched = untrapped_instructions_.kinds();
+    switch (instruction.trapped) {
+      case trace::TrappedInstruction::kCpuid:
+        return confinement.cpuid_trapped;
+      case trace::TrappedInstruction::kRdrand:
+        return patched.rdrand;
+      case trace::TrappedInstruction::kRdseed:
+        return patched.rdseed;
+      case trace::TrappedInstruction::kRdtsc:
+      case trace::TrappedInstruction::kRdtscp:
+        return instruction.patched ? patched.counter && is_patch(before.pc(), instruction.length)
+                                   : confinement.tsc_trapped;
+    }
+    return false;
+  };
+  if (!traps()) return false;
   trace::TrapEvent event;
   event.instruction = instruction.trapped;
   event.before = before;

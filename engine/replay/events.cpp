@@ -50,6 +50,14 @@ bool is_vsyscall(const trace::Event* event, GuestAddress pc) {
   return call != nullptr && trace::kVsyscallPage.contains(pc) && call->before.pc() == pc;
 }
 
+// How the replay stopped, if `event` is what was recorded there: a privileged instruction that
+// looks like a patch of the recorder's, and was the program's own, was recorded as a fault.
+StopReason reason_at(const translate::Stop& stop, const trace::EventBody& event) {
+  return stop.reason == StopReason::kTrapped && stop_at(event) == StopReason::kFault
+             ? StopReason::kFault
+             : stop.reason;
+}
+
 // True for an instruction that the translator does not know, and this processor did not either.
 bool faults_at(const trace::Event* event, GuestAddress pc) {
   const auto* signal = event != nullptr ? std::get_if<trace::SignalEvent>(&event->body) : nullptr;
@@ -88,13 +96,14 @@ std::string Replayer::unrecorded_hint(const Guest& guest) const {
   uint8_t code[translate::kMaxInstructionBytes] = {};
   const size_t got = guest.puppet->read_memory(guest.registers.pc(), code);
   translate::Instruction instruction;
-  const bool is_random =
-      translate::decode(code, got, instruction) == translate::DecodeStatus::kOk &&
-      translate::is_random(instruction);
-  if (!is_random) return {};
-  return ": an RDRAND or RDSEED that the recorder did not know of (in code that the program made, "
-         "or "
-         "that no unwind information names)";
+  if (translate::decode(code, got, instruction) != translate::DecodeStatus::kOk ||
+      !translate::patched_byte(instruction)) {
+    return {};
+  }
+  return fmt::format(
+      ": an {} that the recorder did not know of (in code that the program made, or that no unwind "
+      "information names)",
+      translate::is_random(instruction) ? "RDRAND or RDSEED" : "RDTSC or RDTSCP");
 }
 
 // The guest stopped by itself, not at a limit.
@@ -135,7 +144,7 @@ Result<std::optional<Outcome>> Replayer::at_engine_stop(Guest& guest, const Adva
   }
   const bool fits = last != nullptr
                         ? stopped_here || last->reason != trace::ExitReason::kRecorderStopped
-                        : faulted_here || stop_at(body) == stop.reason;
+                        : faulted_here || stop_at(body) == reason_at(stop, body);
   if (!fits) {
     return divergence(guest, fmt::format("{}, which was not recorded here{}\n", describe_stop(stop),
                                          unrecorded_hint(guest)));

@@ -144,6 +144,7 @@ int filtered_call() {
 }
 
 int faulting_cpuid() {
+  prctl(PR_SET_DUMPABLE, 0);  // it is to die without a core
   if (syscall(SYS_arch_prctl, ARCH_SET_CPUID, 0) != 0) return errno;
   unsigned a, b, c, d;
   __cpuid(0, a, b, c, d);
@@ -151,6 +152,7 @@ int faulting_cpuid() {
 }
 
 int trapping_tsc() {
+  prctl(PR_SET_DUMPABLE, 0);
   if (prctl(PR_SET_TSC, PR_TSC_SIGSEGV) != 0) return errno;
   const volatile uint64_t now = __rdtsc();
   return now == 0 ? EINVAL : 0;
@@ -226,7 +228,9 @@ const Probe kProbes[] = {
      "a processor with CPUID faulting (Intel since Ivy Bridge, AMD since Zen 5), and a "
      "hypervisor that passes it on"},
     {"tsc trapping", [] { return expect_signal(trapping_tsc, SIGSEGV); },
-     "recording programs that read the time stamp counter", "a kernel that allows PR_SET_TSC"},
+     "recording the time stamp counter where code that no file names reads it; elsewhere that code "
+     "is patched",
+     "a kernel that allows PR_SET_TSC, and a hypervisor that heeds it"},
     {"memory of other processes", try_reading_memory, "everything: guests cannot be inspected",
      kSandboxRemedy},
     {"memfd", [] { return run_alone(shared_memory_file); }, "replay: the code cache has no place",
@@ -239,6 +243,8 @@ const Probe kProbes[] = {
 };
 
 }  // namespace
+
+bool tsc_traps() { return !expect_signal(trapping_tsc, SIGSEGV); }
 
 std::vector<ProbeResult> probe_machine() {
   std::vector<ProbeResult> results;

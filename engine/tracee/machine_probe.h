@@ -12,4 +12,7 @@ namespace rchk::tracee {
 // snapshot/tracker_probe.h. Takes a few milliseconds. May be called from a process with threads.
 std::vector<ProbeResult> probe_machine();
 
+// Whether PR_TSC_SIGSEGV makes RDTSC trap; of the same probes. Takes a millisecond.
+bool tsc_traps();
+
 }  // namespace rchk::tracee

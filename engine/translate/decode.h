@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 namespace rchk::translate {
 
@@ -86,9 +87,25 @@ bool tells_core(const Instruction& instruction);
 
 // RDRAND and RDSEED, whose reg() is 6 and 7.
 bool is_random(const Instruction& instruction);
-// The recorder makes them trap with this byte, HLT, in the place of the 0F of their opcode
-// (docs/notes/random-instructions.md); such a one is decoded like one that was left alone.
+// RDTSC and RDTSCP.
+bool reads_counter(const Instruction& instruction);
+
+// What nothing makes trap is given a privileged instruction's byte by the recorder: the 0F of
+// RDRAND and RDSEED that of HLT; where a kernel's PR_TSC_SIGSEGV does nothing, RDTSC becomes INVD
+// (0F 08) and RDTSCP becomes SWAPGS (0F 01 F8). Such a one is decoded like one that was left alone
+// (docs/notes/untrapped-instructions.md).
+inline constexpr uint8_t kTwoByteOpcode = 0x0f;
 inline constexpr uint8_t kPatchedRandom = 0xf4;
+struct PatchedByte {
+  uint8_t offset = 0;  // in the instruction
+  uint8_t original = 0, patched = 0;
+  bool operator==(const PatchedByte&) const = default;
+};
+// Of one that may be patched, patched or not.
+std::optional<PatchedByte> patched_byte(const Instruction& instruction);
+// Of a byte that may be a patch: which one of an opcode's it is then.
+std::optional<size_t> offset_if_patched(uint8_t byte);
+inline constexpr size_t kMostPatchedBytes = 3;  // of an opcode, with ModRM
 
 // The longest instruction (SDM vol. 2, 2.3.11).
 inline constexpr size_t kMaxInstructionBytes = 15;

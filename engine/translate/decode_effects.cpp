@@ -7,6 +7,10 @@ namespace {
 constexpr uint8_t kRexR = 4, kRexX = 2, kRexB = 1;
 constexpr uint8_t kLow11 = 3;  // the low three bits of 11
 
+// RDTSC and RDTSCP, and INVD and SWAPGS in their place.
+constexpr uint8_t kRdtsc = 0x31, kInvd = 0x08;
+constexpr uint8_t kGroup7 = 0x01, kRdtscpModrm = 0xf9, kSwapgsModrm = 0xf8;
+
 // What the conditions of jcc, setcc and cmovcc read, by the high three bits of the condition.
 constexpr uint8_t kConditionReads[8] = {kOF, kCF, kZF,       kCF | kZF,
                                         kSF, kPF, kSF | kOF, kSF | kOF | kZF};
@@ -343,7 +347,9 @@ void describe_two_byte(Instruction& out) {
   }
   switch (op) {
     case 0x01:
-      if (out.modrm == 0xf9) out.kind = InstructionClass::kTrapped;  // rdtscp
+    case 0x08:
+    case 0x31:
+      if (reads_counter(out)) out.kind = InstructionClass::kTrapped;
       return;
     case 0x03:
       if (tells_core(out)) out.kind = InstructionClass::kTrapped;
@@ -351,7 +357,6 @@ void describe_two_byte(Instruction& out) {
     case 0x05:
       out.kind = InstructionClass::kSyscall;
       return;
-    case 0x31:
     case 0xa2:
       out.kind = InstructionClass::kTrapped;
       return;
@@ -448,6 +453,43 @@ bool is_random(const Instruction& instruction) {
   return instruction.encoding == Encoding::kLegacy && instruction.map == 1 &&
          instruction.opcode == kGroup9 && !instruction.has_memory_operand() &&
          instruction.reg() >= 6 && instruction.rep != 0xf3 && !instruction.lock;
+}
+
+bool reads_counter(const Instruction& instruction) {
+  if (instruction.encoding != Encoding::kLegacy || instruction.map != 1 || instruction.lock) {
+    return false;
+  }
+  const uint8_t opcode = instruction.opcode;
+  if (opcode == kGroup7) {
+    return instruction.modrm == kRdtscpModrm || instruction.modrm == kSwapgsModrm;
+  }
+  return opcode == kRdtsc || opcode == kInvd;
+}
+
+std::optional<PatchedByte> patched_byte(const Instruction& instruction) {
+  const uint8_t opcode_at = instruction.opcode_offset;
+  // Its opcode offset is that of the second byte.
+  if (is_random(instruction)) {
+    return PatchedByte{static_cast<uint8_t>(opcode_at - 1), kTwoByteOpcode, kPatchedRandom};
+  }
+  if (!reads_counter(instruction)) return std::nullopt;
+  if (instruction.opcode == kGroup7) {
+    return PatchedByte{instruction.modrm_offset, kRdtscpModrm, kSwapgsModrm};
+  }
+  return PatchedByte{opcode_at, kRdtsc, kInvd};
+}
+
+std::optional<size_t> offset_if_patched(uint8_t byte) {
+  switch (byte) {
+    case kPatchedRandom:
+      return 0;
+    case kInvd:
+      return 1;
+    case kSwapgsModrm:
+      return 2;
+    default:
+      return std::nullopt;
+  }
 }
 
 void describe_legacy_effects(Instruction& out) {

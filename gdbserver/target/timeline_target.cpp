@@ -173,26 +173,22 @@ size_t TimelineTarget::read_as_it_is(GuestAddress address, std::span<uint8_t> by
   return got != 0 ? got : debugger_memory_.read(address, bytes);
 }
 
-// RDRAND and RDSEED in code as the program has them, not as the recorder has patched them.
+// RDRAND and its like in code as the program has them, not as the recorder has patched them.
 void TimelineTarget::show_unpatched(GuestAddress address, std::span<uint8_t> bytes) {
-  constexpr size_t kPatternBytes = 3;
-  constexpr uint8_t kOpcode = 0x0f, kSecondOpcode = 0xc7;
   for (size_t at = 0; at < bytes.size(); ++at) {
-    const auto* found = static_cast<const uint8_t*>(
-        std::memchr(bytes.data() + at, translate::kPatchedRandom, bytes.size() - at));
-    if (found == nullptr) return;
-    at = static_cast<size_t>(found - bytes.data());
-    if (at + 1 < bytes.size() && bytes[at + 1] != kSecondOpcode) continue;
-    uint8_t code[kPatternBytes] = {};
+    const auto offset = translate::offset_if_patched(bytes[at]);
+    if (!offset) continue;
+    const bool begins_inside = *offset <= at;
+    if (begins_inside && *offset != 0 && bytes[at - *offset] != translate::kTwoByteOpcode) continue;
+    uint8_t code[translate::kMostPatchedBytes] = {};
     translate::Instruction instruction;
-    const size_t got = read_as_it_is(address + at, code);
-    if (translate::decode(code, got, instruction) != translate::DecodeStatus::kOk ||
-        !translate::is_random(instruction)) {
-      continue;
-    }
+    const size_t got = read_as_it_is(address + at - *offset, code);
+    if (translate::decode(code, got, instruction) != translate::DecodeStatus::kOk) continue;
+    const auto patch = translate::patched_byte(instruction);
+    if (!patch || patch->offset != *offset || code[*offset] != patch->patched) continue;
     const auto space = timeline_.space();
     const trace::Mapping* const mapping = space ? space->find(address + at) : nullptr;
-    if (mapping != nullptr && mapping->executable()) bytes[at] = kOpcode;
+    if (mapping != nullptr && mapping->executable()) bytes[at] = patch->original;
   }
 }
 

@@ -76,11 +76,13 @@ TEST(Recorder, FollowsExecve) {
 }
 
 TEST(Recorder, AnswersTheTimeStampCounter) {
-  for (const char* guest : {"rdtsc", "rdtsc_blocked"}) {
-    Session session(guest);
-    session.run();
-    EXPECT_EQ(session.output(), guest == std::string("rdtsc") ? "later\n" : "blocked\n");
-    EXPECT_GE(session.events<trace::TrapEvent>().size(), 1u);
+  for (const bool patched : {false, true}) {
+    for (const char* guest : {"rdtsc", "rdtsc_blocked"}) {
+      Session session(guest, patched);
+      session.run();
+      EXPECT_EQ(session.output(), guest == std::string("rdtsc") ? "later\n" : "blocked\n");
+      EXPECT_GE(session.events<trace::TrapEvent>().size(), 1u);
+    }
   }
   Session session("ask_about_the_tsc");
   session.run();

@@ -17,8 +17,10 @@ namespace rchk::record::test {
 // A recording of one of the guests, whose output is caught.
 class Session {
  public:
-  explicit Session(const std::string& guest) : Session(guest, {"/proc/self/exe"}) {}
-  Session(const std::string& guest, std::vector<std::string> arguments, int standard_input = 0) {
+  explicit Session(const std::string& guest, bool patch_counter = false)
+      : Session(guest, {"/proc/self/exe"}, 0, patch_counter) {}
+  Session(const std::string& guest, std::vector<std::string> arguments, int standard_input = 0,
+          bool patch_counter = false) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) ADD_FAILURE() << "pipe";
     output_ = FileDescriptor(ends[0]);
@@ -27,6 +29,7 @@ class Session {
     options.program.arguments = std::move(arguments);
     options.program.environment = {"RCHK_TEST_GUEST=" + guest};
     options.program.standard_fds = {standard_input, write_end.get(), write_end.get()};
+    options.patch_counter = patch_counter;
     options.message = [this](std::string_view text) { messages_.emplace_back(text); };
     log_ = std::make_unique<trace::EventLog>(Recorder::describe(options));
     auto recorder = Recorder::start(options, *log_);

@@ -39,6 +39,45 @@ TEST(Decode, NamesWhatIsUnsupported) {
   EXPECT_STREQ(decoded({0xc7, 0xf8, 0, 0, 0, 0}).detail, "XBEGIN");
 }
 
+TEST(Decode, CountersPatchedOrNot) {
+  for (const uint8_t second : {uint8_t{0x31}, uint8_t{0x08}}) {
+    const Instruction counter = decoded({0x48, 0x0f, second});
+    EXPECT_TRUE(reads_counter(counter));
+    EXPECT_EQ(counter.kind, InstructionClass::kTrapped);
+    EXPECT_EQ(counter.length, 3);
+    EXPECT_EQ(patched_byte(counter), (PatchedByte{2, 0x31, 0x08}));
+    EXPECT_FALSE(reads_counter(decoded({0xf0, 0x0f, second})));
+  }
+  for (const uint8_t modrm : {uint8_t{0xf9}, uint8_t{0xf8}}) {
+    const Instruction counter = decoded({0x0f, 0x01, modrm});
+    EXPECT_TRUE(reads_counter(counter));
+    EXPECT_EQ(counter.kind, InstructionClass::kTrapped);
+    EXPECT_EQ(patched_byte(counter), (PatchedByte{2, 0xf9, 0xf8}));
+  }
+  EXPECT_FALSE(reads_counter(decoded({0x0f, 0x01, 0xfa})));
+  EXPECT_FALSE(reads_counter(decoded({0x0f, 0x09})));  // wbinvd
+  EXPECT_FALSE(reads_counter(decoded({0x08, 0xc0})));  // or al, al
+  EXPECT_EQ(patched_byte(decoded({0x90})), std::nullopt);
+}
+
+TEST(Decode, EveryPatchSaysWhichByteItIs) {
+  const std::vector<std::vector<uint8_t>> opcodes = {
+      {0x0f, 0xc7, 0xf0}, {0x0f, 0xc7, 0xf8}, {0x0f, 0x31}, {0x0f, 0x01, 0xf9}};
+  for (std::vector<uint8_t> opcode : opcodes) {
+    Instruction instruction;
+    ASSERT_EQ(decode(opcode.data(), opcode.size(), instruction), DecodeStatus::kOk);
+    const auto byte = patched_byte(instruction);
+    ASSERT_TRUE(byte.has_value());
+    ASSERT_EQ(opcode[byte->offset], byte->original);
+    EXPECT_EQ(offset_if_patched(byte->patched), byte->offset);
+    opcode[byte->offset] = byte->patched;
+    ASSERT_EQ(decode(opcode.data(), opcode.size(), instruction), DecodeStatus::kOk);
+    EXPECT_EQ(instruction.kind, InstructionClass::kTrapped);
+    EXPECT_EQ(instruction.length, opcode.size());
+    EXPECT_EQ(patched_byte(instruction), byte);
+  }
+}
+
 TEST(Decode, RandomInstructionsPatchedOrNot) {
   for (const uint8_t first : {uint8_t{0x0f}, kPatchedRandom}) {
     const Instruction narrow = decoded({0x66, first, 0xc7, 0xf3});

@@ -1,4 +1,4 @@
-#include "engine/record/random_instructions.h"
+#include "engine/record/untrapped_instructions.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -21,28 +21,64 @@ using translate::kMaxInstructionBytes;
 
 constexpr size_t kPieceBytes = 256 << 10;  // stays in the processor's cache
 constexpr uint64_t kLongestFunctionBytes = 1 << 20;
-constexpr uint8_t kFirstOpcode = 0x0f, kSecondOpcode = 0xc7;
+constexpr uint8_t kRandomOpcode = 0xc7, kRdtscOpcode = 0x31, kRdtscpOpcode = 0x01;  // the second
 
 // The flags that the two write (SDM vol. 2B): CF says that there is a value, the others are clear.
 constexpr uint64_t kCarry = 1, kWrittenFlags = 0x8d5;
 
-// Offsets of what looks like the opcode bytes and ModRM of one.
-std::vector<uint64_t> find_candidates(const FileDescriptor& file, uint64_t offset, uint64_t size) {
-  constexpr uint64_t kPattern = 3;
-  constexpr uint8_t kLowestModrm = 0xf0;  // /6 and /7 with a register
-  std::vector<uint64_t> found;
+// Whether an instruction is one of those, patched or not.
+bool is_one_of(const UntrappedKinds& kinds, const translate::Instruction& instruction) {
+  constexpr uint8_t kRdrand = 6;
+  if (translate::is_random(instruction)) {
+    return instruction.reg() == kRdrand ? kinds.rdrand : kinds.rdseed;
+  }
+  return kinds.counter && translate::reads_counter(instruction);
+}
+
+// What looks like the opcode bytes and ModRM of one.
+struct Candidate {
+  uint64_t offset = 0;  // of the 0F in the file
+  size_t bytes = 0;
+  bool is_counter = false;
+};
+
+std::optional<Candidate> candidate_at(const UntrappedKinds& kinds, uint64_t offset,
+                                      std::span<const uint8_t> opcode) {
+  translate::Instruction instruction;
+  if (translate::decode(opcode.data(), opcode.size(), instruction) !=
+          translate::DecodeStatus::kOk ||
+      !is_one_of(kinds, instruction)) {
+    return std::nullopt;
+  }
+  // A privileged instruction of the file's own is none.
+  const auto byte = translate::patched_byte(instruction);
+  if (!byte || opcode[byte->offset] != byte->original) return std::nullopt;
+  return Candidate{offset, instruction.length, translate::reads_counter(instruction)};
+}
+
+std::vector<Candidate> find_candidates(const UntrappedKinds& kinds, const FileDescriptor& file,
+                                       uint64_t offset, uint64_t size) {
+  std::vector<Candidate> found;
   std::vector<uint8_t> piece(kPieceBytes);
-  for (uint64_t at = 0; at + kPattern <= size; at += kPieceBytes - kPattern + 1) {
+  // Pieces overlap, so that no opcode lies across the end of one.
+  constexpr uint64_t kPieceStep = kPieceBytes - translate::kMostPatchedBytes + 1;
+  for (uint64_t at = 0; at < size; at += kPieceStep) {
     const uint64_t wanted = std::min<uint64_t>(kPieceBytes, size - at);
     const size_t got = read_at(file.get(), offset + at, {piece.data(), wanted});
     const uint8_t* const begin = piece.data();
     const uint8_t* const end = begin + got;
-    for (const uint8_t* from = begin + 1; from + 1 < end; ++from) {
+    const uint8_t* const own_end = begin + std::min<uint64_t>(got, kPieceStep);
+    for (const uint8_t* from = begin; from < own_end; ++from) {
       from = static_cast<const uint8_t*>(
-          std::memchr(from, kSecondOpcode, static_cast<size_t>(end - from - 1)));
+          std::memchr(from, translate::kTwoByteOpcode, static_cast<size_t>(own_end - from)));
       if (from == nullptr) break;
-      if (from[-1] != kFirstOpcode || from[1] < kLowestModrm) continue;
-      found.push_back(offset + at + static_cast<uint64_t>(from - 1 - begin));
+      // Decoding is for the few.
+      const uint8_t second = from + 1 < end ? from[1] : 0;
+      if (second != kRandomOpcode && second != kRdtscOpcode && second != kRdtscpOpcode) continue;
+      const auto left = static_cast<size_t>(end - from);
+      const auto candidate = candidate_at(kinds, offset + at + static_cast<uint64_t>(from - begin),
+                                          {from, std::min(left, translate::kMostPatchedBytes)});
+      if (candidate) found.push_back(*candidate);
     }
     if (got < wanted) break;
   }
@@ -131,24 +167,54 @@ class FunctionCode {
  public:
   explicit FunctionCode(std::vector<uint8_t> code) : code_(std::move(code)) {}
 
-  // Whether an RDRAND or RDSEED has its opcode at `candidate`.
-  bool has_random(size_t candidate) const {
-    if (candidate + kOpcodeBytes > code_.size()) return false;  // the file has become shorter
+  // Whether one of `kinds` has its opcode's `bytes` at `candidate`.
+  bool has(const UntrappedKinds& kinds, size_t candidate, size_t bytes) const {
+    const size_t end = candidate + bytes;
+    if (end > code_.size()) return false;  // the file has become shorter
     // An instruction has 15 bytes at most, prefixes among them.
     for (size_t at = candidate - std::min(candidate, kMaxInstructionBytes); at <= candidate; ++at) {
-      const auto random = decode_random(from(at));
-      const bool covers = random && at + random->length == candidate + kOpcodeBytes;
-      if (covers && (is_reached(at) || (is_in_line(at) && is_tested(at + random->length)))) {
-        return true;
-      }
+      translate::Instruction instruction;
+      if (!decode(at, instruction) || !is_one_of(kinds, instruction)) continue;
+      if (at + instruction.length != end) continue;
+      if (is_reached(at)) return true;
+      const bool is_used = translate::is_random(instruction) ? is_tested(end) : joins_halves(end);
+      if (is_used && is_in_line(at)) return true;
     }
     return false;
   }
 
  private:
-  static constexpr size_t kOpcodeBytes = 3;
+  // Whether the halves of a counter, which are in eax and edx at `at`, are soon put together, or
+  // one of them is kept.
+  bool joins_halves(size_t at) const {
+    constexpr int kSoon = 8;
+    translate::Instruction instruction;
+    for (int i = 0; i < kSoon && decode(at, instruction); ++i, at += instruction.length) {
+      if (takes_half(instruction)) return true;
+      if (instruction.kind != translate::InstructionClass::kOrdinary) return false;
+    }
+    return false;
+  }
 
-  std::span<const uint8_t> from(size_t at) const { return std::span(code_).subspan(at); }
+  // SHL rdx, 32, or MOV of rax or rdx to elsewhere.
+  static bool takes_half(const translate::Instruction& instruction) {
+    constexpr uint8_t kShift = 0xc1, kLeft = 4, kStore = 0x89, kLoad = 0x8b;
+    constexpr uint8_t kRax = 0, kRdx = 2, kRexB = 1, kRexR = 4;
+    if (instruction.map != 0 || instruction.encoding != translate::Encoding::kLegacy) return false;
+    const bool rm_is_low = instruction.mod() == 3 && (instruction.rex & kRexB) == 0;
+    const auto is_half = [](uint8_t number) { return number == kRax || number == kRdx; };
+    switch (instruction.opcode) {
+      case kShift:
+        return instruction.reg() == kLeft && rm_is_low && instruction.rm() == kRdx &&
+               instruction.immediate == 32;
+      case kStore:
+        return (instruction.rex & kRexR) == 0 && is_half(instruction.reg());
+      case kLoad:
+        return rm_is_low && is_half(instruction.rm());
+      default:
+        return false;
+    }
+  }
 
   bool decode(size_t at, translate::Instruction& out) const {
     return at < code_.size() && translate::decode(code_.data() + at, code_.size() - at, out) ==
@@ -214,14 +280,28 @@ class FunctionCode {
   std::vector<uint8_t> code_;
 };
 
-bool is_random_at(const FileDescriptor& file, const Functions& functions, uint64_t candidate) {
-  const auto function = functions.around(candidate);
-  if (!function) return false;
+FunctionCode read_code(const FileDescriptor& file, uint64_t begin, uint64_t size) {
+  std::vector<uint8_t> code(size);
+  code.resize(read_at(file.get(), begin, code));
+  return FunctionCode(std::move(code));
+}
+
+// Whether `shl rdx, 32` is right behind it: so many bytes mean one thing only.
+bool halves_joined_behind(const FileDescriptor& file, const Candidate& candidate) {
+  constexpr uint8_t kShiftRdx[] = {0x48, 0xc1, 0xe2, 0x20};
+  uint8_t behind[sizeof(kShiftRdx)] = {};
+  const size_t got = read_at(file.get(), candidate.offset + candidate.bytes, behind);
+  return got == sizeof(behind) && std::memcmp(behind, kShiftRdx, sizeof(behind)) == 0;
+}
+
+bool is_at(const UntrappedKinds& kinds, const FileDescriptor& file, const Functions& functions,
+           const Candidate& candidate) {
+  const auto function = functions.around(candidate.offset);
+  // Go's runtime, in a program without symbols.
+  if (!function) return candidate.is_counter && halves_joined_behind(file, candidate);
   const auto [begin, end] = *function;
   if (end - begin > kLongestFunctionBytes) return false;
-  std::vector<uint8_t> code(end - begin);
-  code.resize(read_at(file.get(), begin, code));
-  return FunctionCode(std::move(code)).has_random(candidate - begin);
+  return read_code(file, begin, end - begin).has(kinds, candidate.offset - begin, candidate.bytes);
 }
 
 template <typename T>
@@ -288,18 +368,18 @@ bool processor_has(trace::TrappedInstruction kind) {
   return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx & kRdseedInEbx) != 0;
 }
 
-const std::vector<uint64_t>& RandomInstructionFinder::find(snapshot::FileId id,
-                                                           const FileDescriptor& file,
-                                                           uint64_t offset_bytes,
-                                                           uint64_t size_bytes) {
+const std::vector<uint64_t>& UntrappedInstructionFinder::find(snapshot::FileId id,
+                                                              const FileDescriptor& file,
+                                                              uint64_t offset_bytes,
+                                                              uint64_t size_bytes) {
   const auto [known, is_new] = known_.try_emplace(Part{id, offset_bytes, size_bytes});
   std::vector<uint64_t>& found = known->second;
   if (!is_new) return found;
-  const std::vector<uint64_t> candidates = find_candidates(file, offset_bytes, size_bytes);
+  const auto candidates = find_candidates(kinds_, file, offset_bytes, size_bytes);
   if (candidates.empty()) return found;
   const Functions functions(file);
-  for (const uint64_t candidate : candidates) {
-    if (is_random_at(file, functions, candidate)) found.push_back(candidate);
+  for (const Candidate& candidate : candidates) {
+    if (is_at(kinds_, file, functions, candidate)) found.push_back(candidate.offset);
   }
   return found;
 }

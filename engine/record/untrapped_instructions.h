@@ -15,10 +15,10 @@
 
 namespace rchk::record {
 
-// RDRAND and RDSEED (docs/notes/random-instructions.md): nothing makes them trap, so that the
-// recorder patches them, and carries them out itself.
+// RDRAND and RDSEED, and where the kernel cannot make them trap, RDTSC and RDTSCP: the recorder
+// patches them, and carries them out itself (docs/notes/untrapped-instructions.md).
 
-// What one that is about to be executed does.
+// What an RDRAND or RDSEED that is about to be executed does.
 struct RandomInstruction {
   trace::TrappedInstruction kind = trace::TrappedInstruction::kRdrand;
   uint8_t length = 0;       // of the instruction
@@ -34,22 +34,34 @@ std::optional<RandomInstruction> decode_random(std::span<const uint8_t> code);
 // REQUIRES: processor_has(instruction.kind).
 Registers perform_random(const RandomInstruction& instruction, const Registers& before);
 
-// Whether this processor executes them; one that it does not know raises SIGILL. Takes 20 us and
-// more in a virtual machine.
+// Whether this processor executes RDRAND or RDSEED; one that it does not know raises SIGILL. Takes
+// 20 us and more in a virtual machine.
 bool processor_has(trace::TrappedInstruction kind);
+
+// Which instructions a recorder patches.
+struct UntrappedKinds {
+  bool rdrand = false, rdseed = false;  // the processor has them
+  bool counter = false;                 // RDTSC and RDTSCP do not trap
+  bool any() const { return rdrand || rdseed || counter; }
+};
 
 // Finds them in files. What looks like one may be a part of another instruction, or data: it counts
 // only inside a function that the file names, in its unwind information or as a symbol, if the code
-// of that leads there.
-class RandomInstructionFinder {
+// of that leads there; and an RDTSC where the code behind it joins the counter's halves.
+class UntrappedInstructionFinder {
  public:
-  // Offsets in `file` of the opcodes (0F C7) of those in `size_bytes` bytes from `offset_bytes` on.
-  // A file that cannot be read, or is no ELF file, has none. `id`: remembers the answer.
+  explicit UntrappedInstructionFinder(UntrappedKinds kinds) : kinds_(kinds) {}
+
+  // Offsets in `file`, in ascending order, of the opcodes (their 0F) of those in `size_bytes` bytes
+  // from `offset_bytes` on. A file that cannot be read, or is no ELF file, has none. `id`:
+  // remembers the answer.
   const std::vector<uint64_t>& find(snapshot::FileId id, const FileDescriptor& file,
                                     uint64_t offset_bytes, uint64_t size_bytes);
+  UntrappedKinds kinds() const { return kinds_; }
 
  private:
   using Part = std::tuple<snapshot::FileId, uint64_t, uint64_t>;
+  UntrappedKinds kinds_;
   std::map<Part, std::vector<uint64_t>> known_;
 };
 
