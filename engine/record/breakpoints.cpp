@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/tracee/machine_probe.h"
+
 namespace rchk::record {
 
 namespace {
@@ -178,6 +180,10 @@ Result<std::optional<HardwareWatchpoint>> Watchpoints::take_hit(
   return hit;
 }
 
+std::optional<HardwareWatchpoint> Watchpoints::take_change(tracee::Tracee& tracee) {
+  return changed_in({{0}, {UINT64_MAX}}, tracee);
+}
+
 std::optional<HardwareWatchpoint> Watchpoints::changed_in(AddressRange range,
                                                           tracee::Tracee& tracee) {
   std::optional<HardwareWatchpoint> hit;
@@ -187,6 +193,11 @@ std::optional<HardwareWatchpoint> Watchpoints::changed_in(AddressRange range,
     if (update(entry, tracee) && !hit) hit = watchpoint;
   }
   return hit;
+}
+
+bool hardware_watchpoints_work() {
+  static const bool work = tracee::watchpoints_trap();
+  return work;
 }
 
 }  // namespace rchk::record

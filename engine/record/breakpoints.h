@@ -65,6 +65,10 @@ struct HardwareWatchpoint {
   bool operator==(const HardwareWatchpoint&) const = default;
 };
 
+// Whether debug registers do what they are for; under some hypervisors they do nothing. Found out once
+// in a process, which takes a child.
+bool hardware_watchpoints_work();
+
 // The watchpoints of a live process, in the four debug registers of each of its threads.
 class Watchpoints {
  public:
@@ -84,6 +88,8 @@ class Watchpoints {
   // value is no hit.
   Result<std::optional<HardwareWatchpoint>> take_hit(tracee::Tracee& tracee,
                                                      const std::vector<HardwareWatchpoint>& armed);
+  // After a single step where debug registers do nothing: a watchpoint whose memory has changed.
+  std::optional<HardwareWatchpoint> take_change(tracee::Tracee& tracee);
   // After the kernel stored into `range`: a watchpoint whose memory it changed.
   std::optional<HardwareWatchpoint> changed_in(AddressRange range, tracee::Tracee& tracee);
 

@@ -124,7 +124,15 @@ uint64_t read_xcr0() {
   return low | static_cast<uint64_t>(high) << 32;
 }
 
+// The limit of a segment says the same (arch/x86/include/asm/segment.h, GDT_ENTRY_CPUNODE). A
+// hypervisor was found that hides RDPID, and under which RDTSCP names a core of the host's.
 uint32_t read_processor_id() {
+  constexpr uint32_t kRdpid = 1u << 22;
+  constexpr uint32_t kCoreSegment = 0x7b;
+  uint32_t limit = 0;
+  bool found = false;
+  asm("lsl %2, %0" : "=r"(limit), "=@ccz"(found) : "r"(kCoreSegment));
+  if (found && (guest_cpuid(7, 0, false).ecx & kRdpid) == 0) return limit;
   unsigned int processor = 0;
   __rdtscp(&processor);
   return processor;

@@ -27,7 +27,7 @@ trace::CpuidLeaf guest_cpuid(uint32_t leaf, uint32_t subleaf, bool mask);
 std::vector<trace::CpuidLeaf> cpuid_table(bool mask);
 // XGETBV with ecx = 0.
 uint64_t read_xcr0();
-// What RDTSCP and RDPID answer on this core.
+// What RDPID, or where there is none, LSL answers on this core.
 uint32_t read_processor_id();
 
 // What a recorder must know of the instruction that a guest is about to execute.

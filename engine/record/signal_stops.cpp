@@ -125,7 +125,10 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_trap(const siginfo_t& info,
   ours = stepped || (info.si_code == kTrapHardware && !watchpoints_.empty());
   if (!ours) return MaybeStop();
   if (limits.stop_at_breakpoints) {
-    RCHK_TRY_ASSIGN(const auto hit, watchpoints_.take_hit(task_->tracee, task_->armed));
+    RCHK_TRY_ASSIGN(auto hit, watchpoints_.take_hit(task_->tracee, task_->armed));
+    if (stepped && !hit && !watchpoints_.empty() && !hardware_watchpoints_work()) {
+      hit = watchpoints_.take_change(task_->tracee);
+    }
     if (hit) {
       return MaybeStop(RecorderStop{.cause = StopCause::kWatchpoint, .address = hit->address});
     }

@@ -11,6 +11,7 @@
 
 #include "base/file_io.h"
 #include "engine/record/files.h"
+#include "engine/tracee/machine_probe.h"
 #include "engine/translate/decode.h"
 
 namespace rchk::record {
@@ -365,7 +366,11 @@ bool processor_has(trace::TrappedInstruction kind) {
   if (kind == trace::TrappedInstruction::kRdrand) {
     return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & kRdrandInEcx) != 0;
   }
-  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx & kRdseedInEbx) != 0;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx & kRdseedInEbx) != 0) return true;
+  // A hypervisor may hide it from CPUID alone; no processor has it without RDRAND.
+  static const bool is_hidden =
+      processor_has(trace::TrappedInstruction::kRdrand) && tracee::executes_rdseed();
+  return is_hidden;
 }
 
 const std::vector<uint64_t>& UntrappedInstructionFinder::find(snapshot::FileId id,

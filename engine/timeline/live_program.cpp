@@ -224,7 +224,8 @@ Result<Position> LiveProgram::position() {
 
 bool LiveProgram::can_stop_at(const StopPoints& points) {
   constexpr size_t kDebugRegisters = 4;
-  return points.watches.size() <= kDebugRegisters &&
+  if (points.watches.empty()) return true;
+  return record::hardware_watchpoints_work() && points.watches.size() <= kDebugRegisters &&
          std::all_of(points.watches.begin(), points.watches.end(),
                      [](const Watch& watch) { return hardware_form(watch).has_value(); });
 }

@@ -91,6 +91,38 @@ int traced_getpid() {
   return syscall(SYS_getpid) > 0 ? 0 : ENOSYS;
 }
 
+volatile uint64_t g_probed = 0;
+
+int traced_store() {
+  if (ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) return errno;
+  raise(SIGSTOP);
+  g_probed = 1;
+  return 0;
+}
+
+// A store that a debug register watches stops the child (SDM vol. 3, 17.2.4).
+Reason try_watchpoint() {
+  constexpr uint64_t kWatchEightBytesWritten = 0x90001;
+  const pid_t pid = start(traced_store);
+  if (pid < 0) return fmt::format("fork: {}", errno_text(errno));
+  if (!WIFSTOPPED(wait_for(pid))) return "the child cannot be traced";
+  const auto set = [pid](size_t number, uint64_t value) {
+    const size_t place = offsetof(user, u_debugreg) + number * sizeof(value);
+    return ptrace(PTRACE_POKEUSER, pid, place, value) == 0;
+  };
+  Reason reason;
+  if (!set(0, reinterpret_cast<uint64_t>(&g_probed)) || !set(7, kWatchEightBytesWritten) ||
+      ptrace(PTRACE_CONT, pid, nullptr, nullptr) != 0) {
+    reason = errno_text(errno);
+  } else {
+    const int status = wait_for(pid);
+    if (WIFEXITED(status)) return "a watched store did not trap";
+    if (!WIFSTOPPED(status) || WSTOPSIG(status) != SIGTRAP) reason = "another stop came";
+  }
+  end(pid);
+  return reason;
+}
+
 Reason try_ptrace() {
   const pid_t pid = start(traced_getpid);
   if (pid < 0) return fmt::format("fork: {}", errno_text(errno));
@@ -156,6 +188,13 @@ int trapping_tsc() {
   if (prctl(PR_SET_TSC, PR_TSC_SIGSEGV) != 0) return errno;
   const volatile uint64_t now = __rdtsc();
   return now == 0 ? EINVAL : 0;
+}
+
+int drawing_seed() {
+  prctl(PR_SET_DUMPABLE, 0);
+  uint64_t seed = 0;
+  asm volatile("rdseed %0" : "=r"(seed)::"cc");
+  return 0;
 }
 
 int fixed_layout() {
@@ -231,6 +270,9 @@ const Probe kProbes[] = {
      "recording the time stamp counter where code that no file names reads it; elsewhere that code "
      "is patched",
      "a kernel that allows PR_SET_TSC, and a hypervisor that heeds it"},
+    {"hardware watchpoints", try_watchpoint,
+     "live watchpoints without a search of what the program did: it runs ahead by 0.1 s each time",
+     "a hypervisor that passes debug registers on"},
     {"memory of other processes", try_reading_memory, "everything: guests cannot be inspected",
      kSandboxRemedy},
     {"memfd", [] { return run_alone(shared_memory_file); }, "replay: the code cache has no place",
@@ -243,6 +285,10 @@ const Probe kProbes[] = {
 };
 
 }  // namespace
+
+bool executes_rdseed() { return !run_alone(drawing_seed); }
+
+bool watchpoints_trap() { return !try_watchpoint(); }
 
 bool tsc_traps() { return !expect_signal(trapping_tsc, SIGSEGV); }
 

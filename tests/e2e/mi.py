@@ -8,7 +8,7 @@ import threading
 from harness import process
 from harness.report import require
 
-TIMEOUT_S = 30
+TIMEOUT_S = 120
 
 
 class Session:

@@ -109,7 +109,7 @@ def run_scenario(scenario, mode):
     shown_by = " ".join(f"{key}={value}" for key, value in environment.items())
     shown_by += " " + process.shell_line(command)
     if done.timed_out:
-        raise Failed(f"no end after {TIMEOUT_S} s\nshown by: {shown_by}\n{tail(text)}\n"
+        raise Failed(f"no end after {process.PATIENCE * TIMEOUT_S} s\nshown by: {shown_by}\n{tail(text)}\n"
                      f"{done.stacks}")
     skipped = re.search(r"^scenario skipped: (.*)", text, re.M)
     if skipped:

@@ -30,6 +30,7 @@ int main(void) {
   CHECK(sigaction(SIGALRM, &action, NULL) == 0);
   const struct itimerval soon = {{0, 1000}, {0, 1000}};
   CHECK(setitimer(ITIMER_REAL, &soon, NULL) == 0);
+  CHECK(signal(SIGSEGV, skip_on_fault) != SIG_ERR);
   for (int i = 0; i < 1000000 && ticks < 20; ++i) {
     uint64_t result, count = 100000;
     __asm__ volatile("mov %%rsp, %%rbx\n mov %3, %%rsp\n lcall *(%2)\n mov %%rbx, %%rsp"

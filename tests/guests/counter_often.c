@@ -18,6 +18,7 @@ uint64_t probe_low, probe_high, probe_flags, probe_registers[15];
 __asm__(
     ".text\n"
     ".globl probe\n"
+    ".type probe, @function\n"
     "probe:\n"  // (values, flags)
     "  push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
     "  push %rsi\n"
@@ -43,8 +44,10 @@ __asm__(
     "  pushfq; popq probe_flags(%rip); pushq $0x202; popfq\n"
     "  pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
     "  ret\n"
+    ".size probe, . - probe\n"
     // Where code leads to right behind the instruction.
     ".globl led_to\n"
+    ".type led_to, @function\n"
     "led_to:\n"
     "  mov $7, %eax\n"
     "  test %edi, %edi\n"
@@ -53,16 +56,20 @@ __asm__(
     "1: shl $1, %rax\n"
     "  or $1, %rax\n"
     "  ret\n"
+    ".size led_to, . - led_to\n"
     // What follows may fault, and says where.
     ".globl faults_behind, fault_place, fault_end\n"
+    ".type faults_behind, @function\n"
     "faults_behind:\n"
     "  rdtsc\n"
     "fault_place:\n"
     "  mov 0x1000(%rdi), %rcx\n"
     "fault_end:\n"
     "  ret\n"
+    ".size faults_behind, . - faults_behind\n"
     // Without a stack.
     ".globl without_stack\n"
+    ".type without_stack, @function\n"
     "without_stack:\n"
     "  mov %rsp, %r8\n"
     "  xor %esp, %esp\n"
@@ -71,21 +78,26 @@ __asm__(
     "  or %rdx, %rax\n"
     "  mov %r8, %rsp\n"
     "  ret\n"
+    ".size without_stack, . - without_stack\n"
     ".globl with_core\n"
+    ".type with_core, @function\n"
     "with_core:\n"  // (uint32_t *core)
     "  rdtscp\n"
     "  shl $32, %rdx\n"
     "  or %rdx, %rax\n"
     "  mov %rcx, (%rdi)\n"
     "  ret\n"
+    ".size with_core, . - with_core\n"
     ".globl fenced\n"
+    ".type fenced, @function\n"
     "fenced:\n"
     "  lfence\n"
     "  rdtsc\n"
     "  lfence\n"
     "  shl $32, %rdx\n"
     "  or %rdx, %rax\n"
-    "  ret\n");
+    "  ret\n"
+    ".size fenced, . - fenced\n");
 
 void probe(const uint64_t* values, uint64_t flags);
 uint64_t led_to(int middle), faults_behind(void*bad), without_stack(void);

@@ -91,8 +91,13 @@ def stack_dump(pid):
     return text
 
 
+# How many times longer than its limit anything may take: limits are for what hangs, and there are
+# virtual machines on which a page fault takes 20 times what it takes elsewhere.
+PATIENCE = 4
+
+
 def run(command, *, stdin=b"", timeout=60, cwd=None, env=None, during=None):
-    """Runs a command in a session of its own.
+    """Runs a command in a session of its own; `timeout`: on an ordinary machine, in seconds.
 
     `during`, when given, is called with the process in a thread of its own as it runs.
     """
@@ -109,7 +114,7 @@ def run(command, *, stdin=b"", timeout=60, cwd=None, env=None, during=None):
         if during is not None:
             threading.Thread(target=during, args=(process,), daemon=True).start()
         try:
-            out, err = process.communicate(stdin, timeout=timeout)
+            out, err = process.communicate(stdin, timeout=PATIENCE * timeout)
         except subprocess.TimeoutExpired:
             stacks = stack_dump(process.pid)
             kill_tree(process.pid)

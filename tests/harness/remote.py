@@ -35,7 +35,7 @@ class Remote:
 
     def __exit__(self, *_):
         self.server.stdin.close()
-        self.server.wait(timeout=60)
+        self.server.wait(timeout=240)
         self.server.stdout.close()
 
     def send(self, text):

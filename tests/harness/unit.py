@@ -40,7 +40,7 @@ def run_test(entry, properties):
         )
         text = pathlib.Path(output.name).read_text(errors="replace")
     if done.timed_out:
-        raise Failed(f"no end after {timeout:.0f} s\nshown by: {done.shell()}\n{done.stacks}")
+        raise Failed(f"no end after {process.PATIENCE * timeout:.0f} s\nshown by: {done.shell()}\n{done.stacks}")
     if done.status != 0:
         raise Failed(f"status {done.status}\nshown by: {done.shell()}\n{failing_cases(text)}")
     passed = re.search(r"\[  PASSED  \] (\d+) tests?", text)

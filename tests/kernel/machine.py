@@ -51,7 +51,7 @@ def boot(image, folder, accelerator, timeout):
         timeout=timeout,
     )
     console = (done.stdout + done.stderr).decode(errors="replace").replace("\r", "")
-    return console + (f"\n(no end after {timeout} s)\n" if done.timed_out else "")
+    return console + (f"\n(no end after {process.PATIENCE * timeout} s)\n" if done.timed_out else "")
 
 
 def fastest(folder):

@@ -71,7 +71,7 @@ class Cycle:
             env={**os.environ, **self.subject.environment}, during=beside.act,
         )
         if done.timed_out:
-            raise Failed(f"{what}: no end after {self.subject.timeout:.0f} s\n"
+            raise Failed(f"{what}: no end after {process.PATIENCE * self.subject.timeout:.0f} s\n"
                          f"command: {done.shell()}\n{done.stacks}")
         require(not done.left, f"{what}: still running at its end: {done.left}\n{done.shell()}")
         self.last_results = [beside.result(what)] + [
@@ -160,7 +160,7 @@ class Cycle:
         timeout = 4 * self.subject.timeout
         done = process.run(command, timeout=timeout, cwd=elsewhere)
         if done.timed_out:
-            raise Failed(f"{what}: no end after {timeout:.0f} s\n"
+            raise Failed(f"{what}: no end after {process.PATIENCE * timeout:.0f} s\n"
                          f"command: {done.shell()}\n{done.stacks}")
         require(not done.left, f"{what}: still running at its end: {done.left}\n{done.shell()}")
         if status is not None and done.status != status:

@@ -4,6 +4,8 @@
 #include <cstring>
 
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "engine/syscalls/syscall.h"
 #include "tests/unit/engine_record/guests.h"
@@ -290,7 +292,23 @@ struct Unrecordable {
 
 class RecorderStops : public testing::TestWithParam<Unrecordable> {};
 
+// Whether INT 0x80 makes a call; under some hypervisors it raises SIGSEGV.
+bool has_calls_in_32_bits() {
+  const pid_t child = fork();
+  if (child == 0) {
+    long result = 20;  // getpid
+    asm volatile("int $0x80" : "+a"(result)::"memory");
+    _exit(result > 0 ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
 TEST_P(RecorderStops, AndTheGuestGoesOn) {
+  if (GetParam().guest == std::string("call_in_32_bits") && !has_calls_in_32_bits()) {
+    GTEST_SKIP() << "INT 0x80 raises a signal here";
+  }
   Session session(GetParam().guest);
   const RecorderStop stop = session.run();
   EXPECT_EQ(stop.cause, StopCause::kRecordingStopped);
