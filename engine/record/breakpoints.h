@@ -65,8 +65,8 @@ struct HardwareWatchpoint {
   bool operator==(const HardwareWatchpoint&) const = default;
 };
 
-// Whether debug registers do what they are for; under some hypervisors they do nothing. Found out once
-// in a process, which takes a child.
+// Whether debug registers do what they are for; under some hypervisors they do nothing. Found out
+// once in a process, which takes a child.
 bool hardware_watchpoints_work();
 
 // The watchpoints of a live process, in the four debug registers of each of its threads.

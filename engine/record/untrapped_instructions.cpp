@@ -366,7 +366,8 @@ bool processor_has(trace::TrappedInstruction kind) {
   if (kind == trace::TrappedInstruction::kRdrand) {
     return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & kRdrandInEcx) != 0;
   }
-  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx & kRdseedInEbx) != 0) return true;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx & kRdseedInEbx) != 0)
+    return true;
   // A hypervisor may hide it from CPUID alone; no processor has it without RDRAND.
   static const bool is_hidden =
       processor_has(trace::TrappedInstruction::kRdrand) && tracee::executes_rdseed();

@@ -83,6 +83,7 @@ std::string describe_stop(const translate::Stop& stop) {
     case StopReason::kBreakpoint:
     case StopReason::kWatchpoint:
     case StopReason::kStateCandidate:
+    case StopReason::kUnlogged:
       break;
   }
   return "the replay stops";

@@ -208,18 +208,49 @@ Result<Outcome> Replayer::advance(Guest& guest, const AdvanceRequest& request) {
   for (;;) {
     RCHK_TRY(settle(guest));
     if (guest.position >= request.limit) return Outcome{AdvanceStop::kLimit};
-    RCHK_TRY_ASSIGN(const Segment segment, segment_behind(guest));
-    const auto unmapped = segment.event ? unmapped_at(*segment.event) : std::nullopt;
-    if (unmapped) {
-      // What is rchk's own would not fault.
-      RCHK_TRY(guest.puppet->keep_clear(*unmapped));
-      RCHK_TRY(engine_->make_room(*unmapped));
-    }
+    RCHK_TRY_ASSIGN(const Segment segment, enter_segment(guest));
     RCHK_TRY_ASSIGN(const std::optional<Outcome> outcome,
                     run_segment(guest, request, segment, report_at_start, budget));
     if (outcome) return *outcome;
     if (budget == 0) return Outcome{AdvanceStop::kSlice};
   }
+}
+
+Result<Replayer::Segment> Replayer::enter_segment(Guest& guest) {
+  RCHK_TRY_ASSIGN(Segment segment, segment_behind(guest));
+  const auto unmapped = segment.event ? unmapped_at(*segment.event) : std::nullopt;
+  if (unmapped) {
+    // What is rchk's own would not fault.
+    RCHK_TRY(guest.puppet->keep_clear(*unmapped));
+    RCHK_TRY(engine_->make_room(*unmapped));
+  }
+  return segment;
+}
+
+Result<void> Replayer::run_logged(Guest& guest, uint64_t limit,
+                                  std::vector<translate::LoggedInstruction>& passed) {
+  Position& at = guest.position;
+  if (at.rep_iterations != 0) return {};
+  const bool behind_event = at == Position{at.event, 0, 0, 0};
+  if (behind_event && !guest.has_stores_of_others) return {};
+  RCHK_TRY(engine_->attach(*guest.puppet));
+  RCHK_TRY(settle(guest));
+  RCHK_TRY_ASSIGN(const Segment segment, enter_segment(guest));
+  // Its end has to be searched for, or the log does not say how the guest went on.
+  const bool is_open = segment.end == Segment::End::kState && !segment.distance;
+  if (is_open || segment.end == Segment::End::kNothing) return {};
+  const bool in_place =
+      segment.event != nullptr && (segment.is_empty || is_in_place(*segment.event, guest));
+  if (in_place && at.instructions == 0) return {};
+  if (segment.distance) limit = std::min(limit, segment.distance->instructions - at.instructions);
+  if (limit == 0) return {};
+  auto stop = engine_->run_logged(guest.registers, limit, passed);
+  if (!stop) {
+    return fail_with(stop.error(), fmt::format("replay at position {}", guest.position));
+  }
+  at.instructions += stop->retired;
+  instructions_ += stop->retired;
+  return {};
 }
 
 Result<Replayer::Segment> Replayer::segment_behind(const Guest& guest) {

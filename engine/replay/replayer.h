@@ -123,6 +123,12 @@ class Replayer {
   // Runs `guest` forward until something of `request` or the probes happens.
   Result<Outcome> advance(Guest& guest, const AdvanceRequest& request);
 
+  // Runs `guest` on by at most `limit` instructions, no further than to the end of the segment that
+  // it is in, and appends to `passed` the state in front of each. Ends early in front of what
+  // translate::Engine::run_logged() does not pass. REQUIRES: no probes are set; limit > 0.
+  Result<void> run_logged(Guest& guest, uint64_t limit,
+                          std::vector<translate::LoggedInstruction>& passed);
+
   // What to look for. Watchpoints see what system calls write too.
   Result<void> set_probes(translate::Probes probes);
   const std::optional<FoundHit>& last_hit() const { return last_hit_; }
@@ -164,6 +170,8 @@ class Replayer {
   // One stretch of execution and what ended it; see segment.h.
   struct Segment;
   Result<Segment> segment_behind(const Guest& guest);
+  // That, with what is rchk's own out of the way.
+  Result<Segment> enter_segment(Guest& guest);
   Result<std::shared_ptr<const StateTarget>> target_at(const trace::Event& event,
                                                        EventNumber number);
   // Lets the task run that the log says runs next.

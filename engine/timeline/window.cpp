@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/check.h"
+
 namespace rchk::timeline {
 
 using replay::AdvanceRequest;
@@ -14,7 +16,9 @@ Result<Window> Window::record(replay::Replayer& replayer, replay::Guest guest,
   RCHK_TRY(replayer.set_probes({}));
   RCHK_TRY(replayer.engine().attach(*window.guest_.puppet));
   RCHK_TRY(window.note_state());
-  while (window.guest_.position < end) {
+  for (;;) {
+    RCHK_TRY(window.run(replayer, end));
+    if (!(window.guest_.position < end)) break;
     RCHK_TRY_ASSIGN(const bool moved, window.step(replayer, end));
     if (!moved) break;
   }
@@ -34,21 +38,39 @@ Result<void> Window::note_state() {
                         steps_.back().position.event == here.event
                     ? steps_.back().others
                     : std::make_shared<const std::map<Tid, replay::WaitingTask>>(guest_.others);
-  steps_.push_back({here, guest_.registers, std::move(shared), guest_.tid, std::move(others), {}});
+  steps_.push_back({here, guest_.registers, std::move(shared), guest_.tid, std::move(others)});
   return {};
 }
 
-void Window::save(AddressRange range, std::vector<trace::MemoryWrite>& undo) {
+// What the step behind the last state overwrites.
+void Window::keep(AddressRange range, std::span<const uint8_t> bytes) {
+  overwritten_.push_back({last(), range, old_bytes_.size()});
+  old_bytes_.insert(old_bytes_.end(), bytes.begin(), bytes.end());
+}
+
+void Window::save(AddressRange range) {
   Bytes bytes(range.size());
   bytes.resize(guest_.puppet->read_memory(range.begin, bytes));
-  if (!bytes.empty()) undo.push_back({range.begin, std::move(bytes)});
+  if (!bytes.empty()) keep(range_of(range.begin, bytes.size()), bytes);
+}
+
+void Window::forget_from(size_t overwritten) {
+  if (overwritten >= overwritten_.size()) return;
+  old_bytes_.resize(overwritten_[overwritten].bytes_at);
+  overwritten_.resize(overwritten);
+}
+
+void Window::forget_all() {
+  steps_.clear();
+  overwritten_.clear();
+  old_bytes_.clear();
 }
 
 // Saves what applying `event` overwrites. False when it does what cannot be undone here.
-bool Window::save_for(const trace::Event& event, std::vector<trace::MemoryWrite>& undo) {
+bool Window::save_for(const trace::Event& event) {
   const auto save_all = [&](const std::vector<trace::MemoryWrite>& writes) {
     for (const trace::MemoryWrite& write : writes) {
-      save(range_of(write.address, write.bytes.size()), undo);
+      save(range_of(write.address, write.bytes.size()));
     }
     return true;
   };
@@ -70,11 +92,37 @@ bool Window::save_for(const trace::Event& event, std::vector<trace::MemoryWrite>
   return !std::holds_alternative<trace::ExecEvent>(event.body);
 }
 
+// Passes instructions that need no stop.
+Result<void> Window::run(replay::Replayer& replayer, const Position& end) {
+  const Position before = guest_.position;
+  const bool end_is_here = end.event == before.event && end.anchor == before.anchor;
+  const uint64_t limit = end_is_here ? end.instructions - before.instructions : UINT64_MAX;
+  if (limit == 0) return {};
+  std::vector<translate::LoggedInstruction> passed;
+  RCHK_TRY(replayer.run_logged(guest_, limit, passed));
+  for (size_t i = 0; i < passed.size(); ++i) {
+    const translate::LoggedInstruction& instruction = passed[i];
+    RCHK_CHECK(i != 0 || same_guest_state(instruction.registers, steps_.back().registers),
+               "an instruction is logged with other registers than the guest has");
+    for (uint8_t word = 0; word < instruction.word_count; ++word) {
+      const auto* const bytes = reinterpret_cast<const uint8_t*>(&instruction.old_words[word]);
+      constexpr size_t kWordBytes = sizeof(instruction.old_words[word]);
+      keep(range_of(instruction.words[word], kWordBytes), {bytes, kWordBytes});
+    }
+    Step next = steps_.back();
+    next.position.instructions += 1;
+    next.position.rep_iterations = 0;
+    next.registers = i + 1 < passed.size() ? passed[i + 1].registers : guest_.registers;
+    steps_.push_back(std::move(next));
+  }
+  return {};
+}
+
 // Performs one instruction, or the event that the guest stands at. False at the end of the log.
 Result<bool> Window::step(replay::Replayer& replayer, const Position& end) {
   constexpr uint64_t kMostBytes = 64 << 10;
   const Position before = guest_.position;
-  std::vector<trace::MemoryWrite> undo;
+  const size_t known = overwritten_.size();
   bool undoable = true;
   if (const auto ranges = replayer.engine().possible_writes(guest_.registers)) {
     for (const AddressRange& range : *ranges) {
@@ -82,7 +130,7 @@ Result<bool> Window::step(replay::Replayer& replayer, const Position& end) {
         undoable = false;
         break;
       }
-      save(range, undo);
+      save(range);
     }
   } else {
     undoable = false;
@@ -100,27 +148,27 @@ Result<bool> Window::step(replay::Replayer& replayer, const Position& end) {
       replayer.instructions() == retired &&
       same_guest_state(guest_.registers, steps_.back().registers)) {
     // An anchor at this very instruction: the same point by its other name.
+    forget_from(known);
     steps_.back().position = after;
     return true;
   }
   if (outcome.stop == AdvanceStop::kLimit && guest_.position == before) {
     // The segment ends here: the next step is the event behind it.
-    undo.clear();
+    forget_from(known);
     undoable = true;
     const EventNumber next = before.event.next();
     request.limit = {next, 0, 0, 0};
     if (next.value < replayer.source().event_count()) {
       RCHK_TRY_ASSIGN(const auto event, replayer.source().event(next));
-      undoable = save_for(*event, undo);
+      undoable = save_for(*event);
     }
     RCHK_TRY_ASSIGN(outcome, replayer.advance(guest_, request));
   }
-  if (guest_.position == before) return false;
-  if (undoable) {
-    steps_.back().undo = std::move(undo);
-  } else {
-    steps_.clear();
+  if (guest_.position == before) {
+    forget_from(known);
+    return false;
   }
+  if (!undoable) forget_all();
   RCHK_TRY(note_state());
   return true;
 }
@@ -128,15 +176,14 @@ Result<bool> Window::step(replay::Replayer& replayer, const Position& end) {
 size_t Window::read_memory(size_t step, GuestAddress address, std::span<uint8_t> bytes) {
   const size_t count = guest_.puppet->read_memory(address, bytes);
   const AddressRange wanted = range_of(address, count);
-  for (size_t i = last(); i-- > step;) {
-    for (const trace::MemoryWrite& old : steps_[i].undo) {
-      const AddressRange range = range_of(old.address, old.bytes.size());
-      if (!range.overlaps(wanted)) continue;
-      const GuestAddress begin = std::max(range.begin, wanted.begin);
-      const GuestAddress end = std::min(range.end, wanted.end);
-      std::copy_n(old.bytes.begin() + static_cast<ptrdiff_t>(begin - range.begin), end - begin,
-                  bytes.begin() + static_cast<ptrdiff_t>(begin - wanted.begin));
-    }
+  for (size_t i = overwritten_.size(); i-- > 0 && overwritten_[i].step >= step;) {
+    const AddressRange& range = overwritten_[i].range;
+    if (!range.overlaps(wanted)) continue;
+    const GuestAddress begin = std::max(range.begin, wanted.begin);
+    const GuestAddress end = std::min(range.end, wanted.end);
+    std::copy_n(old_bytes_.begin() +
+                    static_cast<ptrdiff_t>(overwritten_[i].bytes_at + (begin - range.begin)),
+                end - begin, bytes.begin() + static_cast<ptrdiff_t>(begin - wanted.begin));
   }
   return count;
 }

@@ -16,9 +16,14 @@ namespace rchk::timeline {
 // step back costs no restore: the registers of each, and the bytes that each overwrote.
 //
 //   steps:    [0] -----> [1] -----> [2] -----> ... -----> [last]
-//                undo[0]    undo[1]                          ^ the guest stands here
+//                  ^          ^                              ^ the guest stands here
+//                  what it overwrote, in overwritten_
 //
-// The memory at step i is the guest's, with undo[last-1] ... undo[i] applied.
+// The memory at step i is the guest's, with what the steps from last-1 back to i overwrote put
+// back.
+//
+// Most instructions are passed without a stop (translate::Engine::run_logged()); for those that do
+// more than change registers and a word of memory the guest stops on both sides.
 class Window {
  public:
   // Steps `guest` on to `end` and keeps what it passes. What lies before an instruction whose
@@ -49,17 +54,28 @@ class Window {
     std::shared_ptr<const ExtendedState> extended_state;
     Tid task;
     std::shared_ptr<const std::map<Tid, replay::WaitingTask>> others;
-    std::vector<trace::MemoryWrite> undo;  // what the step after this state overwrote
+  };
+  // What a step overwrote.
+  struct Overwritten {
+    size_t step = 0;  // the one in front of it
+    AddressRange range;
+    size_t bytes_at = 0;  // in old_bytes_
   };
 
   explicit Window(replay::Guest guest) : guest_(std::move(guest)) {}
   Result<void> note_state();
-  void save(AddressRange range, std::vector<trace::MemoryWrite>& undo);
-  bool save_for(const trace::Event& event, std::vector<trace::MemoryWrite>& undo);
+  void keep(AddressRange range, std::span<const uint8_t> bytes);
+  void save(AddressRange range);
+  bool save_for(const trace::Event& event);
+  void forget_from(size_t overwritten);
+  void forget_all();
+  Result<void> run(replay::Replayer& replayer, const Position& end);
   Result<bool> step(replay::Replayer& replayer, const Position& end);
 
   replay::Guest guest_;
   std::vector<Step> steps_;
+  std::vector<Overwritten> overwritten_;  // in the order of their steps
+  Bytes old_bytes_;
 };
 
 }  // namespace rchk::timeline

@@ -278,6 +278,82 @@ AddressRange operand_range(const TraceStep& step, const Registers& r, uint64_t s
 
 }  // namespace
 
+// Of those with one opcode byte, what is not loggable: x87, strings, and what changes other flags,
+// segments or more memory.
+bool is_special_one_byte(const Instruction& i) {
+  constexpr uint8_t kFwait = 0x9b, kPopf = 0x9d, kEnter = 0xc8, kCld = 0xfc, kStd = 0xfd;
+  constexpr uint8_t kMoveToSegment = 0x8e, kGroup11 = 0xc6;
+  const uint8_t op = i.opcode;
+  if ((op >= 0xd8 && op <= 0xdf) || is_string(op)) return true;
+  if ((op & 0xfe) == kGroup11) return i.reg() != 0;  // XABORT, XBEGIN
+  return op == kFwait || op == kPopf || op == kEnter || op == kCld || op == kStd ||
+         op == kMoveToSegment;
+}
+
+// Of those with two opcode bytes, what is known to be loggable.
+bool is_plain_two_byte(const Instruction& i) {
+  const uint8_t op = i.opcode;
+  if ((op >= 0x40 && op <= 0x4f) || (op >= 0x90 && op <= 0x9f) || (op >= 0xc8 && op <= 0xcf)) {
+    return true;  // CMOVcc, SETcc, BSWAP
+  }
+  switch (op) {
+    case 0x0d:  // prefetches and what does nothing
+    case 0x18:
+    case 0x1f:
+    case 0xa3:  // bits
+    case 0xa4:
+    case 0xa5:
+    case 0xab:
+    case 0xac:
+    case 0xad:
+    case 0xb3:
+    case 0xba:
+    case 0xbb:
+    case 0xbc:
+    case 0xbd:
+    case 0xaf:  // IMUL
+    case 0xb0:  // CMPXCHG, XADD
+    case 0xb1:
+    case 0xc0:
+    case 0xc1:
+    case 0xb6:  // MOVZX, MOVSX
+    case 0xb7:
+    case 0xbe:
+    case 0xbf:
+    case 0xb8:  // POPCNT
+      return true;
+    case 0x1e:
+      return i.pure;  // ENDBR
+    default:
+      return false;
+  }
+}
+
+bool is_loggable(const Instruction& i) {
+  switch (i.kind) {
+    case InstructionClass::kOrdinary:
+    case InstructionClass::kJump:
+    case InstructionClass::kConditionalJump:
+    case InstructionClass::kCounterJump:
+    case InstructionClass::kCall:
+    case InstructionClass::kIndirectJump:
+    case InstructionClass::kIndirectCall:
+    case InstructionClass::kReturn:
+      break;
+    default:
+      return false;
+  }
+  if (store_kind(i) == StoreKind::kElsewhere) return false;
+  if (i.kind != InstructionClass::kOrdinary) return true;
+  if (i.encoding == Encoding::kVex) {  // BMI
+    return (i.map == 2 && i.opcode >= 0xf2 && i.opcode <= 0xf7) || (i.map == 3 && i.opcode == 0xf0);
+  }
+  if (i.encoding != Encoding::kLegacy) return false;
+  if (i.map == 0) return !is_special_one_byte(i);
+  if (i.map == 1) return is_plain_two_byte(i);
+  return i.map == 2 && (i.opcode == 0xf0 || i.opcode == 0xf1);  // CRC32, MOVBE
+}
+
 StoreKind store_kind(const Instruction& i) {
   if (i.kind == InstructionClass::kCall || i.kind == InstructionClass::kIndirectCall) {
     return StoreKind::kPush;

@@ -20,6 +20,9 @@ enum class StoreKind : uint8_t {
 StoreKind store_kind(const Instruction& instruction);
 // What an 8-bit displacement of it counts in (EVEX, SDM vol. 2, 2.7.5); 0 if not known.
 int displacement_scale(const Instruction& instruction);
+// Whether it changes nothing but general registers, the flags of arithmetic, pc and at most eight
+// bytes of memory, at the place that store_kind() tells.
+bool is_loggable(const Instruction& instruction);
 // Whether it touches memory at all, other than by being fetched.
 bool touches_memory(const Instruction& instruction);
 

@@ -15,13 +15,22 @@ enum class Flavour : uint8_t {
   kFast,     // checks the instruction limit on cycles only
   kPrecise,  // runs a block only when the limit lies at or behind its end
   kWatch,    // as kPrecise, and watches memory accesses
+  kLogged,   // as kPrecise, and logs the state in front of each instruction
   kPartial,  // exactly so many instructions, then stops; nothing is chained
   kPartialWatch,
+  kPartialLogged,
 };
 
 inline bool is_partial(Flavour flavour) { return flavour >= Flavour::kPartial; }
+// Those that are chained and enter a block only when the limit lies at or behind its end.
+inline bool is_precise(Flavour flavour) {
+  return flavour != Flavour::kFast && !is_partial(flavour);
+}
 inline bool watches(Flavour flavour) {
   return flavour == Flavour::kWatch || flavour == Flavour::kPartialWatch;
+}
+inline bool logs(Flavour flavour) {
+  return flavour == Flavour::kLogged || flavour == Flavour::kPartialLogged;
 }
 
 // Names a translation: where its code starts, and how it was made.
@@ -96,6 +105,7 @@ enum class ExitKind : uint8_t {
   kLook,           // at `pc`, whose instruction may access watched memory
   kWatchStop,      // a watchpoint hit; `pc` is behind the instruction
   kRememberedHit,  // no exit: describes a remembered hit
+  kLogged,         // no exit: describes a logged instruction
 };
 
 // A place where emitted code leaves for the tracer.

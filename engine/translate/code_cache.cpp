@@ -207,6 +207,7 @@ void CodeCache::emit_routines(Arena& arena) {
   out.bytes(0x0f, 0x05);  // syscall: the cheapest stop there is
   out.bytes(0x0f, 0x0b);
   emit_compare_watched(arena, out);
+  emit_log_step(arena, out);
   arena.used = (out.size() + 63) & ~uint64_t{63};
   arena.cold_used = kColdOffset;
   arena.literals_used = kLiteralOffset;
@@ -266,6 +267,73 @@ void CodeCache::emit_compare_watched(Arena& arena, Emitter& out) {
   restore();
   out.jump(arena.leave_rcx_saved);
 #undef SLOT
+}
+
+// Entered in front of an instruction, with the guest's rax and rcx saved, StatePage::return_to and
+// log_site set, rcx the address that it may store to, or 0, and the counter in r11.
+void CodeCache::emit_log_step(Arena& arena, Emitter& out) {
+#define SLOT(name) offsetof(StatePage, name)
+  // mov [r11 + offset], from
+  const auto log = [&](Register from, size_t offset) {
+    out.bytes(0x49 | (from >> 3) << 2, 0x89, 0x80 | (from & 7) << 3 | 3);
+    out.dword(static_cast<uint32_t>(offset));
+  };
+  const auto log_register = [&](Register from, unsigned number) {
+    log(from, offsetof(LoggedStep, registers) + number * sizeof(uint64_t));
+  };
+  arena.log_step = out.here();
+  out.bytes(0x9f, 0x0f, 0x90, 0xc0);  // lahf; seto al
+  out.store(SLOT(flags), kRax);
+  out.store(SLOT(count), kR11);
+  out.slot_address(kR11, kStepLogOffset);
+  out.load(kRax, SLOT(log_used));
+  out.bytes(0x4d, 0x8d, 0x1c, 0x03);  // lea r11, [r11 + rax]
+  for (unsigned number = 0; number < 16; ++number) {
+    const auto from = static_cast<Register>(number);
+    if (from != kRax && from != kRcx && from != kR11) log_register(from, number);
+  }
+  const auto log_slot = [&](size_t slot, size_t offset) {
+    out.load(kRax, slot);
+    log(kRax, offset);
+  };
+  const auto place_of = [](Register number) {
+    return offsetof(LoggedStep, registers) + number * sizeof(uint64_t);
+  };
+  log_slot(SLOT(rax), place_of(kRax));
+  log_slot(SLOT(rcx), place_of(kRcx));
+  log_slot(SLOT(r11), place_of(kR11));
+  log_slot(SLOT(flags), offsetof(LoggedStep, flags));
+  log_slot(SLOT(count), offsetof(LoggedStep, count));
+  out.load32(kRax, SLOT(log_site));
+  log(kRax, offsetof(LoggedStep, site));
+  log(kRcx, offsetof(LoggedStep, store));
+  uint8_t* no_store = out.jrcxz();
+  out.bytes(0x48, 0x89, 0xc8);  // mov rax, rcx
+  for (unsigned word = 0; word < 2; ++word) {
+    if (word == 1) out.bytes(0x48, 0x8d, 0x41, 0x07);  // lea rax, [rcx + 7]
+    out.bytes(0x48, 0x83, 0xe0, 0xf8);                 // and rax, -8
+    arena.log_load[word] = out.here();
+    out.bytes(0x48, 0x8b, 0x00);  // mov rax, [rax]
+    log(kRax, offsetof(LoggedStep, old) + word * sizeof(uint64_t));
+  }
+  out.bind_short(no_store);
+  out.load(kRax, SLOT(log_used));
+  out.bytes(0x48, 0x05);  // add rax, imm32
+  out.dword(sizeof(LoggedStep));
+  out.store(SLOT(log_used), kRax);
+  out.load(kR11, SLOT(count));
+  out.load(kRcx, SLOT(rcx));
+  out.load(kRax, SLOT(flags));
+  out.bytes(0x04, 0x7f, 0x9e);  // add al, 127; sahf
+  out.load(kRax, SLOT(rax));
+  out.jump_slot(SLOT(return_to));
+#undef SLOT
+}
+
+bool CodeCache::is_log_load(uint64_t address) const {
+  return std::any_of(arenas_.begin(), arenas_.end(), [address](const auto& arena) {
+    return arena->log_load[0] == address || arena->log_load[1] == address;
+  });
 }
 
 bool CodeCache::is_watched_load(uint64_t address) const {

@@ -35,6 +35,8 @@ struct Arena {
   uint64_t leave = 0, leave_rcx_saved = 0, indirect_miss = 0;
   // Compares the watched words after a store; where it reads them.
   uint64_t compare_watched = 0, compare_watched_load = 0;
+  // Logs the state in front of an instruction; where it reads what that may overwrite.
+  uint64_t log_step = 0, log_load[2] = {};
 
   AddressRange range() const { return range_of({address}, kArenaBytes); }
   // The same, and the base in front of it if there is one.
@@ -76,8 +78,10 @@ class CodeCache {
   }
   uint8_t* watch_filter() { return base_bytes_ + kWatchFilterOffset; }
   uint32_t* counters() const { return reinterpret_cast<uint32_t*>(base_bytes_ + kCountersOffset); }
-  // Whether a host's thread stopped where compare_watched reads.
+  LoggedStep* logged_steps() { return reinterpret_cast<LoggedStep*>(base_bytes_ + kStepLogOffset); }
+  // Whether a host's thread stopped where compare_watched reads, or where log_step does.
   bool is_watched_load(uint64_t address) const;
+  bool is_log_load(uint64_t address) const;
   uint64_t* table(unsigned which);
 
   // Maps what the host lacks; drops from it what an engine laid out otherwise put there.
@@ -114,6 +118,7 @@ class CodeCache {
   }
   void emit_routines(Arena& arena);
   void emit_compare_watched(Arena& arena, Emitter& out);
+  void emit_log_step(Arena& arena, Emitter& out);
 
   FileDescriptor memfd_;
   uint64_t file_bytes_ = 0;

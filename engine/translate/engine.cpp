@@ -17,6 +17,10 @@ Result<void> Engine::set_probes(Probes probes) { return impl_->set_probes(std::m
 Result<Stop> Engine::run(Registers& registers, const RunRequest& request) {
   return impl_->run(registers, request);
 }
+Result<Stop> Engine::run_logged(Registers& registers, uint64_t limit,
+                                std::vector<LoggedInstruction>& passed) {
+  return impl_->run_logged(registers, limit, passed);
+}
 std::optional<Hit> Engine::last_hit() const { return impl_->last_hit(); }
 Result<void> Engine::run_rep_iterations(Registers& registers, uint64_t iterations) {
   return impl_->run_rep_iterations(registers, iterations);

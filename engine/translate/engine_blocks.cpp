@@ -34,6 +34,17 @@ Stop special_stop(const Trace& trace) {
   return stop;
 }
 
+// Ends the trace in front of the first step that cannot be logged.
+void keep_loggable(Trace& trace) {
+  const auto first =
+      std::find_if(trace.steps.begin(), trace.steps.end(),
+                   [](const TraceStep& step) { return !is_loggable(step.instruction); });
+  if (first == trace.steps.end()) return;
+  trace.end = TraceEnd::kStopBefore;
+  trace.next_pc = first->pc;
+  trace.steps.erase(first, trace.steps.end());
+}
+
 }  // namespace
 
 bool Engine::Impl::ends_trace(uint64_t pc, Flavour flavour) const {
@@ -59,6 +70,7 @@ Result<Engine::Impl::Entry> Engine::Impl::make_block(const BlockKey& key, uint8_
   if (probes_.state) limits.flags_seen_at = [&](uint64_t pc) { return state_probe(pc) != nullptr; };
   Trace& trace = trace_;
   build_trace(pages_, *host_, key.pc, limits, trace);
+  if (logs(key.flavour)) keep_loggable(trace);
   if (trace.steps.empty()) return Entry{nullptr, special_stop(trace)};
   RCHK_TRY_ASSIGN(Arena * arena, cache_->arena_for(*host_, {key.pc}));
   Block& block = store_.make();

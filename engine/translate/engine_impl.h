@@ -15,6 +15,11 @@
 
 namespace rchk::translate {
 
+// The rflags whose arithmetic flags are `packed`, by lahf and seto al.
+inline uint64_t unpacked_flags(uint64_t rflags, uint64_t packed) {
+  return (rflags & ~uint64_t{0x8d5}) | ((packed >> 8) & 0xd5) | (packed & 1) << 11;
+}
+
 // The engine's parts, spread over engine_*.cpp: running, making blocks, probes, code changes.
 class Engine::Impl final : public ProbeView {
  public:
@@ -23,6 +28,8 @@ class Engine::Impl final : public ProbeView {
   Result<void> attach(Host& host);
   Result<void> set_probes(Probes probes);
   Result<Stop> run(Registers& registers, const RunRequest& request);
+  Result<Stop> run_logged(Registers& registers, uint64_t limit,
+                          std::vector<LoggedInstruction>& passed);
   Result<void> run_rep_iterations(Registers& registers, uint64_t iterations);
   bool is_rep_string(GuestAddress pc);
   bool branches_nowhere(const Registers& registers);
@@ -44,6 +51,7 @@ class Engine::Impl final : public ProbeView {
     bool counts_here = false;  // whether probes at the present pc count
     bool store_once = false;   // the next instruction stores to code: see code_written()
     bool look_once = false;    // the next instruction may access watched memory
+    bool logs = false;         // of run_logged()
   };
   // kKept: found again; kLanding: and indirect jumps come to it; kOnce: never found.
   enum class BlockUse : uint8_t { kKept, kLanding, kOnce };
@@ -56,6 +64,8 @@ class Engine::Impl final : public ProbeView {
   // engine_run.cpp
   Result<std::optional<Stop>> advance(Progress& progress);
   Result<std::optional<Stop>> enter(Progress& progress, Block& block, int64_t budget);
+  // `stop` is what there is at the instruction instead of a block.
+  Result<std::optional<Stop>> without_block(Progress& progress, const Stop& stop);
   Result<void> settle_x87_pointer();
   std::optional<Stop> left_through_exit(Progress& progress, int64_t budget);
   Result<std::optional<Stop>> signalled(Progress& progress, const HostStop& stop, int64_t budget);
@@ -64,6 +74,10 @@ class Engine::Impl final : public ProbeView {
   // `stop` is what an instruction that is not translated led to: nothing when it was carried out.
   std::optional<Stop> far_return(Progress& progress, const Stop& stop);
   bool state_matches(const Registers& registers);
+
+  // engine_log.cpp
+  Stop left_unlogged(Progress& progress, int64_t budget);
+  void take_log(const Registers& before, std::vector<LoggedInstruction>& passed);
 
   // engine_blocks.cpp
   Result<Entry> entry_for(const BlockKey& key, uint8_t depth);

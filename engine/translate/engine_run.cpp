@@ -20,11 +20,6 @@ constexpr uint64_t kReserveBytes = 4 << 20;
 // Up to here one partial block does it without a precise one.
 constexpr uint64_t kShortRun = 16;
 
-// Undoes lahf and seto al.
-uint64_t unpacked_flags(uint64_t rflags, uint64_t packed) {
-  return (rflags & ~uint64_t{0x8d5}) | ((packed >> 8) & 0xd5) | (packed & 1) << 11;
-}
-
 }  // namespace
 
 Result<Stop> Engine::Impl::run(Registers& registers, const RunRequest& request) {
@@ -51,7 +46,7 @@ Result<std::optional<Stop>> Engine::Impl::advance(Progress& progress) {
   if (cache_->fullest_left() < kReserveBytes) flush();
   if (progress.store_once) return store_to_code(progress);
   const uint64_t ran = ran_ + progress.retired;
-  if (ran >= next_look_) RCHK_TRY(improve(ran, progress.registers.rip));
+  if (ran >= next_look_ && !progress.logs) RCHK_TRY(improve(ran, progress.registers.rip));
   const uint64_t pc = progress.registers.rip;
   const bool probed = breakpoints_.contains(pc) || state_probe(pc) != nullptr;
   if (probed && progress.counts_here) {
@@ -60,7 +55,11 @@ Result<std::optional<Stop>> Engine::Impl::advance(Progress& progress) {
   const bool watching = !probes_.watchpoints.empty();
   if (watches_reads_ && (progress.look_once || left <= kShortRun)) return watched_step(progress);
   BlockKey key{pc, watching ? Flavour::kWatch : Flavour::kFast, 0};
-  const Flavour partial = watching ? Flavour::kPartialWatch : Flavour::kPartial;
+  Flavour partial = watching ? Flavour::kPartialWatch : Flavour::kPartial;
+  if (progress.logs) {
+    key.flavour = Flavour::kLogged;
+    partial = Flavour::kPartialLogged;
+  }
   uint64_t budget = std::min(left, kMaxBudget);
   const bool step_over = probed && !progress.counts_here;
   if (step_over && watches_reads_) return watched_step(progress);
@@ -68,9 +67,9 @@ Result<std::optional<Stop>> Engine::Impl::advance(Progress& progress) {
     key.flavour = partial;
     key.instructions = static_cast<uint8_t>(step_over ? 1 : left);
     budget = 0;
-  } else if (!watching && left < kSlack + kFastWorthwhile) {
+  } else if (key.flavour == Flavour::kFast && left < kSlack + kFastWorthwhile) {
     key.flavour = Flavour::kPrecise;
-  } else if (!watching) {
+  } else if (key.flavour == Flavour::kFast) {
     budget = std::min(left - kSlack, kMaxBudget);
     budget = std::min(budget, std::max(next_look_ - ran, kFastWorthwhile));
   }
@@ -93,25 +92,25 @@ Result<std::optional<Stop>> Engine::Impl::advance(Progress& progress) {
     } else {
       RCHK_TRY_ASSIGN(entry, entry_for(key, 1));
     }
-    if (entry.block == nullptr) {
-      return watches_reads_ ? watched_step(progress) : far_return(progress, entry.stop);
-    }
+    if (entry.block == nullptr) return without_block(progress, entry.stop);
     block = entry.block;
   }
   last_direct_exit_ = 0;
   missed_indirect_ = false;
-  const bool checks_itself = key.flavour == Flavour::kPrecise || key.flavour == Flavour::kWatch;
-  if (checks_itself && block->instructions > left) {
+  if (is_precise(key.flavour) && block->instructions > left) {
     if (watches_reads_) return watched_step(progress);
     budget = 0;
     key = BlockKey{pc, partial, static_cast<uint8_t>(left)};
     RCHK_TRY_ASSIGN(const Entry entry, entry_for(key, 1));
-    if (entry.block == nullptr) {
-      return watches_reads_ ? watched_step(progress) : far_return(progress, entry.stop);
-    }
+    if (entry.block == nullptr) return without_block(progress, entry.stop);
     block = entry.block;
   }
   return enter(progress, *block, static_cast<int64_t>(budget));
+}
+
+Result<std::optional<Stop>> Engine::Impl::without_block(Progress& progress, const Stop& stop) {
+  if (progress.logs) return Stop{.reason = StopReason::kUnlogged};
+  return watches_reads_ ? watched_step(progress) : far_return(progress, stop);
 }
 
 Result<std::optional<Stop>> Engine::Impl::enter(Progress& progress, Block& block, int64_t budget) {
@@ -138,6 +137,9 @@ Result<std::optional<Stop>> Engine::Impl::enter(Progress& progress, Block& block
   const uint64_t orig_rax = guest.orig_rax;
   guest = stop.registers;
   guest.orig_rax = orig_rax;
+  if (stop.signal != 0 && cache_->is_log_load(stop.registers.rip)) {
+    return left_unlogged(progress, budget);
+  }
   if (stop.signal != 0) return signalled(progress, stop, budget);
   guest.rax = stop.registers.orig_rax;
   guest.rcx = state.rcx;
@@ -208,6 +210,7 @@ std::optional<Stop> Engine::Impl::left_through_exit(Progress& progress, int64_t 
       stopped_in_ = site.owner;
       break;
     case ExitKind::kRememberedHit:
+    case ExitKind::kLogged:
       RCHK_CHECK(false, "a hit is no exit");
   }
   return std::nullopt;

@@ -12,6 +12,7 @@ namespace rchk::translate {
 //   base                        the state page            read and write
 //   + kWatchListOffset          watched words             read and write
 //   + kCountersOffset           counters of exits         read and write
+//   + kStepLogOffset            logged instructions       read and write
 //   + kBranchTablesOffset       branch tables             read only in the puppet
 //   + kWatchFilterOffset        which addresses may hit   read only in the puppet
 //
@@ -34,6 +35,8 @@ struct StatePage {
   uint32_t watch_remember = 0;    // whether hits are remembered instead of stopping
   uint32_t hit_probe_plus_1 = 0;  // of the last watchpoint hit
   uint32_t x87_place = 0;         // the last x87 instruction: see X87Places
+  uint32_t log_site = 0;          // of the instruction that is being logged
+  uint64_t log_used = 0;          // bytes of the step log
   // FIP, FCS and FOP, FDP, FDS as FNSTENV stores them, where translated code keeps them itself.
   uint32_t x87_pointers[4] = {};
 };
@@ -46,9 +49,22 @@ struct WatchedWord {
   uint64_t probe_plus_1 = 0;
 };
 
+// The guest in front of one instruction, as emitted code logs it.
+struct LoggedStep {
+  uint64_t registers[16] = {};  // by their numbers
+  uint64_t flags = 0;           // as in StatePage::flags
+  uint64_t count = 0;           // the counter
+  uint64_t store = 0;           // at most eight bytes from there on may be stored to; 0: none
+  uint64_t old[2] = {};         // the aligned words that hold the first and the last of those
+  uint64_t site = 0;
+  uint64_t unused[2] = {};
+};
+static_assert(sizeof(LoggedStep) == 192);
+inline constexpr uint64_t kLoggedSteps = 1024;
+
 inline constexpr uint64_t kBranchTableEntries = 65536;
 inline constexpr uint64_t kBranchTableBytes = kBranchTableEntries * 8;
-inline constexpr uint64_t kBranchTables = 3;  // one for each flavour that runs on by itself
+inline constexpr uint64_t kBranchTables = 4;  // one for each flavour that runs on by itself
 inline constexpr uint64_t kWatchListBytes = 256 << 10;
 inline constexpr uint64_t kCounters = 1 << 18;  // of 4 bytes each
 // One byte for every 64 of memory, and the same again every 4 MiB: not 0 if a store there may hit.
@@ -58,7 +74,8 @@ inline constexpr unsigned kWatchGranuleShift = 6;
 // Offsets from the base.
 inline constexpr uint64_t kWatchListOffset = 4096;
 inline constexpr uint64_t kCountersOffset = kWatchListOffset + kWatchListBytes;
-inline constexpr uint64_t kWritableBytes = kCountersOffset + kCounters * 4;
+inline constexpr uint64_t kStepLogOffset = kCountersOffset + kCounters * 4;
+inline constexpr uint64_t kWritableBytes = kStepLogOffset + kLoggedSteps * sizeof(LoggedStep);
 inline constexpr uint64_t kBranchTablesOffset = kWritableBytes;
 inline constexpr uint64_t kWatchFilterOffset =
     kBranchTablesOffset + kBranchTables * kBranchTableBytes;

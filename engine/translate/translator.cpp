@@ -80,7 +80,7 @@ void Translator::translate(const Trace& trace, const TranslationRequest& request
   block.entry = out_.here();
   if (trace.code_may_change) emit_code_check(trace);
   if (request.key.flavour == Flavour::kFast) plan_check(trace);
-  if (request.key.flavour == Flavour::kPrecise || request.key.flavour == Flavour::kWatch) {
+  if (is_precise(request.key.flavour)) {
     emit_precise_check();
   }
   for (const TraceStep& step : trace.steps) {
@@ -146,6 +146,7 @@ void Translator::emit_step(const TraceStep& step) {
   if (index_ == check_at_) emit_check(step);
   emit_probes(step);
   if (looks() && touches_memory(step.instruction)) emit_look(step);
+  if (logs(request_->key.flavour)) emit_log(step);
   if (request_->keeps_x87_pointers) {
     emit_x87_pointers_before(step);
   } else if (sets_x87_pointer(step.instruction)) {

@@ -133,6 +133,9 @@ class Translator {
   void emit_cold_exits();
   void emit_literals();
 
+  // Logging: translator_log.cpp.
+  void emit_log(const TraceStep& step);
+
   // Watching stores: translator_watch.cpp.
   void emit_watched_copy(const TraceStep& step);
   void emit_look(const TraceStep& step);

@@ -64,6 +64,7 @@ Result<Diversion::Outcome> Diversion::run(const Command& command) {
       case StopReason::kWatchpoint:
         return Outcome{.end = End::kWatchpoint, .watch = stop.probe};
       case StopReason::kStateCandidate:
+      case StopReason::kUnlogged:
         break;
     }
   }

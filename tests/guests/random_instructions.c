@@ -39,7 +39,8 @@ static void all_forms(void) {
     DRAW("rdseed %0", "=&r", uint16_t);
   }
   // Registers by name: those with a REX prefix, the upper part of one that is written in part, the
-  // stack pointer (its lower half: under some hypervisors a stop is fatal where it is not canonical).
+  // stack pointer (its lower half: under some hypervisors a stop is fatal where it is not
+  // canonical).
   uint64_t high = 0x1122334455660000, wide = ~0ull, stack;
   __asm__ volatile(
       "mov %0, %%r11\n\trdrand %%r11w\n\tmov %%r11, %0\n\t"

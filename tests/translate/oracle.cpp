@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <span>
 #include <string>
 
 #include <sys/mman.h>
@@ -30,6 +32,7 @@ struct Mode {
   bool watch_reads = false;
   bool forks = false;
   bool hot = false;  // blocks become hot at once
+  bool logged = false;
   GeneratorOptions generator;
 };
 
@@ -151,7 +154,7 @@ class Runner {
     for (unsigned round = 0; round < (mode_.hot ? kHotRounds : 1); ++round) run_round(seed);
   }
 
-  uint64_t total = 0;
+  uint64_t total = 0, logged = 0;
   Statistics statistics() const { return engine_->statistics(); }
 
  private:
@@ -177,7 +180,7 @@ class Runner {
     guest_ = guest;
     if (mode_.state_probe) choose_state(seed);
     set_probes();
-    while (stretch(seed)) {
+    while (mode_.logged ? logged_stretch(seed) : stretch(seed)) {
     }
     compare(seed, truth_, translated_, native_.registers(), guest_, true);
     total += native_.retired;
@@ -361,6 +364,83 @@ class Runner {
            found == "watchpoint";
   }
 
+  // Some native steps, then as many by run_logged(), and by run() what that does not pass. False at
+  // the program's end.
+  bool logged_stretch(uint64_t seed) {
+    const uint64_t limit = random_() % 4 == 0 ? 1 + random_() % 3000 : 1 + random_() % 100;
+    std::vector<Registers> states;
+    int signal = 0;
+    bool at_syscall = false;
+    while (states.size() < limit && native_.retired <= kMaxNativeSteps) {
+      at_syscall = native_.at_syscall();
+      if (at_syscall) break;
+      const Registers before = native_.registers();
+      signal = native_.step();
+      if (signal != 0) break;
+      states.push_back(before);
+    }
+    for (uint64_t done = 0; done < states.size();) {
+      done += run_logged(seed, {states.begin() + static_cast<ptrdiff_t>(done), states.end()});
+      if (done == states.size()) break;
+      const auto stop = engine_->run(guest_, {1, false});
+      if (!stop || stop->reason != StopReason::kInstructionLimit) {
+        disagree(seed, "a step that is not logged", describe_difference(states[done], guest_));
+      }
+      ++done;
+    }
+    const bool ends = signal != 0 || at_syscall;
+    if (ends) {
+      const auto stop = engine_->run(guest_, {1, false});
+      if (!stop || stop->signal != signal || (stop->reason == StopReason::kSyscall) != at_syscall) {
+        disagree(seed, "the end", fmt::format("expected signal {}", signal));
+      }
+    }
+    compare(seed, truth_, translated_, native_.registers(), guest_, random_() % 16 == 0);
+    return !ends && native_.retired <= kMaxNativeSteps;
+  }
+
+  // Returns how many of `expected` it passed.
+  uint64_t run_logged(uint64_t seed, std::span<const Registers> expected) {
+    const auto memory = all_memory();
+    const ExtendedState vectors = translated_.extended_state();
+    std::vector<LoggedInstruction> passed;
+    const auto stop = engine_->run_logged(guest_, expected.size(), passed);
+    if (!stop) disagree(seed, "error", stop.error().message());
+    if (passed.size() != stop->retired || passed.size() > expected.size()) {
+      disagree(seed, "log", fmt::format("{} for {}", passed.size(), stop->retired));
+    }
+    for (size_t i = 0; i < passed.size(); ++i) {
+      if (same_guest_state(expected[i], passed[i].registers)) continue;
+      disagree(seed, "logged registers", describe_difference(expected[i], passed[i].registers));
+    }
+    if (!same_extended_state(vectors, translated_.extended_state())) {
+      disagree(seed, "vector state changed while logged", "");
+    }
+    auto undone = all_memory();
+    for (size_t i = passed.size(); i-- > 0;) {
+      for (uint8_t word = 0; word < passed[i].word_count; ++word) {
+        auto area = undone.upper_bound(passed[i].words[word].value);
+        if (area == undone.begin()) continue;
+        --area;
+        const uint64_t at = passed[i].words[word].value - area->first;
+        if (at >= area->second.size()) continue;
+        std::memcpy(area->second.data() + at, &passed[i].old_words[word], sizeof(uint64_t));
+      }
+    }
+    if (undone != memory) disagree(seed, "what was overwritten is not put back", "");
+    logged += passed.size();
+    return passed.size();
+  }
+
+  std::map<uint64_t, std::vector<uint8_t>> all_memory() {
+    std::map<uint64_t, std::vector<uint8_t>> memory;
+    for (const auto& [begin, size] :
+         {std::pair{kData, kDataBytes}, {kStack, kStackBytes}, {kCode, kCodeBytes}}) {
+      memory[begin] = translated_.read({begin}, size);
+    }
+    return memory;
+  }
+
   // The engine runs a copy of the process some way, its code changing, and comes back.
   void run_ahead(uint64_t seed) {
     Puppet copy = translated_.clone();
@@ -445,6 +525,12 @@ Mode mode_named(const std::string& full_name) {
     mode.watchpoints = mode.remember = true;
   else if (name == "watch-reads")
     mode.watchpoints = mode.watch_reads = true;
+  else if (name == "logged")
+    mode.logged = true;
+  else if (name == "logged-faults")
+    mode.logged = mode.generator.faults = true;
+  else if (name == "logged-selfmod")
+    mode.logged = mode.generator.self_modifying = true;
   else if (name == "state")
     mode.state_probe = true;
   else if (name == "selfmod")
@@ -473,13 +559,14 @@ int oracle_main(int argc, char** argv) {
   const Statistics statistics = runner.statistics();
   std::printf(
       "%s: %llu programs, %llu instructions agree (%llu blocks, %llu stops, %llu flushes, "
-      "%llu made anew)\n",
+      "%llu made anew, %llu logged)\n",
       mode.c_str(), static_cast<unsigned long long>(count),
       static_cast<unsigned long long>(runner.total),
       static_cast<unsigned long long>(statistics.blocks),
       static_cast<unsigned long long>(statistics.host_stops),
       static_cast<unsigned long long>(statistics.flushes),
-      static_cast<unsigned long long>(statistics.remade));
+      static_cast<unsigned long long>(statistics.remade),
+      static_cast<unsigned long long>(runner.logged));
   return 0;
 }
 
