@@ -168,21 +168,20 @@ Instruction instruction_at(GuestAddress pc, const tracee::Tracee& tracee) {
   switch (second) {
     case 0x05:
       return is(InstructionKind::kSyscall, 2);
-    case 0xa2:
-      return is(InstructionKind::kTrapped, 2, trace::TrappedInstruction::kCpuid);
     case 0x01:
     case 0x08:
-    case 0x31: {
-      translate::Instruction counter;
-      if (translate::decode(bytes, got, counter) != translate::DecodeStatus::kOk ||
-          !translate::reads_counter(counter)) {
-        return {};
-      }
-      const auto kind =
-          second == 0x01 ? trace::TrappedInstruction::kRdtscp : trace::TrappedInstruction::kRdtsc;
-      const translate::PatchedByte byte = *translate::patched_byte(counter);
-      const bool patched = bytes[byte.offset] == byte.patched;
-      return is(InstructionKind::kTrapped, counter.length - at, kind, patched);
+    case 0x09:
+    case 0x31:
+    case 0xa2: {
+      translate::Instruction found;
+      if (translate::decode(bytes, got, found) != translate::DecodeStatus::kOk) return {};
+      const auto byte = translate::patched_byte(found);
+      if (!byte) return {};
+      const auto kind = translate::is_cpuid(found) ? trace::TrappedInstruction::kCpuid
+                        : second == 0x01           ? trace::TrappedInstruction::kRdtscp
+                                                   : trace::TrappedInstruction::kRdtsc;
+      const bool patched = bytes[byte->offset] == byte->patched;
+      return is(InstructionKind::kTrapped, found.length - at, kind, patched);
     }
     default:
       return {};

@@ -108,10 +108,13 @@ Recorder::Impl::Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tr
     : options_(std::move(options)),
       sink_(sink),
       files_(sink),
+      trap_cpuid_(cpuid_can_trap()),
       trap_tsc_(tsc_can_trap() && !options_.patch_counter),
       untrapped_instructions_({.rdrand = processor_has(trace::TrappedInstruction::kRdrand),
                                .rdseed = processor_has(trace::TrappedInstruction::kRdseed),
-                               .counter = !trap_tsc_}),
+                               .counter = !trap_tsc_,
+                               // Where RDTSC is the host's, CPUID's answers are.
+                               .cpuid = !trap_tsc_ && !trap_cpuid_}),
       snapshot_budget_(options_.snapshot_overhead_percent, kSnapshotGraceNs),
       checksum_budget_(kChecksumPercent, kChecksumGraceNs) {
   auto task = std::make_unique<Task>(std::move(tracee));
@@ -127,7 +130,6 @@ Recorder::Impl::Impl(RecorderOptions options, trace::EventSink& sink, tracee::Tr
     note_descriptor(std::atoi(entry.path().filename().c_str()));
   }
   if (options_.chaos_seed) chaos_.emplace(*options_.chaos_seed);
-  trap_cpuid_ = cpuid_can_trap();
   start_ns_ = monotonic_ns();
   next_checksum_ns_ = std::chrono::nanoseconds(options_.checksum_interval).count();
 }
@@ -142,7 +144,8 @@ Result<void> Recorder::Impl::take_image() {
   Task& task = *task_;
   task.tracee.forget_memory();
   task.armed.clear();
-  task.call.reset();
+  const Registers last_registers = task.last_registers;
+  std::optional<PendingCall> call = std::exchange(task.call, std::nullopt);
   task.restarted.reset();
   task.interrupted.reset();
   task.clear_child_tid = {};
@@ -151,8 +154,13 @@ Result<void> Recorder::Impl::take_image() {
   const std::shared_ptr<Space> left = std::exchange(task.space, new_space());
   const bool ends = left.use_count() == 1;
   const Result<void> taken = take_new_image(ends ? std::optional(left->number) : std::nullopt);
-  // Nothing tells of the new one: the end of the recording belongs to the memory that it had.
-  if (!taken && left != nullptr) task.space->number = left->number;
+  if (!taken) {
+    // Nothing tells of the new one: the end of the recording belongs to the memory that it had, and
+    // the task ends in its call.
+    if (left != nullptr) task.space->number = left->number;
+    task.last_registers = last_registers;
+    task.call = std::move(call);
+  }
   return taken;
 }
 

@@ -45,7 +45,7 @@ struct RecorderOptions {
   // Lets calls that read the clock be made without a stop in a program that has made so many
   // (docs/notes/agent.md). Not for a debugger's live session: nothing could stop at them.
   std::optional<uint32_t> agent_after;
-  // Patches RDTSC and RDTSCP even where they can be made to trap.
+  // Patches RDTSC and RDTSCP even where they can be made to trap; and CPUID where that cannot.
   bool patch_counter = false;
   // Makes time slices, and the choice of who runs next, random.
   std::optional<uint64_t> chaos_seed;

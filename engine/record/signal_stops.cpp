@@ -149,7 +149,8 @@ Result<bool> Recorder::Impl::emulate_trapped(const Registers& before) {
     const UntrappedKinds patched = untrapped_instructions_.kinds();
     switch (instruction.trapped) {
       case trace::TrappedInstruction::kCpuid:
-        return confinement.cpuid_trapped;
+        return instruction.patched ? patched.cpuid && is_patch(before.pc(), instruction.length)
+                                   : confinement.cpuid_trapped;
       case trace::TrappedInstruction::kRdrand:
         return patched.rdrand;
       case trace::TrappedInstruction::kRdseed:
@@ -167,7 +168,8 @@ Result<bool> Recorder::Impl::emulate_trapped(const Registers& before) {
   event.before = before;
   event.before.orig_rax = ~0ull;
   const TscMirror::Pause pause(tsc_mirror_);
-  event.after = emulate(instruction, event.before, task_->space->confinement.cpuid_trapped);
+  const bool masks_cpuid = confinement.cpuid_trapped || untrapped_instructions_.kinds().cpuid;
+  event.after = emulate(instruction, event.before, masks_cpuid);
   if (instruction.trapped == trace::TrappedInstruction::kRdtscp) {
     event.after.rcx = believed_processor_id().value_or(static_cast<uint32_t>(event.after.rcx));
   }

@@ -22,7 +22,8 @@ using translate::kMaxInstructionBytes;
 
 constexpr size_t kPieceBytes = 256 << 10;  // stays in the processor's cache
 constexpr uint64_t kLongestFunctionBytes = 1 << 20;
-constexpr uint8_t kRandomOpcode = 0xc7, kRdtscOpcode = 0x31, kRdtscpOpcode = 0x01;  // the second
+constexpr uint8_t kRandomOpcode = 0xc7, kRdtscOpcode = 0x31, kRdtscpOpcode = 0x01,
+                  kCpuidOpcode = 0xa2;  // the second
 
 // The flags that the two write (SDM vol. 2B): CF says that there is a value, the others are clear.
 constexpr uint64_t kCarry = 1, kWrittenFlags = 0x8d5;
@@ -33,6 +34,7 @@ bool is_one_of(const UntrappedKinds& kinds, const translate::Instruction& instru
   if (translate::is_random(instruction)) {
     return instruction.reg() == kRdrand ? kinds.rdrand : kinds.rdseed;
   }
+  if (translate::is_cpuid(instruction)) return kinds.cpuid;
   return kinds.counter && translate::reads_counter(instruction);
 }
 
@@ -75,7 +77,9 @@ std::vector<Candidate> find_candidates(const UntrappedKinds& kinds, const FileDe
       if (from == nullptr) break;
       // Decoding is for the few.
       const uint8_t second = from + 1 < end ? from[1] : 0;
-      if (second != kRandomOpcode && second != kRdtscOpcode && second != kRdtscpOpcode) continue;
+      const bool may_be = second == kRandomOpcode || second == kRdtscOpcode ||
+                          second == kRdtscpOpcode || second == kCpuidOpcode;
+      if (!may_be) continue;
       const auto left = static_cast<size_t>(end - from);
       const auto candidate = candidate_at(kinds, offset + at + static_cast<uint64_t>(from - begin),
                                           {from, std::min(left, translate::kMostPatchedBytes)});
@@ -178,7 +182,9 @@ class FunctionCode {
       if (!decode(at, instruction) || !is_one_of(kinds, instruction)) continue;
       if (at + instruction.length != end) continue;
       if (is_reached(at)) return true;
-      const bool is_used = translate::is_random(instruction) ? is_tested(end) : joins_halves(end);
+      const bool is_used = translate::is_random(instruction)  ? is_tested(end)
+                           : translate::is_cpuid(instruction) ? takes_answer(end)
+                                                              : joins_halves(end);
       if (is_used && is_in_line(at)) return true;
     }
     return false;
@@ -188,33 +194,71 @@ class FunctionCode {
   // Whether the halves of a counter, which are in eax and edx at `at`, are soon put together, or
   // one of them is kept.
   bool joins_halves(size_t at) const {
+    return has_soon(at, [](const translate::Instruction& instruction) {
+      constexpr uint8_t kShift = 0xc1, kLeft = 4;
+      if (!is_one_byte(instruction)) return false;
+      const bool shifts = instruction.opcode == kShift && instruction.reg() == kLeft;
+      return shifts ? instruction.immediate == 32 && has_low_register(instruction) &&
+                          instruction.rm() == kRdx
+                    : moves_one_of(instruction, 1 << kRax | 1 << kRdx);
+    });
+  }
+
+  // Whether one of the answers of CPUID, in eax, ebx, ecx and edx, is soon put elsewhere, or looked
+  // at.
+  bool takes_answer(size_t at) const {
+    return has_soon(at, [](const translate::Instruction& instruction) {
+      constexpr unsigned kAnswers = 1 << kRax | 1 << kRcx | 1 << kRdx | 1 << kRbx;
+      constexpr uint8_t kTest = 0x85, kExchange = 0x87, kShift = 0xc1, kGroup1 = 0x81;
+      constexpr uint8_t kGroup1OfByte = 0x83, kGroup3 = 0xf7, kAndOfRax = 0x25, kCmpOfRax = 0x3d;
+      if (!is_one_byte(instruction)) return false;
+      switch (instruction.opcode) {
+        case kTest:
+        case kExchange:
+        case kShift:
+        case kGroup1:
+        case kGroup1OfByte:
+        case kGroup3:
+          return has_low_register(instruction) && (kAnswers >> instruction.rm() & 1) != 0;
+        case kAndOfRax:
+        case kCmpOfRax:
+          return true;
+        default:
+          return moves_one_of(instruction, kAnswers);
+      }
+    });
+  }
+
+  static constexpr uint8_t kRax = 0, kRcx = 1, kRdx = 2, kRbx = 3;
+
+  // Whether `holds` is true of an instruction that soon follows in line.
+  template <typename Condition>
+  bool has_soon(size_t at, Condition holds) const {
     constexpr int kSoon = 8;
     translate::Instruction instruction;
     for (int i = 0; i < kSoon && decode(at, instruction); ++i, at += instruction.length) {
-      if (takes_half(instruction)) return true;
+      if (holds(instruction)) return true;
       if (instruction.kind != translate::InstructionClass::kOrdinary) return false;
     }
     return false;
   }
 
-  // SHL rdx, 32, or MOV of rax or rdx to elsewhere.
-  static bool takes_half(const translate::Instruction& instruction) {
-    constexpr uint8_t kShift = 0xc1, kLeft = 4, kStore = 0x89, kLoad = 0x8b;
-    constexpr uint8_t kRax = 0, kRdx = 2, kRexB = 1, kRexR = 4;
-    if (instruction.map != 0 || instruction.encoding != translate::Encoding::kLegacy) return false;
-    const bool rm_is_low = instruction.mod() == 3 && (instruction.rex & kRexB) == 0;
-    const auto is_half = [](uint8_t number) { return number == kRax || number == kRdx; };
-    switch (instruction.opcode) {
-      case kShift:
-        return instruction.reg() == kLeft && rm_is_low && instruction.rm() == kRdx &&
-               instruction.immediate == 32;
-      case kStore:
-        return (instruction.rex & kRexR) == 0 && is_half(instruction.reg());
-      case kLoad:
-        return rm_is_low && is_half(instruction.rm());
-      default:
-        return false;
+  static bool is_one_byte(const translate::Instruction& instruction) {
+    return instruction.map == 0 && instruction.encoding == translate::Encoding::kLegacy;
+  }
+  // Whether the operand is one of the first eight registers.
+  static bool has_low_register(const translate::Instruction& instruction) {
+    constexpr uint8_t kRexB = 1;
+    return instruction.has_modrm && instruction.mod() == 3 && (instruction.rex & kRexB) == 0;
+  }
+  // MOV of a register in the set to elsewhere.
+  static bool moves_one_of(const translate::Instruction& instruction, unsigned set) {
+    constexpr uint8_t kStore = 0x89, kLoad = 0x8b, kRexR = 4;
+    if (instruction.opcode == kStore) {
+      return (instruction.rex & kRexR) == 0 && (set >> instruction.reg() & 1) != 0;
     }
+    return instruction.opcode == kLoad && has_low_register(instruction) &&
+           (set >> instruction.rm() & 1) != 0;
   }
 
   bool decode(size_t at, translate::Instruction& out) const {
@@ -260,16 +304,10 @@ class FunctionCode {
 
   // Whether the carry flag is looked at soon behind `at`: it says whether there is a value.
   bool is_tested(size_t at) const {
-    constexpr int kSoon = 8;
-    translate::Instruction instruction;
-    for (int i = 0; i < kSoon && decode(at, instruction); ++i, at += instruction.length) {
-      const bool conditional = instruction.map == 0
-                                   ? (instruction.opcode & 0xfe) == 0x72
-                                   : instruction.map == 1 && is_conditional(instruction.opcode);
-      if (conditional) return true;
-      if (instruction.kind != translate::InstructionClass::kOrdinary) return false;
-    }
-    return false;
+    return has_soon(at, [](const translate::Instruction& instruction) {
+      return instruction.map == 0 ? (instruction.opcode & 0xfe) == 0x72
+                                  : instruction.map == 1 && is_conditional(instruction.opcode);
+    });
   }
 
   // CMOVcc, Jcc and SETcc of the conditions below, and not below.

@@ -15,8 +15,8 @@
 
 namespace rchk::record {
 
-// RDRAND and RDSEED, and where the kernel cannot make them trap, RDTSC and RDTSCP: the recorder
-// patches them, and carries them out itself (docs/notes/untrapped-instructions.md).
+// RDRAND and RDSEED, and where the kernel cannot make them trap, RDTSC, RDTSCP and CPUID: the
+// recorder patches them, and carries them out itself (docs/notes/untrapped-instructions.md).
 
 // What an RDRAND or RDSEED that is about to be executed does.
 struct RandomInstruction {
@@ -42,12 +42,13 @@ bool processor_has(trace::TrappedInstruction kind);
 struct UntrappedKinds {
   bool rdrand = false, rdseed = false;  // the processor has them
   bool counter = false;                 // RDTSC and RDTSCP do not trap
-  bool any() const { return rdrand || rdseed || counter; }
+  bool cpuid = false;                   // nor does CPUID, and its answers do not stay
+  bool any() const { return rdrand || rdseed || counter || cpuid; }
 };
 
 // Finds them in files. What looks like one may be a part of another instruction, or data: it counts
 // only inside a function that the file names, in its unwind information or as a symbol, if the code
-// of that leads there; and an RDTSC where the code behind it joins the counter's halves.
+// of that leads there. What no direct jumps lead to counts if the code behind it uses the result.
 class UntrappedInstructionFinder {
  public:
   explicit UntrappedInstructionFinder(UntrappedKinds kinds) : kinds_(kinds) {}

@@ -104,7 +104,9 @@ std::string Replayer::unrecorded_hint(const Guest& guest) const {
   return fmt::format(
       ": an {} that the recorder did not know of (in code that the program made, or that no unwind "
       "information names)",
-      translate::is_random(instruction) ? "RDRAND or RDSEED" : "RDTSC or RDTSCP");
+      translate::is_random(instruction)  ? "RDRAND or RDSEED"
+      : translate::is_cpuid(instruction) ? "CPUID"
+                                         : "RDTSC or RDTSCP");
 }
 
 // The guest stopped by itself, not at a limit.

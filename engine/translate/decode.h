@@ -89,11 +89,12 @@ bool tells_core(const Instruction& instruction);
 bool is_random(const Instruction& instruction);
 // RDTSC and RDTSCP.
 bool reads_counter(const Instruction& instruction);
+bool is_cpuid(const Instruction& instruction);
 
 // What nothing makes trap is given a privileged instruction's byte by the recorder: the 0F of
 // RDRAND and RDSEED that of HLT; where a kernel's PR_TSC_SIGSEGV does nothing, RDTSC becomes INVD
-// (0F 08) and RDTSCP becomes SWAPGS (0F 01 F8). Such a one is decoded like one that was left alone
-// (docs/notes/untrapped-instructions.md).
+// (0F 08), RDTSCP SWAPGS (0F 01 F8), and CPUID WBINVD (0F 09). Such a one is decoded like one that
+// was left alone (docs/notes/untrapped-instructions.md).
 inline constexpr uint8_t kTwoByteOpcode = 0x0f;
 inline constexpr uint8_t kPatchedRandom = 0xf4;
 struct PatchedByte {

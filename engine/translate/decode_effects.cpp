@@ -7,8 +7,8 @@ namespace {
 constexpr uint8_t kRexR = 4, kRexX = 2, kRexB = 1;
 constexpr uint8_t kLow11 = 3;  // the low three bits of 11
 
-// RDTSC and RDTSCP, and INVD and SWAPGS in their place.
-constexpr uint8_t kRdtsc = 0x31, kInvd = 0x08;
+// RDTSC, RDTSCP and CPUID, and INVD, SWAPGS and WBINVD in their place.
+constexpr uint8_t kRdtsc = 0x31, kInvd = 0x08, kCpuid = 0xa2, kWbinvd = 0x09;
 constexpr uint8_t kGroup7 = 0x01, kRdtscpModrm = 0xf9, kSwapgsModrm = 0xf8;
 
 // What the conditions of jcc, setcc and cmovcc read, by the high three bits of the condition.
@@ -357,8 +357,9 @@ void describe_two_byte(Instruction& out) {
     case 0x05:
       out.kind = InstructionClass::kSyscall;
       return;
+    case 0x09:
     case 0xa2:
-      out.kind = InstructionClass::kTrapped;
+      if (is_cpuid(out)) out.kind = InstructionClass::kTrapped;
       return;
     case 0x34:
       return unsupported(out, "SYSENTER");
@@ -466,12 +467,19 @@ bool reads_counter(const Instruction& instruction) {
   return opcode == kRdtsc || opcode == kInvd;
 }
 
+bool is_cpuid(const Instruction& instruction) {
+  return instruction.encoding == Encoding::kLegacy && instruction.map == 1 && !instruction.lock &&
+         (instruction.opcode == kCpuid ||
+          (instruction.opcode == kWbinvd && instruction.rep != 0xf3));  // else WBNOINVD
+}
+
 std::optional<PatchedByte> patched_byte(const Instruction& instruction) {
   const uint8_t opcode_at = instruction.opcode_offset;
   // Its opcode offset is that of the second byte.
   if (is_random(instruction)) {
     return PatchedByte{static_cast<uint8_t>(opcode_at - 1), kTwoByteOpcode, kPatchedRandom};
   }
+  if (is_cpuid(instruction)) return PatchedByte{opcode_at, kCpuid, kWbinvd};
   if (!reads_counter(instruction)) return std::nullopt;
   if (instruction.opcode == kGroup7) {
     return PatchedByte{instruction.modrm_offset, kRdtscpModrm, kSwapgsModrm};
@@ -484,6 +492,7 @@ std::optional<size_t> offset_if_patched(uint8_t byte) {
     case kPatchedRandom:
       return 0;
     case kInvd:
+    case kWbinvd:
       return 1;
     case kSwapgsModrm:
       return 2;

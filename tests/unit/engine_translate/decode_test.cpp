@@ -55,14 +55,17 @@ TEST(Decode, CountersPatchedOrNot) {
     EXPECT_EQ(patched_byte(counter), (PatchedByte{2, 0xf9, 0xf8}));
   }
   EXPECT_FALSE(reads_counter(decoded({0x0f, 0x01, 0xfa})));
-  EXPECT_FALSE(reads_counter(decoded({0x0f, 0x09})));  // wbinvd
-  EXPECT_FALSE(reads_counter(decoded({0x08, 0xc0})));  // or al, al
+  EXPECT_FALSE(reads_counter(decoded({0x0f, 0x09})));
+  EXPECT_TRUE(is_cpuid(decoded({0x0f, 0x09})));
+  EXPECT_EQ(patched_byte(decoded({0x0f, 0xa2})), (PatchedByte{1, 0xa2, 0x09}));
+  EXPECT_FALSE(is_cpuid(decoded({0xf3, 0x0f, 0x09})));  // wbnoinvd
+  EXPECT_FALSE(reads_counter(decoded({0x08, 0xc0})));   // or al, al
   EXPECT_EQ(patched_byte(decoded({0x90})), std::nullopt);
 }
 
 TEST(Decode, EveryPatchSaysWhichByteItIs) {
   const std::vector<std::vector<uint8_t>> opcodes = {
-      {0x0f, 0xc7, 0xf0}, {0x0f, 0xc7, 0xf8}, {0x0f, 0x31}, {0x0f, 0x01, 0xf9}};
+      {0x0f, 0xc7, 0xf0}, {0x0f, 0xc7, 0xf8}, {0x0f, 0x31}, {0x0f, 0x01, 0xf9}, {0x0f, 0xa2}};
   for (std::vector<uint8_t> opcode : opcodes) {
     Instruction instruction;
     ASSERT_EQ(decode(opcode.data(), opcode.size(), instruction), DecodeStatus::kOk);
