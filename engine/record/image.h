@@ -19,6 +19,7 @@ struct Confinement {
   VdsoCalls calls;  // in it
   bool cpuid_trapped = false;
   bool tsc_trapped = false;
+  bool needs_calls() const { return tsc_trapped || cpuid_trapped; }  // of set_free()
   bool vsyscall_page = false;  // the kernel has one (vsyscall_page.h)
 };
 

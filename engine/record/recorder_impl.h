@@ -286,6 +286,8 @@ class Recorder::Impl {
   Result<MaybeStop> on_signal(int signal, const RunLimits& limits);
   Result<MaybeStop> on_trap(const siginfo_t& info, Registers registers, const RunLimits& limits,
                             bool& ours);
+  bool is_own_trap(const Instruction& instruction, GuestAddress pc);
+  Result<void> drop_own_trap();
   Result<bool> emulate_trapped(const Registers& before);
   Result<MaybeStop> on_interrupt();
   Result<MaybeStop> stop_at_32_bit_code(const Registers& registers);

@@ -57,6 +57,7 @@ Result<void> Recorder::Impl::set_task_free(Task& task) {
     } else if (stop.kind == StopStatus::Kind::kSignal) {
       RCHK_TRY_ASSIGN(task.signal, task.tracee.signal_info());
       task.state = TaskState::kStopped;
+      RCHK_TRY(drop_own_trap());
     } else {
       task.in_group_stop |= stop.kind == StopStatus::Kind::kGroupStop;
       RCHK_TRY(task.tracee.resume(ResumeMode::kSyscall));
@@ -95,7 +96,8 @@ Result<void> Recorder::Impl::set_task_free(Task& task) {
         "Should the program call the vsyscall page, SIGSYS ends it: a filter of rchk's stays.");
   }
   RCHK_TRY(set_free(task.tracee, task.space->confinement));
-  RCHK_TRY(restore_signal_stop());
+  // Without those calls it is in the signal's own stop.
+  if (task.space->confinement.needs_calls()) RCHK_TRY(restore_signal_stop());
   if (contention_.crowded()) ask_for_slices(task.tid, 0);
   if (task.believed_scheduling) give_real_time(task.tid, *task.believed_scheduling);
   run_on(task.tid, allowed_cpus_);

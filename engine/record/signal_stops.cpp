@@ -137,38 +137,63 @@ Result<Recorder::Impl::MaybeStop> Recorder::Impl::on_trap(const siginfo_t& info,
   return MaybeStop();
 }
 
+// Whether the instruction at `pc`, which may trap, traps because the recorder has it.
+bool Recorder::Impl::is_own_trap(const Instruction& instruction, GuestAddress pc) {
+  if (instruction.kind != InstructionKind::kTrapped) return false;
+  // A guest may hold the patched bytes on a processor without the instruction, or a privileged
+  // instruction of its own: what they raise there is its own.
+  const UntrappedKinds patched = untrapped_instructions_.kinds();
+  const Confinement& confinement = task_->space->confinement;
+  switch (instruction.trapped) {
+    case trace::TrappedInstruction::kCpuid:
+      return instruction.patched ? patched.cpuid && is_patch(pc, instruction.length)
+                                 : confinement.cpuid_trapped;
+    case trace::TrappedInstruction::kRdrand:
+      return patched.rdrand;
+    case trace::TrappedInstruction::kRdseed:
+      return patched.rdseed;
+    case trace::TrappedInstruction::kRdtsc:
+    case trace::TrappedInstruction::kRdtscp:
+      return instruction.patched ? patched.counter && is_patch(pc, instruction.length)
+                                 : confinement.tsc_trapped;
+  }
+  return false;
+}
+
+// A guest that goes on without being recorded executes what it trapped at by itself.
+// REQUIRES: task_ stands where its signal came.
+Result<void> Recorder::Impl::drop_own_trap() {
+  if (!task_->signal || task_->signal->si_code != SI_KERNEL) return {};
+  const int signal = task_->signal->si_signo;
+  RCHK_TRY_ASSIGN(Registers registers, task_->tracee.registers());
+  if (signal == SIGSEGV) {
+    const GuestAddress pc = registers.pc();
+    if (!is_own_trap(instruction_at(pc, task_->tracee), pc)) return {};
+  } else if (signal == SIGTRAP) {
+    const GuestAddress site = registers.pc() - 1;
+    const Breakpoints& breakpoints = task_->space->breakpoints;
+    if (!breakpoints.contains(site) && !breakpoints.is_hook(site)) return {};
+    registers.rip = site.value;
+    RCHK_TRY(task_->tracee.set_registers(registers));
+  } else {
+    return {};
+  }
+  task_->signal.reset();
+  return undo_force(signal);
+}
+
 // True if the fault came of CPUID, RDTSC, RDTSCP, RDRAND or RDSEED and the guest has its answer
 // now.
 Result<bool> Recorder::Impl::emulate_trapped(const Registers& before) {
   const Instruction instruction = instruction_at(before.pc(), task_->tracee);
-  if (instruction.kind != InstructionKind::kTrapped) return false;
-  const Confinement& confinement = task_->space->confinement;
-  const auto traps = [&] {
-    // A guest may hold the patched bytes on a processor without the instruction, or a privileged
-    // instruction of its own: what they raise there is its own.
-    const UntrappedKinds patched = untrapped_instructions_.kinds();
-    switch (instruction.trapped) {
-      case trace::TrappedInstruction::kCpuid:
-        return instruction.patched ? patched.cpuid && is_patch(before.pc(), instruction.length)
-                                   : confinement.cpuid_trapped;
-      case trace::TrappedInstruction::kRdrand:
-        return patched.rdrand;
-      case trace::TrappedInstruction::kRdseed:
-        return patched.rdseed;
-      case trace::TrappedInstruction::kRdtsc:
-      case trace::TrappedInstruction::kRdtscp:
-        return instruction.patched ? patched.counter && is_patch(before.pc(), instruction.length)
-                                   : confinement.tsc_trapped;
-    }
-    return false;
-  };
-  if (!traps()) return false;
+  if (!is_own_trap(instruction, before.pc())) return false;
   trace::TrapEvent event;
   event.instruction = instruction.trapped;
   event.before = before;
   event.before.orig_rax = ~0ull;
   const TscMirror::Pause pause(tsc_mirror_);
-  const bool masks_cpuid = confinement.cpuid_trapped || untrapped_instructions_.kinds().cpuid;
+  const bool masks_cpuid =
+      task_->space->confinement.cpuid_trapped || untrapped_instructions_.kinds().cpuid;
   event.after = emulate(instruction, event.before, masks_cpuid);
   if (instruction.trapped == trace::TrappedInstruction::kRdtscp) {
     event.after.rcx = believed_processor_id().value_or(static_cast<uint32_t>(event.after.rcx));

@@ -77,7 +77,7 @@ class Engine::Impl final : public ProbeView {
 
   // engine_log.cpp
   Stop left_unlogged(Progress& progress, int64_t budget);
-  void take_log(const Registers& before, std::vector<LoggedInstruction>& passed);
+  void take_log(Registers rest, std::vector<LoggedInstruction>& passed);
 
   // engine_blocks.cpp
   Result<Entry> entry_for(const BlockKey& key, uint8_t depth);

@@ -8,6 +8,9 @@ namespace rchk::translate {
 
 namespace {
 
+// RF: a fault that was handled leaves it set, and any instruction clears it (SDM vol. 3, 17.3.1.1).
+constexpr uint64_t kResumeFlag = 0x10000;
+
 // `rest`: what instructions that are logged do not change.
 Registers registers_in(const LoggedStep& step, const Registers& rest, uint64_t pc) {
   Registers registers = rest;
@@ -37,7 +40,9 @@ Result<Stop> Engine::Impl::run_logged(Registers& registers, uint64_t limit,
   while (!stop) {
     RCHK_TRY_ASSIGN(stop, advance(progress));
     // Before the next stay in the cache, which may begin with its being flushed.
-    take_log(before, passed);
+    Registers rest = before;
+    if (passed.size() > known) rest.rflags &= ~kResumeFlag;
+    take_log(rest, passed);
     if (!stop && progress.store_once) stop = Stop{.reason = StopReason::kUnlogged};
   }
   // One that faults was logged, and not retired.
@@ -46,19 +51,25 @@ Result<Stop> Engine::Impl::run_logged(Registers& registers, uint64_t limit,
   RCHK_CHECK(logged == progress.retired || logged == progress.retired + 1, "{} logged, {} retired",
              logged, progress.retired);
   passed.resize(known + progress.retired);
+  if (progress.retired == 0) {
+    registers = before;  // an attempt that faulted set RF
+  } else {
+    registers.rflags &= ~kResumeFlag;
+  }
   stop->retired = progress.retired;
   ran_ += progress.retired;
   return *stop;
 }
 
-void Engine::Impl::take_log(const Registers& before, std::vector<LoggedInstruction>& passed) {
+// `rest`: what instructions that are logged do not change, in front of the first of them.
+void Engine::Impl::take_log(Registers rest, std::vector<LoggedInstruction>& passed) {
   StatePage& state = cache_->state();
   const uint64_t count = std::exchange(state.log_used, 0) / sizeof(LoggedStep);
   RCHK_CHECK(count <= kLoggedSteps);
   for (uint64_t i = 0; i < count; ++i) {
     const LoggedStep& step = cache_->logged_steps()[i];
     LoggedInstruction entry;
-    entry.registers = registers_in(step, before, store_.site(static_cast<uint32_t>(step.site)).pc);
+    entry.registers = registers_in(step, rest, store_.site(static_cast<uint32_t>(step.site)).pc);
     constexpr uint64_t kWordBytes = 8;
     if (step.store != 0) {
       entry.words[0] = {step.store & ~(kWordBytes - 1)};
@@ -67,6 +78,7 @@ void Engine::Impl::take_log(const Registers& before, std::vector<LoggedInstructi
       entry.word_count = entry.words[0] == entry.words[1] ? 1 : 2;
     }
     passed.push_back(entry);
+    rest.rflags &= ~kResumeFlag;
   }
 }
 
