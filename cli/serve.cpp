@@ -84,7 +84,9 @@ int start_gdb(const std::string& self, const std::vector<std::string>& rchk_argu
   std::string remote = "target remote | " + quoted(self);
   for (const std::string& argument : rchk_arguments) remote += " " + quoted(argument);
   const std::string commands = std::string("python ") + kGdbCommands;
-  std::vector<std::string> command{"gdb", "-q", "-ex", commands, "-ex", remote};
+  // On a busy machine it may take longer to be there than gdb's 2 seconds.
+  const std::string patience = "set remotetimeout 20";
+  std::vector<std::string> command{"gdb", "-q", "-ex", patience, "-ex", commands, "-ex", remote};
   command.insert(command.end(), gdb_arguments.begin(), gdb_arguments.end());
   std::vector<char*> argv;
   for (std::string& word : command) argv.push_back(word.data());

@@ -61,6 +61,7 @@ def connect():
         gdb.execute("set can-use-hw-watchpoints 0")  # it misses them going back
         go("record full")
         return
+    go("set remotetimeout 20")  # rchk may take long to start on a busy machine
     target = PROGRAM if LIVE else f"replay --stdio {os.environ['E2E_RECORDING']}"
     go(f"target remote | {os.environ['RCHK']} {target}")
 
