@@ -371,6 +371,11 @@ Result<void> Tracee::set_usual_options() {
   return {};
 }
 
+// Memory can be had without one, more slowly.
+static bool is_out_of_descriptors(const Error& error) {
+  return error.errno_value == EMFILE || error.errno_value == ENFILE;
+}
+
 Result<void> Tracee::open_memory() const {
   if (memory_fd_ >= 0) return {};
   const std::string path = fmt::format("/proc/{}/mem", pid_);
@@ -388,7 +393,13 @@ void Tracee::forget_memory() {
 // copies each one that is shared with a fork (docs/notes/dirty-trackers.md); it is also stopped by
 // pages that the guest itself may not read.
 size_t Tracee::read_memory(GuestAddress address, std::span<uint8_t> bytes) const {
-  if (!open_memory()) return 0;
+  if (const auto opened = open_memory(); !opened) {
+    if (!is_out_of_descriptors(opened.error())) return 0;
+    const iovec here{bytes.data(), bytes.size()};
+    const iovec there{reinterpret_cast<void*>(address.value), bytes.size()};
+    const ssize_t got = process_vm_readv(pid_, &here, 1, &there, 1, 0);
+    return got < 0 ? 0 : static_cast<size_t>(got);
+  }
   size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t got = pread(memory_fd_, bytes.data() + done, bytes.size() - done,
@@ -400,7 +411,9 @@ size_t Tracee::read_memory(GuestAddress address, std::span<uint8_t> bytes) const
 }
 
 Result<void> Tracee::write_memory(GuestAddress address, std::span<const uint8_t> bytes) {
-  RCHK_TRY(open_memory());
+  if (const auto opened = open_memory(); !opened) {
+    return is_out_of_descriptors(opened.error()) ? poke_memory(address, bytes) : opened;
+  }
   size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t put = pwrite(memory_fd_, bytes.data() + done, bytes.size() - done,

@@ -188,8 +188,19 @@ void TimelineTarget::show_unpatched(GuestAddress address, std::span<uint8_t> byt
     if (!patch || patch->offset != *offset || code[*offset] != patch->patched) continue;
     const auto space = timeline_.space();
     const trace::Mapping* const mapping = space ? space->find(address + at) : nullptr;
-    if (mapping != nullptr && mapping->executable()) bytes[at] = patch->original;
+    if (mapping == nullptr || !mapping->executable()) continue;
+    if (is_patched_there(*mapping, address + at, *patch)) bytes[at] = patch->original;
   }
+}
+
+// Whether the patch's byte at `where` stands in the place of one of the mapped file. The shorter
+// ones may be a part of another instruction.
+bool TimelineTarget::is_patched_there(const trace::Mapping& mapping, GuestAddress where,
+                                      const translate::PatchedByte& patch) {
+  if (!mapping.backing) return patch.patched == translate::kPatchedRandom;
+  const uint64_t offset = mapping.backing->offset_bytes + (where - mapping.range.begin);
+  const auto bytes = timeline_.source().file_bytes(mapping.backing->file, offset, 1);
+  return bytes && bytes->size() == 1 && bytes->front() == patch.original;
 }
 
 // Whether `address` is in memory that was allocated for the debugger, and the program has none

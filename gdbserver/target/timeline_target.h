@@ -8,6 +8,7 @@
 #include <string>
 
 #include "engine/timeline/timeline.h"
+#include "engine/translate/decode.h"
 #include "gdbserver/target/debugger_memory.h"
 #include "gdbserver/target/diversion.h"
 #include "gdbserver/target/target.h"
@@ -118,6 +119,8 @@ class TimelineTarget final : public Target,
   size_t read_as_it_is(GuestAddress address, std::span<uint8_t> bytes);
   bool is_debuggers(GuestAddress address);
   void show_unpatched(GuestAddress address, std::span<uint8_t> bytes);
+  bool is_patched_there(const trace::Mapping& mapping, GuestAddress where,
+                        const translate::PatchedByte& patch);
   Result<const trace::ExecEvent*> program();
   Result<Diversion*> diversion();
   void end_diversion();

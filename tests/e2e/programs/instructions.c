@@ -34,7 +34,15 @@ __asm__(
     "  pop %rbx\n"
     ".globl at_return\nat_return:\n"
     "  ret\n"
-    ".size special,.-special\n");
+    ".size special,.-special\n"
+    // Constants with the bytes of what rchk puts in the place of rdtsc, cpuid and rdtscp.
+    ".globl lookalikes\n.type lookalikes,@function\n"
+    "lookalikes:\n"
+    "  mov $0x11080f22, %eax\n"
+    "  mov $0x11090f22, %eax\n"
+    "  mov $0xf8010f22, %eax\n"
+    "  ret\n"
+    ".size lookalikes,.-lookalikes\n");
 
 int main(void) {
   memset(from, 3, sizeof from);

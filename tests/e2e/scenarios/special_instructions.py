@@ -10,6 +10,11 @@ def run():
         skip("gdb's own record reads the counter anew")
     go("tbreak special")
     go("continue")
+    code = go("x/20i special")
+    check("cpuid" in code and "rdtsc" in code, "the code shows what rchk did to it")
+    code = go("x/4i lookalikes")
+    for constant in ("0x11080f22", "0x11090f22", "0xf8010f22"):
+        check(constant in code, f"the code is not shown as it is:\n{code}")
     areas = [(value(f"(long)&{name}"), 300) for name in ("from", "to", "pid")]
     states = []
     end = value("(long)&at_return")
