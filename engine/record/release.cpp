@@ -87,6 +87,8 @@ Result<void> Recorder::Impl::set_task_free(Task& task) {
   }
   if (task.mask_while_held) RCHK_TRY(task.tracee.set_signal_mask(*task.mask_while_held));
   if (!task.signal && holds()) task.signal = task.held.begin()->second.front();
+  // A fork that was taken back has put them in again.
+  if (task.space->breakpoints.inserted()) task.space->breakpoints.remove_all(task.tracee);
   take_patches_out(task);
   if (task.sandbox.mode() != syscalls::Sandbox::Mode::kNone) {
     say_once("The program's seccomp filters are not in force any more: rchk carried them out.");
