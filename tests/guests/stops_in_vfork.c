@@ -1,5 +1,6 @@
 // build: -O1 -D_GNU_SOURCE
 // stops: int 0x80
+#include <signal.h>
 #include <spawn.h>
 
 #include "tasks.h"
@@ -24,7 +25,9 @@ int main(int count, char** arguments) {
   for (int i = 0; i < 3; i++) {
     pid_t child;
     CHECK(posix_spawn(&child, "/proc/self/exe", NULL, NULL, again, environ) == 0);
-    CHECK(status_of(child) == 5);
+    const int status = status_of(child);
+    if (status == 128 + SIGSEGV) return skipped();  // under some hypervisors it is a fault
+    CHECK(status == 5);
     child = vfork();
     if (child == 0) {
       execv("/proc/self/exe", again);
