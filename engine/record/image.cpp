@@ -163,9 +163,8 @@ Result<Confinement> confine(tracee::Tracee& tracee, bool trap_cpuid, bool trap_t
 }
 
 Result<void> set_free(tracee::Tracee& tracee, const Confinement& confinement) {
-  if (confinement.tsc_trapped) {
-    RCHK_TRY(tracee.remote_syscall(confinement.gadget, SYS_prctl, {PR_SET_TSC, PR_TSC_ENABLE}));
-  }
+  // Where it does not trap, too: a signal is restored from behind a call.
+  RCHK_TRY(tracee.remote_syscall(confinement.gadget, SYS_prctl, {PR_SET_TSC, PR_TSC_ENABLE}));
   if (confinement.cpuid_trapped) {
     RCHK_TRY(tracee.remote_syscall(confinement.gadget, SYS_arch_prctl, {ARCH_SET_CPUID, 1}));
   }

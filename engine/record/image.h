@@ -19,7 +19,6 @@ struct Confinement {
   VdsoCalls calls;  // in it
   bool cpuid_trapped = false;
   bool tsc_trapped = false;
-  bool needs_calls() const { return tsc_trapped || cpuid_trapped; }  // of set_free()
   bool vsyscall_page = false;  // the kernel has one (vsyscall_page.h)
 };
 
@@ -31,6 +30,7 @@ using Note = std::function<void(std::string_view)>;
 // counter, which goes on raising SIGSEGV.
 Result<Confinement> confine(tracee::Tracee& tracee, bool trap_cpuid, bool trap_tsc);
 // Undoes it, for a guest that goes on without its recorder. The vDSO's functions stay system calls.
+// Leaves it in a system call's stop.
 Result<void> set_free(tracee::Tracee& tracee, const Confinement& confinement);
 // The same for a program that execve has just left at its first instruction and that was not
 // confined: what a program before it had is with the process yet.

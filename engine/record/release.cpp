@@ -98,8 +98,7 @@ Result<void> Recorder::Impl::set_task_free(Task& task) {
         "Should the program call the vsyscall page, SIGSYS ends it: a filter of rchk's stays.");
   }
   RCHK_TRY(set_free(task.tracee, task.space->confinement));
-  // Without those calls it is in the signal's own stop.
-  if (task.space->confinement.needs_calls()) RCHK_TRY(restore_signal_stop());
+  RCHK_TRY(restore_signal_stop());
   if (contention_.crowded()) ask_for_slices(task.tid, 0);
   if (task.believed_scheduling) give_real_time(task.tid, *task.believed_scheduling);
   run_on(task.tid, allowed_cpus_);
