@@ -234,7 +234,9 @@ Result<void> Replayer::run_logged(Guest& guest, uint64_t limit,
   const bool behind_event = at == Position{at.event, 0, 0, 0};
   if (behind_event && !guest.has_stores_of_others) return {};
   RCHK_TRY(engine_->attach(*guest.puppet));
+  const Tid task = guest.tid;
   RCHK_TRY(settle(guest));
+  if (guest.tid != task) return {};  // the caller has the state of the one that ran before
   RCHK_TRY_ASSIGN(const Segment segment, enter_segment(guest));
   // Its end has to be searched for, or the log does not say how the guest went on.
   const bool is_open = segment.end == Segment::End::kState && !segment.distance;
